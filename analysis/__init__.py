@@ -1,0 +1,1 @@
+"""From the files of runs to statistics, verdicts and tables; needs no MindSpore."""

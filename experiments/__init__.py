@@ -1,0 +1,1 @@
+"""One run: a spec is trained, evaluated and recorded."""

@@ -1,0 +1,1 @@
+"""Image pairs to train on and to evaluate on: procedural scenes and the readers of real data sets."""

@@ -1,0 +1,149 @@
+"""The files of a run and of a study, which are the truth behind every table; standard library only.
+
+A study's output directory holds
+    <study>/plan.json                        the arms, their seeds and the run ids behind them
+    runs/<readable name>__<run_id>/
+        spec.json                            the whole experiment, every default written out
+        metrics.jsonl                        one JSON object a line: step and training metrics
+        result.json                          written last: what the run found; the same for the same spec on one machine
+        cost.json                            seconds, memory, attempts, host: what differs from time to time
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+FORMAT = 1
+STATUSES = ("completed", "diverged", "collapsed", "failed")
+
+
+class RecordError(ValueError):
+    """A file that is not the record it should be; the message names the file and the reason."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a run found.
+
+    Attributes:
+        run_id: hash of `spec`.
+        status: `completed`; `diverged` (a loss or parameter was not finite); `collapsed` (nearly every pixel was
+            declared occluded); `failed` (an exception).
+        reason: one sentence for every status but `completed`.
+        step: number of training steps done.
+        spec: the experiment, as `experiments.spec.to_config` writes it.
+        metrics: final values by name, such as `epe/synthetic/occ` in px; empty unless `completed` or `collapsed`.
+        validation: the same on the validation split.
+        frames: per-frame values of the evaluation set, by the same names, in the order of the set; `None` in a frame
+            where the metric has no pixels.
+        protocol: name and version of the evaluation.
+    """
+
+    run_id: str
+    status: str
+    reason: str = ""
+    step: int = 0
+    spec: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    validation: Mapping[str, float]
+    frames: Mapping[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
+    protocol: str
+
+
+def atomic_write(path: str | os.PathLike, data: bytes | str) -> None:
+    """Writes a file so that it is there whole or not at all: temporary name, flush to disk, rename."""
+    path = pathlib.Path(path)
+    data = data.encode() if isinstance(data, str) else data
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def dump_json(value: Any) -> str:
+    """Readable JSON with sorted keys; refuses NaN and infinity, which JSON does not have."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes plain data as JSON, atomically."""
+    atomic_write(path, dump_json(value))
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file; raises `RecordError` naming the file if it cannot be read."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise RecordError(f"{path}: not valid JSON ({error})") from None
+
+
+def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
+    """Writes `result.json`, the last file of a run: its existence means that the run is done."""
+    plain = {"format": FORMAT, **dataclasses.asdict(record)}
+    write_json(pathlib.Path(directory) / "result.json", plain)
+
+
+def read_result(directory: str | os.PathLike) -> RunRecord:
+    """The record of a finished run.
+
+    Raises:
+        RecordError: if `result.json` is missing, cut off, of another format, or not the record of the directory.
+    """
+    path = pathlib.Path(directory) / "result.json"
+    plain = read_json(path)
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        raise RecordError(f"{path}: not a run record of format {FORMAT}")
+    fields = {f.name for f in dataclasses.fields(RunRecord)}
+    if set(plain) - {"format"} != fields:
+        odd = sorted(fields.symmetric_difference(set(plain) - {"format"}))
+        raise RecordError(f"{path}: missing or unknown entries: {', '.join(odd)}")
+    values = {key: value for key, value in plain.items() if key != "format"}
+    if values["status"] not in STATUSES:
+        raise RecordError(f"{path}: unknown status {values['status']!r} (known: {', '.join(STATUSES)})")
+    for group in ("metrics", "validation"):
+        if not isinstance(values[group], dict) or not all(_is_number(v) for v in values[group].values()):
+            raise RecordError(f"{path}: {group} must map names to finite numbers")
+    if not isinstance(values["frames"], dict) or not all(
+        isinstance(row, list) and all(v is None or _is_number(v) for v in row) for row in values["frames"].values()
+    ):
+        raise RecordError(f"{path}: frames must map names to lists of finite numbers or null")
+    if not str(directory).endswith(values["run_id"]):
+        raise RecordError(f"{path}: holds run {values['run_id']}, not the run of its directory")
+    values["frames"] = {key: tuple(row) for key, row in values["frames"].items()}
+    return RunRecord(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_metrics(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    try:
+        text = pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        return
+    for line in text.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict) and "step" in value:
+                yield value

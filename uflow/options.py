@@ -1,0 +1,126 @@
+"""Options of a component or a section: default, valid values, search space, unit and meaning, declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """A closed interval of numbers; whole numbers when both ends are `int`. NaN and infinity lie in none."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def integral(self) -> bool:
+        """True if only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        return (not self.integral or isinstance(value, int)) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"a {'whole ' if self.integral else ''}number in [{self.low:g}, {self.high:g}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """A finite set of values, in the order in which they are tabulated."""
+
+    values: tuple[Any, ...]
+
+    def __contains__(self, value: Any) -> bool:
+        return any(value == v and type(value) is type(v) for v in self.values)
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(str(v).lower() if isinstance(v, bool) else repr(v) for v in self.values)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Any text; what it must look like is said in `form` and checked where it is used."""
+
+    form: str
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+    def __str__(self) -> str:
+        return self.form
+
+
+FLAG = Choices((False, True))
+
+
+def option(
+    default: Any,
+    valid: Range | Choices | Text,
+    *,
+    search: Range | Choices | None = None,
+    unit: str = "1",
+    help: str,
+) -> Any:
+    """Declares one option, as a dataclass field.
+
+    Args:
+        default: the value used by the paper that the component cites.
+        valid: every value for which the component is defined.
+        search: the values a sweep may try, a subset of `valid`; `None` keeps it fixed.
+        unit: physical unit (`px`, `px^2`, `intensity`, ...); "1" when dimensionless.
+        help: one line, shown in the README table and by `--help`.
+    """
+    meta = {"valid": valid, "search": search, "unit": unit, "help": help}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def problems(value: Any) -> list[str]:
+    """One line for every option of a component or section that is outside its valid values."""
+    return [
+        f"{f.name} must be {f.metadata['valid']}, got {given!r}"
+        for f in dataclasses.fields(value)
+        if "valid" in f.metadata and (given := getattr(value, f.name)) not in f.metadata["valid"]
+    ]
+
+
+def check(value: Any) -> None:
+    """Raises `ValueError` naming every option of `value` that is outside its valid values."""
+    if found := problems(value):
+        raise ValueError("\n".join([f"invalid options of {type(value).__name__}:", *(f"  {p}" for p in found)]))
+
+
+def section(cls: type) -> type:
+    """Makes a class of options a frozen, checked, keyword-only dataclass."""
+    cls.__post_init__ = check
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def coerce(value: Any, field: dataclasses.Field) -> Any:
+    """`value` in the type that `field` declares.
+
+    Sacred, JSON and the command line lose types: `1` given for a number is `1.0`, `2.0` given for a whole number is
+    `2`, and text is read as the declared type. What cannot be read is returned as it is, for `check` to name.
+    """
+    default = field.default
+    if isinstance(default, bool):
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        return words.get(value.strip().lower(), value) if isinstance(value, str) else value
+    if isinstance(default, (int, float)) and not isinstance(value, bool):
+        whole = isinstance(default, int)
+        try:
+            number = float(value) if isinstance(value, (int, float, str)) else None
+        except ValueError:
+            return value
+        if number is None or not math.isfinite(number):
+            return value
+        if not whole:
+            return number
+        if not number.is_integer():
+            return value if isinstance(value, str) else number
+        return int(value) if not isinstance(value, str) or value.strip().lstrip("+-").isdigit() else int(number)
+    return value

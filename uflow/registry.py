@@ -1,0 +1,122 @@
+"""Names of the swappable components: `(axis, name) -> class`, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from uflow import options
+
+AXES = ("photometric", "occlusion", "smoothness", "normalization", "selfsup")
+NEEDS = frozenset({"backward_flow", "teacher"})
+
+T = TypeVar("T", bound=type)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known of a component before it is built."""
+
+    axis: str
+    name: str
+    cls: type
+    source: str
+    revision: int
+    needs: frozenset[str]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the component's docstring."""
+        return (self.cls.__doc__ or "").strip().splitlines()[0]
+
+
+_entries: dict[tuple[str, str], Entry] = {}
+
+
+def register(axis: str, name: str, *, source: str, revision: int = 1, needs: Iterable[str] = ()) -> Callable[[T], T]:
+    """Makes a class a component of `axis`: a frozen dataclass whose fields are its options.
+
+    Args:
+        axis: one of `AXES`.
+        name: how configs, tables and the command line call it; lower_snake_case.
+        source: paper and equation that define it.
+        revision: raise it when the same options would compute something else, so that
+            stored runs of the old computation are not taken for the new one.
+        needs: extra inputs to prepare, out of `NEEDS`.
+    """
+    if axis not in AXES:
+        raise ValueError(f"unknown axis {axis!r}; axes are {', '.join(AXES)}")
+    if unknown := set(needs) - NEEDS:
+        raise ValueError(f"{axis} component {name!r} needs {sorted(unknown)}; possible: {', '.join(sorted(NEEDS))}")
+
+    def decorate(cls: T) -> T:
+        if (axis, name) in _entries:
+            other = _entries[axis, name].cls
+            raise ValueError(f"{axis} component {name!r} is already {other.__module__}.{other.__name__}")
+        cls = options.section(cls)
+        _entries[axis, name] = Entry(axis, name, cls, source, revision, frozenset(needs))
+        return cls
+
+    return decorate
+
+
+@functools.cache
+def _discover() -> None:
+    for axis in AXES:
+        package = importlib.import_module(f"uflow.{axis}")
+        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"uflow.{axis}.{module}")
+
+
+def names(axis: str) -> tuple[str, ...]:
+    """Names of the components of `axis`, sorted, with `none` first."""
+    _discover()
+    return tuple(sorted((n for a, n in _entries if a == axis), key=lambda n: (n != "none", n)))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the known word nearest to `word`, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def entry(axis: str, name: str) -> Entry:
+    """The entry of a component; the error for an unknown name lists the known ones."""
+    _discover()
+    try:
+        return _entries[axis, name]
+    except KeyError:
+        known = names(axis)
+        raise ValueError(
+            f"unknown {axis} component {name!r}{did_you_mean(str(name), known)} (known: {', '.join(known)})"
+        ) from None
+
+
+def entry_of(component: Any) -> Entry:
+    """The entry of a component that was built."""
+    return next(e for e in _entries.values() if e.cls is type(component))
+
+
+def build(axis: str, name: str, given: Mapping[str, Any] | None = None) -> Any:
+    """Builds a component from plain data, as read from a config file or command line.
+
+    Raises:
+        ValueError: for an unknown component or option, or a value outside its valid range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(entry(axis, name).cls)}
+    for key in given or {}:
+        if key not in fields:
+            raise ValueError(
+                f"{axis} component {name!r} has no option {key!r}{did_you_mean(key, fields)}"
+                f" (options: {', '.join(fields) or 'none'})"
+            )
+    values = {key: options.coerce(value, fields[key]) for key, value in (given or {}).items()}
+    try:
+        return entry(axis, name).cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{axis} component {name!r}: {error}") from None

@@ -1,0 +1,1 @@
+"""The self-supervision axis: what does the network learn from its own flow? One component a module."""

@@ -1,0 +1,1 @@
+"""The smoothness axis: what does the loss ask of the flow field itself? One component a module."""

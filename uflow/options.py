@@ -89,8 +89,15 @@ def problems(value: Any) -> list[str]:
 
 
 def check(value: Any) -> None:
-    """Raises `ValueError` naming every option of `value` that is outside its valid values."""
-    if found := problems(value):
+    """Raises `ValueError` naming every option of `value` that is outside its valid values.
+
+    A class may add a method `conflicts() -> list[str]` for options that exclude each other; it is asked when each
+    option is valid by itself.
+    """
+    found = problems(value)
+    if not found and hasattr(value, "conflicts"):
+        found = value.conflicts()
+    if found:
         raise ValueError("\n".join([f"invalid options of {type(value).__name__}:", *(f"  {p}" for p in found)]))
 
 

@@ -23,12 +23,12 @@ def leaky_relu(x: ms.Tensor) -> ms.Tensor:
 
 
 def columns(width: int) -> ms.Tensor:
-    """X coordinates of a grid, (1, 1, W)."""
+    """Coordinates x of a grid, (1, 1, W)."""
     return ms.ops.arange(width).astype(ms.float32).reshape(1, 1, width)
 
 
 def rows(height: int) -> ms.Tensor:
-    """Y coordinates of a grid, (1, H, 1)."""
+    """Coordinates y of a grid, (1, H, 1)."""
     return ms.ops.arange(height).astype(ms.float32).reshape(1, height, 1)
 
 

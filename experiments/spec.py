@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments.data.scenes import SceneOptions
+from experiments.data.scene_options import SceneOptions
 from uflow import options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components

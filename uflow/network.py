@@ -214,6 +214,24 @@ class FlowNetwork(ms.nn.Cell):
             refinement = refinement * keep[options.levels - 1].reshape(refinement.shape[0], 1, 1, 1)
         return ((flow + refinement).astype(ms.float32),) + flows[1:]
 
+    def both_directions(
+        self, frames: ms.Tensor, keep: ms.Tensor | None = None, groups: int = 2
+    ) -> tuple[ms.Tensor, ms.Tensor]:
+        """Flows at pyramid level 2 of first and second frames, and the same with the directions swapped.
+
+        Args:
+            frames: (2B, 3, H, W), the first frames, then the second.
+            keep: (L, 2B), level dropout.
+            groups: as for `construct`; 2 keeps the statistics of the directions apart.
+        """
+        half = frames.shape[0] // 2
+        first = self.pyramid(frames)
+        second = ()
+        for features in first:
+            second = second + (ms.ops.concat((features[half:], features[:half]), axis=0),)
+        flow = self.construct(first, second, keep, groups)[0]
+        return flow, ms.ops.concat((flow[half:], flow[:half]), axis=0)
+
 
 def initialize(network: ms.nn.Cell, seed: int) -> None:
     """Gives every parameter its initial value: Glorot-uniform kernels and zero biases, drawn by name and seed.

@@ -35,16 +35,6 @@ class Objective(ms.nn.Cell):
         self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
         self.with_smoothness = components.smoothness.weight > 0
 
-    def flows(self, images: ms.Tensor, keep: ms.Tensor | None) -> tuple[ms.Tensor, ms.Tensor]:
-        """Flows at pyramid level 2 of stacked frames (2B, 3, H, W), and the same with the directions swapped."""
-        half = images.shape[0] // 2
-        first = self.network.pyramid(images)
-        second = ()
-        for features in first:
-            second = second + (ms.ops.concat((features[half:], features[:half]), axis=0),)
-        flow = self.network(first, second, keep, 2)[0]
-        return flow, ms.ops.concat((flow[half:], flow[:half]), axis=0)
-
     def construct(
         self,
         first: ms.Tensor,
@@ -70,7 +60,7 @@ class Objective(ms.nn.Cell):
         images = ms.ops.concat((first, second), axis=0)
         others = ms.ops.concat((second, first), axis=0)
         seen = ms.ops.concat((seen_first, seen_second), axis=0)
-        quarter, quarter_back = self.flows(seen, keep)
+        quarter, quarter_back = self.network.both_directions(seen, keep)
         middle = upsample_flow(quarter)
         full = upsample_flow(middle)
         back = ms.ops.concat((full[half:], full[:half]), axis=0)
@@ -94,8 +84,8 @@ class Objective(ms.nn.Cell):
         selfsup = ms.ops.zeros_like(photometric)
         if self.with_teacher:
             # the teacher sees the images without photometric augmentation and is not trained by this term
-            teacher, teacher_back = self.flows(images, None)
-            student, student_back = self.flows(self.selfsup.student_view(seen), student_keep)
+            teacher, teacher_back = self.network.both_directions(images, None)
+            student, student_back = self.network.both_directions(self.selfsup.student_view(seen), student_keep)
             selfsup = self.selfsup(
                 ms.ops.stop_gradient(teacher), ms.ops.stop_gradient(teacher_back), student, student_back
             )

@@ -1,0 +1,113 @@
+"""The sentences under a table: what was run, what the words mean, what failed, what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.directions import MetricKind
+from analysis.load import StudyData
+from analysis.randomization import seeds_to_reach
+
+if TYPE_CHECKING:
+    from analysis.tables import ArmRow
+
+
+def footnotes(
+    data: StudyData, metric: str, kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float
+) -> tuple[str, ...]:
+    """One sentence each: state and conditions first, then the arms that need a word, then files that were left out."""
+    return (
+        *_conditions(data, kind, rows),
+        *_meaning(kind, rows, margin, alpha),
+        *_small_samples(rows, alpha),
+        *_failures(kind, rows),
+        *_reasons(rows),
+        *_gaps(data, metric, rows),
+        *data.problems,
+    )
+
+
+def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
+    plan = data.plan
+    done, planned = len(data.records), len(plan.pairs)
+    if done < planned:
+        yield f"partial: {done}/{planned} runs"
+    ids = {run_id for row in rows for run_id in row.run_ids.values()}
+    yield (
+        f"protocol {plan.protocol}; preset {plan.preset}; seeds {', '.join(map(str, plan.seeds)) or 'none'};"
+        f" {len(ids)} runs behind the means (their ids are in effects.json)"
+    )
+    yield (
+        f"values in {kind.unit}, {'lower' if kind.lower_is_better else 'higher'} is better; mean +- half of the 95 %"
+        " t-interval over seeds; delta is arm minus baseline, paired by seed; costs are medians over runs"
+    )
+
+
+def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float) -> Iterator[str]:
+    comparisons = sum(row.comparison is not None for row in rows)
+    if margin is not None and comparisons:
+        yield (
+            f"equal: inside +-{margin:.3g} {kind.unit} (the larger of {kind.margin:g} {kind.unit} and"
+            f" {100 * kind.relative_margin:g} % of the baseline's mean) by two one-sided t-tests; helps, hurts:"
+            f" paired t-test; undecided: neither shown; p adjusted by Holm for {comparisons} comparisons,"
+            f" level {alpha:g}"
+        )
+    if any(row.crossed for row in rows):
+        yield "seeds x frames: 95 % bootstrap interval of delta, seeds and frames drawn anew, all frames alike"
+
+
+def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:
+    compared = [row.comparison for row in rows if row.comparison]
+    flagged = {
+        len(c.differences): c.p_flip_smallest for c in compared if is_flagged(c.p_flip, c.p_flip_smallest, alpha)
+    }
+    if flagged:
+        smallest = ", ".join(f"{p:.3g} with {n} pairs" for n, p in sorted(flagged.items()))
+        yield (
+            f"!: the exact sign-flip test cannot reach {alpha:g} here; smallest possible p: {smallest};"
+            f" {seeds_to_reach(alpha, len(compared))} seeds are needed"
+        )
+
+
+def is_flagged(p_flip: float | None, smallest: float | None, alpha: float = 0.05) -> bool:
+    """True if there is a sign-flip p, but too few pairs for it ever to reach `alpha` after adjustment."""
+    return p_flip is not None and smallest is not None and smallest > alpha
+
+
+def _failures(kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
+    for row in rows:
+        if not row.failures.failed:
+            continue
+        low, high = (100 * end for end in row.failures.interval)
+        survivors = "none" if row.estimate is None else f"{row.estimate.mean:.{kind.decimals}f}"
+        worst = "-" if row.worst.mean is None else f"{row.worst.mean:.{kind.decimals}f}"
+        rank = "-" if row.worst.rank is None else f"{row.worst.rank:.2f} of {len(rows)}"
+        yield (
+            f"{row.label}: {row.failures.failed} of {row.failures.runs} runs failed ({row.failures.text}; 95 % interval"
+            f" {low:.0f} to {high:.0f} %); mean of the survivors {survivors}, with failures as the worst value of the"
+            f" study {worst}; mean rank with failures last {rank}"
+        )
+
+
+def _reasons(rows: Sequence[ArmRow]) -> Iterator[str]:
+    usual = ("", "difference shown", "within the margin", "neither a difference nor equality shown")
+    for row in rows:
+        if row.comparison and row.comparison.reason not in usual:
+            yield f"{row.label}: {row.comparison.verdict}: {row.comparison.reason}"
+
+
+def _gaps(data: StudyData, metric: str, rows: Sequence[ArmRow]) -> Iterator[str]:
+    for row in rows:
+        completed = {s: r for s, r in data.of(row.label).items() if r.status == "completed"}
+        if without := [str(s) for s, r in completed.items() if metric not in r.metrics]:
+            yield f"{row.label}: no {metric} in the runs of seed {', '.join(without)}"
+        pairs = len(row.comparison.differences) if row.comparison else None
+        if row.estimate is None:
+            yield f"{row.label}: '-' is no value (of {row.planned} runs {row.failures.runs} ended, none has the metric)"
+        elif row.estimate.n == 1:
+            yield f"{row.label}: one run, so no interval"
+        if pairs is not None and row.estimate is not None and pairs < row.estimate.n:
+            yield f"{row.label}: delta is over the {pairs} of its {row.estimate.n} seeds that the baseline has too"
+    if without_cost := [row.label for row in rows if row.failures.runs and not row.costs]:
+        yield f"no cost was recorded for {', '.join(without_cost)}"

@@ -1,0 +1,137 @@
+"""What a study set out to run: the content of its `plan.json`, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.records import RecordError, read_json
+
+FORMAT = 1
+
+
+class StudyError(ValueError):
+    """A study that cannot be read or compared; the message names what is wrong and what is possible."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedArm:
+    """A row of the study.
+
+    Attributes:
+        label: name of the row.
+        changes: what the arm changes in the study's starting spec, by dotted key such as `occlusion.name`.
+        runs: name of the run's directory under `<out>/runs`, by seed.
+    """
+
+    label: str
+    changes: Mapping[str, Any]
+    runs: Mapping[int, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """The question, the arms in their order, the seeds and the metrics of a study.
+
+    Attributes:
+        metrics: names of the tabulated metrics, such as `epe/synthetic/occ`.
+        metric: the one of them that decides.
+        baseline: label of the arm against which every other is compared.
+        protocol: name and version of the evaluation, such as `full/1`.
+    """
+
+    study: str
+    question: str
+    preset: str
+    metrics: tuple[str, ...]
+    metric: str
+    baseline: str
+    protocol: str
+    seeds: tuple[int, ...]
+    arms: tuple[PlannedArm, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the arms, in the study's order."""
+        return tuple(arm.label for arm in self.arms)
+
+    @property
+    def pairs(self) -> tuple[tuple[str, int], ...]:
+        """Every planned (arm, seed), arms outermost."""
+        return tuple((arm.label, seed) for arm in self.arms for seed in arm.runs)
+
+    def arm(self, label: str) -> PlannedArm:
+        """The arm of that label; raises `StudyError` naming the known ones."""
+        for arm in self.arms:
+            if arm.label == label:
+                return arm
+        raise StudyError(f"study {self.study!r} has no arm {label!r} (arms: {', '.join(self.labels)})")
+
+
+def read_plan(directory: str | pathlib.Path) -> StudyPlan:
+    """The plan of the study in `directory`.
+
+    Raises:
+        StudyError: if there is no such study, or if its plan is not one; all reasons at once.
+    """
+    path = pathlib.Path(directory) / "plan.json"
+    if not path.is_file():
+        raise StudyError(f"{directory}: not a study: there is no plan.json in it (give OUT/STUDY)")
+    try:
+        plain = read_json(path)
+    except RecordError as error:
+        raise StudyError(str(error)) from None
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
+        raise StudyError(f"{path}: not a plan of format {FORMAT} (found {found!r})")
+    if wrong := _problems(plain):
+        raise StudyError(f"{path}: {'; '.join(wrong)}")
+    arms = tuple(
+        PlannedArm(label=a["label"], changes=a["changes"], runs={int(s): run for s, run in a["runs"].items()})
+        for a in plain["arms"]
+    )
+    names = ("study", "question", "preset", "metric", "baseline", "protocol")
+    return StudyPlan(
+        **{name: plain[name] for name in names}, metrics=tuple(plain["metrics"]), seeds=tuple(plain["seeds"]), arms=arms
+    )
+
+
+def _problems(plain: Mapping[str, Any]) -> list[str]:
+    texts = ("study", "question", "preset", "metric", "baseline", "protocol")
+    wrong = [f"{name} must be text, got {plain.get(name)!r}" for name in texts if not isinstance(plain.get(name), str)]
+    metrics, seeds, arms = (plain.get(name) for name in ("metrics", "seeds", "arms"))
+    if not _is_list(metrics, str):
+        wrong.append(f"metrics must be a list of names, got {metrics!r}")
+    elif plain.get("metric") not in metrics:
+        wrong.append(f"the deciding metric {plain.get('metric')!r} is not one of {', '.join(metrics)}")
+    if not _is_list(seeds, int):
+        wrong.append(f"seeds must be a list of whole numbers, got {seeds!r}")
+    if not _is_list(arms, dict) or not arms:
+        return [*wrong, "arms must be a list of at least one arm"]
+    for position, arm in enumerate(arms):
+        label, changes, runs = (arm.get(name) for name in ("label", "changes", "runs"))
+        if not isinstance(label, str) or not isinstance(changes, dict) or not isinstance(runs, dict):
+            wrong.append(f"arm {position} must have a label, changes and runs")
+        elif odd := [f"{s}: {run!r}" for s, run in runs.items() if not (_is_seed(s) and _is_name(run))]:
+            wrong.append(f"runs of arm {label!r} must map seeds to names of run directories, got {', '.join(odd)}")
+    labels = [arm.get("label") for arm in arms]
+    if repeated := sorted({str(label) for label in labels if labels.count(label) > 1}):
+        wrong.append(f"two arms have one label: {', '.join(repeated)}")
+    if plain.get("baseline") not in labels:
+        wrong.append(f"the baseline {plain.get('baseline')!r} is not an arm ({', '.join(map(str, labels))})")
+    return wrong
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value)
+
+
+def _is_seed(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _is_name(value: Any) -> bool:
+    # A name with a separator in it would lead out of the directory of the runs.
+    return isinstance(value, str) and value not in ("", ".", "..") and pathlib.PurePath(value).name == value

@@ -1,0 +1,199 @@
+"""A comparison table as fixed-width text, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from analysis.footnotes import is_flagged
+from analysis.tables import ArmRow, ComparisonTable
+
+WIDTH = 120
+LABEL_WIDTH = 28
+UNKNOWN = "-"
+
+Cells = tuple[tuple[str, ...], ...]
+
+
+def cells(table: ComparisonTable) -> Cells:
+    """Header and one row of text per arm; `-` where something is not known, empty where there is nothing to know."""
+    decimals = _decimals(table)
+    header = (
+        "arm",
+        f"mean +- half (n), {table.kind.unit}",
+        f"delta [95 %], {table.kind.unit}",
+        "delta %",
+        "p",
+        "p flip",
+        "d_z",
+        "verdict",
+        "failed",
+        "seeds x frames",
+        "P(better)",
+        "how failed",
+        "seconds",
+        "MB",
+        "ms/step",
+    )
+    return (header, *(_row_cells(table, row, decimals) for row in table.rows))
+
+
+def as_text(table: ComparisonTable, width: int = WIDTH) -> str:
+    """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below."""
+    content = cells(table)
+    wrapped = [_wrap_label(row) for row in content]
+    widths = [max(len(line[c]) for lines in wrapped for line in lines) for c in range(len(content[0]))]
+    blocks: list[list[int]] = [[]]
+    for column in range(1, len(widths)):
+        if blocks[-1] and widths[0] + sum(2 + widths[c] for c in [*blocks[-1], column]) > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    lines = [title(table)]
+    for block in blocks:
+        columns = [0, *block]
+        rule = "  ".join("-" * widths[c] for c in columns)
+        lines.append("")
+        for number, group in enumerate(wrapped):
+            lines += [_align(line, columns, widths) for line in group]
+            lines += [rule] if number == 0 else []
+    lines.append("")
+    for note in table.notes:
+        lines += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=True) or [""]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(table: ComparisonTable) -> str:
+    """The table in GitHub's Markdown, footnotes as a list."""
+    header, *rows = [[_escape_markdown(cell) for cell in row] for row in cells(table)]
+    marks = [":--"] + [":--" if name in ("verdict", "how failed") else "--:" for name in header[1:]]
+    lines = [f"**{_escape_markdown(title(table))}**", ""]
+    lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]
+    lines += ["", *(f"- {_escape_markdown(note)}" for note in table.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def as_latex(table: ComparisonTable) -> str:
+    """A LaTeX `table` (package booktabs), footnotes in small print below."""
+    header, *rows = [[_escape_latex(cell) for cell in row] for row in cells(table)]
+    marks = "l" + "".join("l" if name in ("verdict", "how failed") else "r" for name in header[1:])
+    lines = [
+        r"\begin{table}",
+        r"\centering\footnotesize",
+        rf"\caption{{{_escape_latex(title(table))}}}",
+        rf"\begin{{tabular}}{{{marks}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(rf"\par {_escape_latex(note)}" for note in table.notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(table: ComparisonTable) -> str:
+    """The numbers in full precision, one row per arm; empty where something is not known."""
+    return table.frame.to_csv(index=False, lineterminator="\n")
+
+
+def title(table: ComparisonTable) -> str:
+    """What the table is about, in one line."""
+    return f"{table.study}: {table.metric} ({table.kind.title}), against {table.baseline}"
+
+
+def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str, ...]:
+    own, c = row.estimate, row.comparison
+    known = bool(row.failures.runs)
+    mean = UNKNOWN
+    if own is not None:
+        spread = "" if own.half_width is None else f" +- {own.half_width:.{decimals}f}"
+        mean = f"{own.mean:.{decimals}f}{spread} (n={own.n})"
+    if c is None:
+        compared = ("",) * 5 + ("baseline",)
+        across, better = "", ""
+    else:
+        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest) else ""
+        compared = (
+            _interval(c.estimate, decimals),
+            UNKNOWN if c.percent is None else f"{c.percent:+.1f}",
+            _p(c.p_adjusted),
+            _p(c.p_flip_adjusted) + mark,
+            UNKNOWN if c.d_z is None else f"{c.d_z:+.2f}",
+            c.verdict,
+        )
+        across = UNKNOWN if row.crossed is None else _ends(row.crossed.low, row.crossed.high, decimals)
+        chance = c.better and (c.better.share if c.better.normal is None else c.better.normal)
+        better = UNKNOWN if chance is None else f"{chance:.2f}"
+    return (
+        f"{row.label} (baseline)" if c is None else row.label,
+        mean,
+        *compared,
+        f"{row.failures.failed}/{row.failures.runs}" if known else UNKNOWN,
+        across,
+        better,
+        row.failures.text or ("none" if known else UNKNOWN),
+        *(
+            _cost(row.costs.get(name), digits)
+            for name, digits in (("seconds", 1), ("peak_memory_mb", 0), ("ms_per_step", 1))
+        ),
+    )
+
+
+def _interval(estimate, decimals: int) -> str:
+    if estimate is None:
+        return UNKNOWN
+    if estimate.low is None:
+        return f"{estimate.mean:+.{decimals}f}"
+    return f"{estimate.mean:+.{decimals}f} {_ends(estimate.low, estimate.high, decimals)}"
+
+
+def _ends(low: float, high: float, decimals: int) -> str:
+    return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return UNKNOWN
+    return "<.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _cost(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def _decimals(table: ComparisonTable) -> int:
+    """Digits after the point with which the narrowest interval of a difference still shows a digit, at most 6."""
+    halves = [row.comparison.estimate.half_width for row in table.rows if row.comparison and row.comparison.estimate]
+    narrow = [half for half in halves if half]
+    needed = -math.floor(math.log10(min(narrow))) if narrow else 0
+    return max(table.kind.decimals, min(6, needed))
+
+
+def _wrap_label(row: Sequence[str]) -> list[tuple[str, ...]]:
+    first, *more = textwrap.wrap(row[0], LABEL_WIDTH, subsequent_indent="  ") or [""]
+    return [(first, *row[1:]), *((line, *("" for _ in row[1:])) for line in more)]
+
+
+def _align(line: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:
+    return "  ".join(
+        line[c].ljust(widths[c]) if c in (0, 7, 11) else line[c].rjust(widths[c]) for c in columns
+    ).rstrip()
+
+
+def _escape_markdown(text: str) -> str:
+    for sign in ("\\", "`", "*", "_", "|", "<"):
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("](", "]\\(").replace("+-", "±").replace("\n", " ")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+}  # fmt: skip
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text).replace("+-", r"$\pm$").replace("\n", " ")

@@ -1,0 +1,179 @@
+"""One table per metric: what every arm reached, its comparison with the baseline, its failures and its cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.bootstrap import CrossedInterval, crossed_bootstrap
+from analysis.comparison import Comparison, compare
+from analysis.directions import MetricKind, metric_kind
+from analysis.failures import FailureCount, WorstRank, count_failures, worst_rank
+from analysis.footnotes import footnotes
+from analysis.load import StudyData
+from analysis.stats import Estimate, mean_interval
+
+if TYPE_CHECKING:
+    import pandas
+
+COSTS = ("seconds", "peak_memory_mb", "ms_per_step")
+DRAWS_SEED = 0  # of the bootstrap: fixed, so that the same files give the same report
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArmRow:
+    """What is known of an arm on one metric; what is not known is `None`.
+
+    Attributes:
+        label: its name.
+        estimate: mean of the completed runs with its t-interval.
+        comparison: against the baseline; `None` for the baseline itself.
+        crossed: bootstrap interval of the difference over seeds and frames.
+        failures: of the finished runs.
+        worst: mean and rank with failed runs put last.
+        costs: medians over the finished runs, by the names of `COSTS`.
+        run_ids: the runs behind the estimate, by seed.
+        planned: number of runs planned.
+    """
+
+    label: str
+    estimate: Estimate | None
+    comparison: Comparison | None
+    crossed: CrossedInterval | None
+    failures: FailureCount
+    worst: WorstRank
+    costs: Mapping[str, float]
+    run_ids: Mapping[int, str]
+    planned: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonTable:
+    """All arms of a study on one metric, in the study's order.
+
+    Attributes:
+        study: name of the study.
+        metric: name of the metric.
+        kind: its unit, direction and margin.
+        baseline: label of the arm compared with.
+        rows: one per arm.
+        margin: half-width of the zone of equality, in the unit of the metric; `None` without a baseline run.
+        notes: the footnotes, a sentence each.
+    """
+
+    study: str
+    metric: str
+    kind: MetricKind
+    baseline: str
+    rows: tuple[ArmRow, ...]
+    margin: float | None
+    notes: tuple[str, ...]
+
+    def row(self, label: str) -> ArmRow:
+        """The row of an arm."""
+        return next(row for row in self.rows if row.label == label)
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """The table as numbers, one row per arm; unknown cells are missing, never 0."""
+        import pandas
+
+        return pandas.DataFrame([_numbers(row, row.label == self.baseline) for row in self.rows])
+
+
+def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> ComparisonTable:
+    """The table of a study on one metric.
+
+    Raises:
+        ValueError: if the family of the metric is unknown.
+    """
+    kind = metric_kind(metric)
+    labels, baseline = data.plan.labels, data.plan.baseline
+    values = {label: data.values(label, metric) for label in labels}
+    failed = {label: data.failed(label) for label in labels}
+    comparisons = compare(values, baseline, kind, failed, alpha)
+    worst = worst_rank(values, failed, kind.lower_is_better)
+    rows = tuple(
+        ArmRow(
+            label=label,
+            estimate=mean_interval(list(values[label].values())) if values[label] else None,
+            comparison=comparisons.get(label),
+            crossed=_crossed(data, label, metric) if label != baseline else None,
+            failures=count_failures(failed[label], len(data.of(label))),
+            worst=worst[label],
+            costs=_costs(data, label),
+            run_ids={seed: data.records[label, seed].run_id for seed in values[label]},
+            planned=len(data.plan.arm(label).runs),
+        )
+        for label in labels
+    )
+    margin = next((c.margin for c in comparisons.values()), None)
+    notes = footnotes(data, metric, kind, rows, margin, alpha)
+    return ComparisonTable(
+        study=data.plan.study, metric=metric, kind=kind, baseline=baseline, rows=rows, margin=margin, notes=notes
+    )
+
+
+def _crossed(data: StudyData, label: str, metric: str) -> CrossedInterval | None:
+    frames = [
+        {
+            s: record.frames[metric]
+            for s, record in data.of(arm).items()
+            if s in data.values(arm, metric) and metric in record.frames
+        }
+        for arm in (label, data.plan.baseline)
+    ]
+    try:
+        return crossed_bootstrap(*frames, seed=DRAWS_SEED)
+    except ValueError:  # runs that saw different frames: the means still stand, the interval does not
+        return None
+
+
+def _costs(data: StudyData, label: str) -> dict[str, float]:
+    found = [cost for (arm, _), cost in data.costs.items() if arm == label]
+    columns = {name: [c[name] for c in found if isinstance(c.get(name), (int, float))] for name in COSTS}
+    return {name: statistics.median(column) for name, column in columns.items() if column}
+
+
+def _numbers(row: ArmRow, is_baseline: bool) -> dict[str, Any]:
+    own, comparison = row.estimate, row.comparison
+    delta = comparison.estimate if comparison else None
+    better = comparison.better if comparison else None
+    return {
+        "arm": row.label,
+        "baseline": is_baseline,
+        "mean": own and own.mean,
+        "half_width": own and own.half_width,
+        "n": own.n if own else 0,
+        "delta": delta and delta.mean,
+        "delta_low": delta and delta.low,
+        "delta_high": delta and delta.high,
+        "pairs": len(comparison.differences) if comparison else None,
+        "percent": comparison and comparison.percent,
+        "p": comparison and comparison.p,
+        "p_adjusted": comparison and comparison.p_adjusted,
+        "p_equal_adjusted": comparison and comparison.p_equal_adjusted,
+        "p_flip": comparison and comparison.p_flip,
+        "p_flip_adjusted": comparison and comparison.p_flip_adjusted,
+        "p_flip_smallest": comparison and comparison.p_flip_smallest,
+        "p_wilcoxon": comparison and comparison.p_wilcoxon,
+        "d_z": comparison and comparison.d_z,
+        "better_normal": better and better.normal,
+        "better_share": better and better.share,
+        "crossed_low": row.crossed and row.crossed.low,
+        "crossed_high": row.crossed and row.crossed.high,
+        "verdict": comparison.verdict if comparison else "baseline",
+        "reason": comparison.reason if comparison else "",
+        "failed": row.failures.failed,
+        "runs": row.failures.runs,
+        "planned": row.planned,
+        "failed_low": row.failures.interval and row.failures.interval[0],
+        "failed_high": row.failures.interval and row.failures.interval[1],
+        "statuses": row.failures.text,
+        "mean_failures_worst": row.worst.mean,
+        "mean_rank_failures_worst": row.worst.rank,
+        **{name: row.costs.get(name) for name in COSTS},
+        "run_ids": " ".join(row.run_ids.values()),
+    }

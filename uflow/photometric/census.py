@@ -29,6 +29,16 @@ def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
     return ms.ops.pad(cropped, [border, border, border, border])
 
 
+def soft_hamming(first: ms.Tensor, second: ms.Tensor, threshold: float = 0.1) -> ms.Tensor:
+    """Number of neighbours in which two census transforms (B, patch^2, N) differ, soft, (B, N).
+
+    A difference of `threshold`^(1/2) counts by half.
+    """
+    change = first - second
+    square = change * change
+    return (square / (threshold + square)).sum(axis=1)
+
+
 @register("photometric", "census", source="Meister, Hur and Roth, AAAI 2018 (UnFlow), eq. 2-3; UFlow's census_loss")
 class Census:
     r"""Soft Hamming distance of census transforms, blind to changes of brightness and contrast.
@@ -48,9 +58,8 @@ class Census:
         to the mask while the numerator does.
         """
         b, _, h, w = image.shape
-        change = census_transform(image, self.patch) - census_transform(reconstruction, self.patch)
-        square = change * change
-        hamming = (square / (0.1 + square)).sum(axis=1).reshape(b, 1, h, w)
+        first, second = census_transform(image, self.patch), census_transform(reconstruction, self.patch)
+        hamming = soft_hamming(first, second).reshape(b, 1, h, w)
         mask = inner(visible, self.patch // 2)
         counted = ms.ops.stop_gradient(mask) + 1e-6
         return (distances.penalty(self.distance, hamming) * mask).sum() / counted.sum()

@@ -12,7 +12,7 @@ import numpy as np
 
 from uflow import architecture
 from uflow import backend as ms
-from uflow.architecture import DISPLACEMENT, UPSAMPLED_CONTEXT, Architecture
+from uflow.architecture import DISPLACEMENT, Architecture
 from uflow.ops import convolution, cost_volume, leaky_relu, upsample_flow, warp
 
 
@@ -140,7 +140,7 @@ class FlowNetwork(ms.nn.Cell):
         self.pyramid = FeaturePyramid(options)
         top = options.levels  # pyramid levels are counted 1 (half size) to L
         sizes = [channels for _, channels in options.pyramid()]
-        upsampled = options.channels(UPSAMPLED_CONTEXT) if options.context else 0
+        upsampled = options.channels(options.context_channels) if options.context else 0
         cost = (2 * DISPLACEMENT + 1) ** 2 if options.cost_volume else options.channels(64)
         decoders, adapters, surrogates, upsamplings = [], [], [], []
         for level in range(2, top + 1):
@@ -181,7 +181,7 @@ class FlowNetwork(ms.nn.Cell):
             if options.shared_decoder and flow_up is None:
                 flow_up = ms.ops.zeros((b, 2, h, w), mine.dtype)
                 if options.context:
-                    context_up = ms.ops.zeros((b, options.channels(UPSAMPLED_CONTEXT), h, w), mine.dtype)
+                    context_up = ms.ops.zeros((b, options.channels(options.context_channels), h, w), mine.dtype)
             if flow_up is not None and options.feature_warp:
                 other = warp(other, flow_up)
             mine_normal, other_normal = self.normalization(mine, other, groups)
@@ -240,11 +240,11 @@ def initialize(network: ms.nn.Cell, seed: int) -> None:
 
     Source: Glorot and Bengio, AISTATS 2010 (the reference's Keras defaults).
     """
-    for parameter in network.get_parameters():
+    for name, parameter in network.parameters_and_names():
         shape = parameter.shape
         value = np.zeros(shape, np.float32)
         if len(shape) == 4:
-            generator = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             area = shape[2] * shape[3]
             limit = np.sqrt(6.0 / ((shape[0] + shape[1]) * area))
             value = generator.uniform(-limit, limit, shape).astype(np.float32)

@@ -110,7 +110,7 @@ def draw(options: SceneOptions, height: int, width: int, random: np.random.Gener
 def _layers(options: SceneOptions, height: int, width: int, random: np.random.Generator) -> list[Layer]:
     o = options
     direction = random.choice([-1, 1]) if o.random_direction else 1
-    size = np.array([width, height], float)
+    last = np.array([width - 1.0, height - 1.0])
 
     # One call for all numbers of a layer: a call takes longer than the drawing.
     def layer(slowest: float, fastest: float, sign: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +120,7 @@ def _layers(options: SceneOptions, height: int, width: int, random: np.random.Ge
         return motion, _matrix(o, 2 * angle - 1, 2 * scale - 1, 2 * shear - 1), rest
 
     motion, matrix, _ = layer(o.background_motion_min, o.background_motion_max, direction)
-    layers = [Layer((size - 1) / 2, motion, matrix)]
+    layers = [Layer(last / 2, motion, matrix)]
     for _ in range(random.integers(o.shapes_min, o.shapes_max + 1)):
         motion, matrix, (radius, aspect, bumps, bump, phase, *middle) = layer(
             o.object_motion_min, o.object_motion_max, -direction
@@ -133,7 +133,7 @@ def _layers(options: SceneOptions, height: int, width: int, random: np.random.Ge
             phase=phase * 2 * np.pi,
         )
         # Placed in the middle of its way, so that a scene played backward is as likely as the scene.
-        middle = size * (_MARGIN + (1 - 2 * _MARGIN) * np.array(middle))
+        middle = last * (_MARGIN + (1 - 2 * _MARGIN) * np.array(middle))
         layers.append(Layer(middle - motion / 2, motion, matrix, outline))
     return layers
 

@@ -240,11 +240,12 @@ def initialize(network: ms.nn.Cell, seed: int) -> None:
 
     Source: Glorot and Bengio, AISTATS 2010 (the reference's Keras defaults).
     """
-    for parameter in network.get_parameters():
+    # the place in the network, not `parameter.name`: that one changes when the network becomes part of another cell
+    for name, parameter in network.parameters_and_names():
         shape = parameter.shape
         value = np.zeros(shape, np.float32)
         if len(shape) == 4:
-            generator = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             area = shape[2] * shape[3]
             limit = np.sqrt(6.0 / ((shape[0] + shape[1]) * area))
             value = generator.uniform(-limit, limit, shape).astype(np.float32)

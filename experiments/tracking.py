@@ -17,6 +17,7 @@ from experiments import records
 from experiments.spec import flatten
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it sends usage data by default
+os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # otherwise each migration of a new store is a line
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 T = TypeVar("T")
@@ -44,10 +45,6 @@ class Mirror:
 
     def open(self) -> None:
         """Connects, and makes the store and the experiment if they are missing (a fresh SQLite store takes seconds)."""
-        import logging
-
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self.uri)

@@ -72,7 +72,8 @@ class Batches:
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """First and second frames of a step, counted from 0: float32 (B, 3, H, W), intensities in [0, 1]."""
-        frames = np.stack([self._augmented(step, slot) for slot in range(self.batch_size)], axis=1)
+        chosen = enumerate(self.indices(step))
+        frames = np.stack([self._augmented(self._frames(index), step, slot) for slot, index in chosen], axis=1)
         return frames[0], frames[1]
 
     def indices(self, step: int) -> list[int]:
@@ -84,8 +85,7 @@ class Batches:
     def _order_of(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.pair_set))
 
-    def _augmented(self, step: int, slot: int) -> np.ndarray:
-        frames = self._frames(self.indices(step)[slot])
+    def _augmented(self, frames: np.ndarray, step: int, slot: int) -> np.ndarray:
         mirrored = np.random.default_rng([self.seed, _FLIPS, step, slot]).random(2) < 0.5
         if self.flip_horizontal and mirrored[0]:
             frames = frames[..., ::-1]

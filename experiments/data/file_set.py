@@ -29,7 +29,8 @@ class PairFiles:
         flow: `.flo`, or `.png` in KITTI's layout.
         flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
             is occluded.
-        occluded: mask image, set where the point is not visible in the second frame.
+        occluded: mask image, set where the point is covered in the second frame; points that leave the frame are
+            added by their flow, since not every data set marks them.
         invalid: mask image, set where the ground truth must not be used.
     """
 
@@ -129,6 +130,8 @@ def read_pair(files: PairFiles) -> Pair:
     _check_sizes(files, {path: array.shape[:2] for path, array in arrays.items()})
     if files.occluded is not None:
         occluded = arrays[files.occluded]
+        if flow is not None:
+            occluded = occluded | (known & _leaves(flow))
     elif visible is not None and known is not None:
         occluded = known & ~visible
     if files.invalid is not None:
@@ -145,6 +148,13 @@ def _read_flow(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, flow, np.float32(0)), known
 
 
+def _leaves(flow: np.ndarray) -> np.ndarray:
+    """Where a flow (2, H, W) leads out of the frame, bool (H, W)."""
+    height, width = flow.shape[1:]
+    x, y = np.arange(width, dtype=float) + flow[0], np.arange(height, dtype=float)[:, None] + flow[1]
+    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+
+
 def _size(path: pathlib.Path) -> tuple[int, int]:
     return flo_size(path) if path.suffix.lower() == ".flo" else image_size(path)
 
@@ -154,8 +164,3 @@ def _check_sizes(files: PairFiles, sizes: dict[pathlib.Path, tuple[int, int]]) -
     for path, (h, w) in sizes.items():
         if (h, w) != (height, width):
             raise DataError(f"{path}: has {w}x{h} pixels, but the first frame {files.first} has {width}x{height}")
-
-
-def tenth(files: list[PairFiles]) -> int:
-    """Number of training pairs to keep back for validation: the tenth part, or none of less than 20."""
-    return len(files) // 10 if len(files) >= 20 else 0

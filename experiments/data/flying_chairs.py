@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 
-from experiments.data.file_set import FileSet, PairFiles, tenth
+from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.image_files import check_folder
 from experiments.data.pairs import DataError, check_split
 
@@ -50,7 +50,7 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
         raise DataError(f"{split_file}: has {len(marks)} lines, none of them is for pair {stray.name}")
     train = [pair for number, pair in numbered if marks[number] == "1"]
     test = [pair for number, pair in numbered if marks[number] == "2"]
-    kept = tenth(train)
+    kept = len(train) // 10 if len(train) >= 20 else 0
     chosen = {
         "train": train[: len(train) - kept],
         "validation": train[len(train) - kept :] or test,

@@ -1,9 +1,9 @@
 import os
 import pathlib
 
+import cv2
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -34,7 +34,7 @@ def warp_ratio():
         use = (tx >= 0) & (tx <= width - 1) & (ty >= 0) & (ty <= height - 1)
         use &= True if pair.valid is None else pair.valid
         use &= True if pair.occluded is None else ~pair.occluded
-        warped = map_coordinates(other, [ty, tx], order=1, mode="nearest")
+        warped = cv2.remap(other, tx, ty, cv2.INTER_LINEAR)
         return np.abs(warped - gray)[use].mean() / np.abs(other - gray)[use].mean()
 
     return ratio

@@ -108,6 +108,14 @@ def test_flips_move_the_corner_of_both_frames_in_half_of_the_cases(horizontal, v
         assert abs(((rows == 3) == (columns == 5)).mean() - 0.5) < 0.12
 
 
+def test_every_pair_of_a_batch_is_flipped_by_itself_and_every_seed_flips_others():
+    def mirrored(seed):
+        return (_batches(8, 8, seed, horizontal=True).batch(0)[0][:, 0, 0, 5] == 1).tolist()
+
+    patterns = [tuple(mirrored(seed)) for seed in range(6)]
+    assert all(len(set(pattern)) == 2 for pattern in patterns) and len(set(patterns)) == 6
+
+
 def test_flips_do_not_change_the_kept_frames():
     batches = _batches(1, 1, horizontal=True, vertical=True)
     before = [batches.batch(step)[0].copy() for step in range(8)]

@@ -12,6 +12,7 @@ import pathlib
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.Ru
     What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
     exceptions of its observers; ours are counted and printed.
     """
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # Sacred needs it, setuptools is pinned
     from sacred import SETTINGS, Experiment
 
     from experiments.sacred_files import RunFilesObserver

@@ -16,6 +16,7 @@ from typing import Any
 from studies import catalog
 
 DONE, USAGE, FAILED, DRIFT, INTERRUPTED = 0, 2, 3, 4, 130
+ROUNDS = 3  # so often runs that left no result are given to new workers before the study ends without them
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -126,12 +127,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
         mirror = Mirror(tracking, study.name, out / "mlartifacts")
         mirror.parent(study.question)  # before any worker: several would make the store at the same time
-    interrupted = False
-    if todo:
-        from studies.queue import Queue
-
-        Queue(folder, out / "runs").enqueue([run.directory for run in todo])
-        interrupted = _supervise(arguments, plan, out, todo, workers, tracking)
+    interrupted = bool(todo) and _run_all(arguments, plan, out, workers, tracking)
     if mirror:
         _mirror_all(mirror, plan, out)
     if interrupted:
@@ -193,37 +189,54 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
+def _run_all(arguments: argparse.Namespace, plan: Any, out: pathlib.Path, workers: int, tracking: str) -> bool:
+    """Lets workers do all runs that have no result; True if it was interrupted.
+
+    Another command may be at work on the same study: runs of its workers are waited for, and taken over if they die.
+    """
+    from experiments import locks
+    from studies.planning import pending
+    from studies.queue import Queue
+
+    stop, idle = _signals(), 0
+    while (todo := pending(plan, out, workers)) and not stop() and idle < ROUNDS:
+        Queue(out / plan.study.name, out / "runs").enqueue([run.directory for run in todo])
+        free = [run for run in todo if locks.is_free(out / "runs" / run.directory / "worker.lock")]
+        _supervise(arguments, plan, out, todo, min(workers, len(free)), tracking, stop)
+        idle = idle + 1 if len(pending(plan, out)) == len(todo) and free else 0
+    return stop()
+
+
 def _supervise(
     arguments: argparse.Namespace,
     plan: Any,
     out: pathlib.Path,
     todo: Sequence[Any],
-    workers: int,
+    count: int,
     tracking: str,
-) -> bool:
-    """Starts workers, shows what they do and waits for them; True if it was interrupted."""
+    stop: Callable[[], bool],
+) -> None:
+    """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while."""
     from studies.progress import Progress
 
-    count = min(workers, len(todo))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     command = [
         sys.executable, "-m", "studies.run", plan.study.name, "--worker", "--out", str(out),
         "--device", arguments.device, "--tracking-uri", tracking,
         "--checkpoint-seconds", str(arguments.checkpoint_seconds),
-        "--shared-steps", ",".join(map(str, plan.shared_steps)), "--threads", str(max(1, cores // count)),
+        "--shared-steps", ",".join(map(str, plan.shared_steps)), "--threads", str(max(1, cores // max(1, count))),
     ]  # fmt: skip
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     environment = dict(os.environ) | {"PYTHONPATH": path}
     log = open(out / plan.study.name / "study.log", "ab")
-    stop = _signals()
     progress = Progress(out / "runs", [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
     with contextlib.closing(log):
         running = [
             subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             for _ in range(count)
         ]
-        told = False
-        while any(process.poll() is None for process in running):
+        told, until = False, time.monotonic() + (0 if running else 5.0)
+        while any(process.poll() is None for process in running) or (time.monotonic() < until and not stop()):
             time.sleep(0.5)
             progress.show()
             if stop() and not told:
@@ -233,7 +246,8 @@ def _supervise(
                     if process.poll() is None:
                         process.send_signal(signal.SIGTERM)
         progress.end()
-    return stop()
+    if broken := [process.returncode for process in running if process.returncode not in (0, INTERRUPTED)]:
+        print(f"a worker ended with exit code {broken[0]}; see {out / plan.study.name / 'study.log'}", file=sys.stderr)
 
 
 def _signals() -> Callable[[], bool]:

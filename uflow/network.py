@@ -28,8 +28,7 @@ class Convolution(ms.nn.Cell):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding)
-        return leaky_relu(y) if self.active else y
+        return convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding, self.active)
 
 
 class CostSurrogate(ms.nn.Cell):

@@ -8,13 +8,26 @@ Resizing is bilinear with half-pixel centres and without antialiasing, as in the
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow import kernels
 
 
 def convolution(
-    x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, stride: int = 1, dilation: int = 1, padding: int = 1
+    x: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int = 1,
+    active: bool = False,
 ) -> ms.Tensor:
-    """Convolution with zero padding on all sides, (B, O, H', W'), for a weight of (O, C, k, k) and a bias of (O,)."""
-    return ms.ops.conv2d(x, weight, bias, stride=stride, pad_mode="pad", padding=padding, dilation=dilation)
+    """Convolution with zero padding on all sides, (B, O, H', W'), for a weight of (O, C, k, k) and a bias of (O,).
+
+    With `active` it is followed by LeakyReLU(0.1).
+    """
+    if kernels.usable(x):
+        return kernels.convolution(x, weight, bias, stride, dilation, padding, active)
+    y = ms.ops.conv2d(x, weight, bias, stride=stride, pad_mode="pad", padding=padding, dilation=dilation)
+    return leaky_relu(y) if active else y
 
 
 def leaky_relu(x: ms.Tensor) -> ms.Tensor:

@@ -1,0 +1,33 @@
+"""Operators in C++ for training on the CPU: what `uflow.ops` composes of MindSpore's, in a fraction of the time.
+
+The compositions in `uflow.ops` define what is computed; they are the fall-back and the reference in the tests. A
+function here has the name, arguments and gradients of its composition, which calls it where `usable` is true. The
+library is compiled at first use (`build`), chosen by `$UFLOW_KERNELS` (`switch`). Results do not depend on the number
+of threads.
+"""
+
+from __future__ import annotations
+
+from uflow import backend as ms
+from uflow.kernels.switch import fingerprint, mode, switch
+
+__all__ = ["convolution", "fingerprint", "mode", "usable"]
+
+
+def usable(x: ms.Tensor) -> bool:
+    """True if kernels are active and `x` is of the type they compute in; known when a graph is traced."""
+    return switch.active and x.dtype == ms.float32
+
+
+def convolution(
+    x: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int = 1,
+    active: bool = False,
+) -> ms.Tensor:
+    """See `uflow.ops.convolution`."""
+    options = f"{stride}_{dilation}_{padding}_{1 if active else 0}"
+    return getattr(switch, f"convolution_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))

@@ -50,4 +50,88 @@ def convolution(library: str, stride: int, dilation: int, padding: int, active: 
     return _operator(library, "UflowConvolution", shape, 1, bprop)
 
 
-OPERATORS = {"convolution": convolution}
+def cost_volume(library: str, displacement: int, active: int) -> Any:
+    """(first, second, options) -> cost."""
+
+    def shape(first, second, options):
+        b, _, h, w = first
+        return b, (2 * displacement + 1) ** 2, h, w
+
+    def input_shapes(first, second, options, cost, dcost):
+        return first, second
+
+    gradient = _operator(library, "UflowCostVolumeGradient", input_shapes, 2)
+
+    def bprop(first, second, options, out, dout):
+        dfirst, dsecond = gradient(first, second, options, out, dout)
+        return dfirst, dsecond, ms.ops.zeros_like(options)
+
+    return _operator(library, "UflowCostVolume", shape, 1, bprop)
+
+
+def warp(library: str) -> Any:
+    """(image, flow) -> warped."""
+
+    def shape(image, flow):
+        return image
+
+    def image_shape(image, flow, dwarped):
+        return image
+
+    def flow_shape(image, flow, dwarped):
+        return flow
+
+    to_image = _operator(library, "UflowWarpImageGradient", image_shape)
+    to_flow = _operator(library, "UflowWarpFlowGradient", flow_shape)
+
+    def bprop(image, flow, out, dout):
+        return to_image(image, flow, dout), to_flow(image, flow, dout)
+
+    return _operator(library, "UflowWarp", shape, 1, bprop)
+
+
+def census(library: str, patch: int) -> Any:
+    """(image, reconstruction, options) -> distance."""
+
+    def shape(image, reconstruction, options):
+        b, _, h, w = image
+        return b, 1, h, w
+
+    def image_shape(image, reconstruction, options, distance):
+        return image
+
+    gradient = _operator(library, "UflowCensusGradient", image_shape)
+
+    def bprop(image, reconstruction, options, out, dout):
+        # the distance is the same with the images exchanged, and so is its gradient
+        to_image = gradient(reconstruction, image, options, dout)
+        return to_image, gradient(image, reconstruction, options, dout), ms.ops.zeros_like(options)
+
+    return _operator(library, "UflowCensus", shape, 1, bprop)
+
+
+def range_map(library: str, factor: int) -> Any:
+    """(flow, options) -> range map on the grid of 1/factor of the size."""
+
+    def shape(flow, options):
+        b, _, h, w = flow
+        return b, 1, h // factor, w // factor
+
+    def flow_shape(flow, options, dmap):
+        return flow
+
+    gradient = _operator(library, "UflowRangeMapGradient", flow_shape)
+
+    def bprop(flow, options, out, dout):
+        return gradient(flow, options, dout), ms.ops.zeros_like(options)
+
+    return _operator(library, "UflowRangeMap", shape, 1, bprop)
+
+
+OPERATORS = {
+    "convolution": convolution,
+    "cost_volume": cost_volume,
+    "warp": warp,
+    "census": census,
+    "range_map": range_map,
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from typing import Any
 
 from uflow import backend as ms
@@ -53,10 +54,10 @@ class Switch:
 
         Operators are the functions of `uflow.kernels.operators.OPERATORS`.
         """
-        kind, *numbers = name.split("_")
-        if not all(number.isdigit() for number in numbers):
+        if not re.fullmatch(r"[a-z_]*[a-z](_\d+)*", name):
             raise AttributeError(name)
-        options = [int(number) for number in numbers]
+        kind = name.rstrip("_0123456789")
+        options = [int(number) for number in re.findall(r"\d+", name)]
         if kind == "options":
             made = ms.Tensor(options, ms.int32)
         elif kind in operators.OPERATORS:

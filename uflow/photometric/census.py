@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import distances
+from uflow import distances, kernels
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 
@@ -21,6 +21,16 @@ def census_transform(image: ms.Tensor, patch: int) -> ms.Tensor:
     neighbours = ms.ops.unfold(grey, kernel_size=patch, padding=patch // 2).reshape(b, patch * patch, h * w)
     difference = neighbours - grey.reshape(b, 1, h * w)
     return difference / ms.ops.sqrt(0.81 + difference * difference)
+
+
+def hamming_distance(image: ms.Tensor, reconstruction: ms.Tensor, patch: int) -> ms.Tensor:
+    """Soft Hamming distance of the census transforms, (B, 1, H, W), 0 to patch^2 - 1; of (B, 3, H, W) in [0, 1]."""
+    if kernels.usable(image) and kernels.usable(reconstruction):
+        return kernels.hamming_distance(image, reconstruction, patch)
+    b, _, h, w = image.shape
+    change = census_transform(image, patch) - census_transform(reconstruction, patch)
+    square = change * change
+    return (square / (0.1 + square)).sum(axis=1).reshape(b, 1, h, w)
 
 
 def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
@@ -47,10 +57,7 @@ class Census:
         As in the reference 1e-6 is added to the denominator for every pixel, and the denominator passes no gradient
         to the mask while the numerator does.
         """
-        b, _, h, w = image.shape
-        change = census_transform(image, self.patch) - census_transform(reconstruction, self.patch)
-        square = change * change
-        hamming = (square / (0.1 + square)).sum(axis=1).reshape(b, 1, h, w)
+        hamming = hamming_distance(image, reconstruction, self.patch)
         mask = inner(visible, self.patch // 2)
         counted = ms.ops.stop_gradient(mask) + 1e-6
         return (distances.penalty(self.distance, hamming) * mask).sum() / counted.sum()

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments import device, locks
 from experiments.spec import ExperimentSpec, components, digest
-from uflow import registry
+from uflow import kernels, registry
 from uflow.components import SCHEDULED
 
 
@@ -31,6 +31,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
         {
             "source": device.source_digest(),
             "mindspore": device.mindspore_version(),
+            "kernels": kernels.fingerprint(),
             "sequence": sequence,
             "network": {k: v for k, v in dataclasses.asdict(spec.network).items() if k != "level_dropout"},
             "batch": [spec.train.batch_size, spec.data.height, spec.data.width],

@@ -40,12 +40,16 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def parameters_of(cells: Iterable[Any]) -> dict[str, Any]:
-    """All parameters of some cells by name; a name that stands for two parameters is an error."""
+    """All parameters of some cells by their place; a name that stands for two parameters is an error.
+
+    The place (`pyramid.levels.0.0.weight`) is used and not `parameter.name`, which changes when a cell becomes part of
+    another one.
+    """
     found: dict[str, Any] = {}
     for cell in cells:
-        for parameter in cell.get_parameters():
-            if found.setdefault(parameter.name, parameter) is not parameter:
-                raise ValueError(f"two parameters are named {parameter.name!r}")
+        for name, parameter in cell.parameters_and_names():
+            if found.setdefault(name, parameter) is not parameter:
+                raise ValueError(f"two parameters are named {name!r}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 
@@ -59,3 +60,8 @@ def use_compile_cache(directory: pathlib.Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     ms.set_context(enable_compile_cache=True, compile_cache_path=str(directory))
+
+
+def mindspore_version() -> str:
+    """The installed MindSpore."""
+    return importlib.metadata.version("mindspore")

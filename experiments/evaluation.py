@@ -12,11 +12,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from uflow.inference import Inference
 
 from experiments.data.pairs import Pair, PairSet
 from uflow import backend as ms
 from uflow import metrics
+from uflow.inference import Inference
 
 BATCH_PIXELS = 8 * 64 * 64  # small frames are evaluated several at a time
 

@@ -150,6 +150,7 @@ def train(
     stop: Callable[[], bool],
     validate: Callable[[], Mapping[str, float]],
     report: Callable[[Mapping[str, Any]], None] = lambda line: None,
+    starting: Callable[[int], None] = lambda start: None,
 ) -> Outcome:
     """Trains until the last step, a failure that is a result, or a request to stop; always leaves a checkpoint.
 
@@ -162,6 +163,7 @@ def train(
         stop: asked after every step; True saves and returns.
         validate: evaluates the network on a few validation pairs.
         report: told every line of the learning curve.
+        starting: told the step at which training starts, before anything is compiled.
     """
     parameters = checkpoints.parameters_of((network, update))
     with contextlib.ExitStack() as prefix_lock:
@@ -175,6 +177,8 @@ def train(
             state = begin(spec, parameters, network, place)
             if state.step:
                 prefix_lock.close()
+        starting(state.step)
+        validate()  # always first, so that every process compiles its graphs in the same order
         return _loop(spec, pairs, network, update, place, parameters, state, prefix_lock, stop, validate, report)
 
 
@@ -238,11 +242,9 @@ def _loop(
                 low = masked and line["visible"] < spec.train.collapse_below
                 state.low_visible = state.low_visible + 1 if low else 0
                 if state.low_visible >= COLLAPSED_REPORTS:
-                    outcome = Outcome(
-                        "collapsed",
-                        state.step,
-                        f"only {100 * line['visible']:.1f} % of the pixels were taken to be visible at step {state.step}",
-                    )
+                    share = f"{100 * line['visible']:.1f} %"
+                    reason = f"only {share} of the pixels were taken to be visible at step {state.step}"
+                    outcome = Outcome("collapsed", state.step, reason)
                     break
             if state.step in shared:
                 _save_prefix(shared[state.step], state, parameters, place)

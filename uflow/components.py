@@ -10,6 +10,9 @@ import numpy as np
 from uflow import registry, schedule
 
 TERMS = ("photometric", "smoothness", "selfsup")
+# Options that act from outside of a component, as weights and switches given to the compiled graph; a component must
+# not read them in `__call__`.
+SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

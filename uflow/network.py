@@ -13,7 +13,7 @@ import numpy as np
 from uflow import architecture
 from uflow import backend as ms
 from uflow.architecture import DISPLACEMENT, Architecture
-from uflow.ops import convolution, cost_volume, leaky_relu, upsample_flow, warp
+from uflow.ops import convolution, cost_volume, upsample_flow, warp
 
 
 class Convolution(ms.nn.Cell):
@@ -28,8 +28,7 @@ class Convolution(ms.nn.Cell):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding)
-        return leaky_relu(y) if self.active else y
+        return convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding, self.active)
 
 
 class CostSurrogate(ms.nn.Cell):
@@ -43,7 +42,7 @@ class CostSurrogate(ms.nn.Cell):
     def construct(self, first: ms.Tensor, second: ms.Tensor) -> ms.Tensor:
         """(B, outputs, H, W); an even kernel is padded by one more pixel below and to the right."""
         both = ms.ops.pad(ms.ops.concat((first, second), axis=1), [1, 2, 1, 2])
-        return convolution(both, self.weight, self.bias, padding=0)
+        return convolution(both, self.weight, self.bias, padding=0, active=True)
 
 
 class Upsampling(ms.nn.Cell):
@@ -186,10 +185,9 @@ class FlowNetwork(ms.nn.Cell):
                 other = warp(other, flow_up)
             mine_normal, other_normal = self.normalization(mine, other, groups)
             if options.cost_volume:
-                cost = cost_volume(mine_normal, other_normal, DISPLACEMENT)
+                cost = cost_volume(mine_normal, other_normal, DISPLACEMENT, True)
             else:
                 cost = self.surrogates[level - 2](mine_normal, other_normal)
-            cost = leaky_relu(cost)
             if options.shared_decoder:
                 mine = self.adapters[level - 2](mine)
             stacked = (cost, mine)
@@ -240,6 +238,7 @@ def initialize(network: ms.nn.Cell, seed: int) -> None:
 
     Source: Glorot and Bengio, AISTATS 2010 (the reference's Keras defaults).
     """
+    # the place in the network, not `parameter.name`: that one changes when the network becomes part of another cell
     for name, parameter in network.parameters_and_names():
         shape = parameter.shape
         value = np.zeros(shape, np.float32)

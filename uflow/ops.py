@@ -8,13 +8,26 @@ Resizing is bilinear with half-pixel centres and without antialiasing, as in the
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow import kernels
 
 
 def convolution(
-    x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, stride: int = 1, dilation: int = 1, padding: int = 1
+    x: ms.Tensor,
+    weight: ms.Tensor,
+    bias: ms.Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int = 1,
+    active: bool = False,
 ) -> ms.Tensor:
-    """Convolution with zero padding on all sides, (B, O, H', W'), for a weight of (O, C, k, k) and a bias of (O,)."""
-    return ms.ops.conv2d(x, weight, bias, stride=stride, pad_mode="pad", padding=padding, dilation=dilation)
+    """Convolution with zero padding on all sides, (B, O, H', W'), for a weight of (O, C, k, k) and a bias of (O,).
+
+    With `active` it is followed by LeakyReLU(0.1).
+    """
+    if kernels.usable(x):
+        return kernels.convolution(x, weight, bias, stride, dilation, padding, active)
+    y = ms.ops.conv2d(x, weight, bias, stride=stride, pad_mode="pad", padding=padding, dilation=dilation)
+    return leaky_relu(y) if active else y
 
 
 def leaky_relu(x: ms.Tensor) -> ms.Tensor:
@@ -87,6 +100,8 @@ def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
         image: (B, C, H, W).
         flow: (B, 2, H, W), px.
     """
+    if kernels.usable(image) and kernels.usable(flow):
+        return kernels.warp(image, flow)
     x, y = destinations(flow)
     return sample(image, x, y)
 
@@ -188,6 +203,9 @@ def range_map(flow: ms.Tensor, factor: int = 1, resized: bool = True) -> ms.Tens
     cannot leave out for d > 1 (it raises there) and which is always on here.
     """
     b, _, h, w = flow.shape
+    if kernels.usable(flow):
+        total = kernels.range_map(flow, factor)
+        return resize(total, h, w) if resized else total
     margin = factor // 2 if factor > 1 else 0
     if margin:
         # edge values outward: continuing the flow keeps the border from looking like a hole
@@ -213,20 +231,23 @@ def range_map(flow: ms.Tensor, factor: int = 1, resized: bool = True) -> ms.Tens
     return resize(total, h, w) if resized else total
 
 
-def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4) -> ms.Tensor:
+def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, active: bool = False) -> ms.Tensor:
     """Correlation of each pixel with its neighbourhood in the other map, (B, (2d+1)^2, H, W).
 
     Channel (dy + d)(2d + 1) + (dx + d) is the mean over feature channels of `first[y, x] * second[y + dy, x + dx]`,
-    zero outside of the map.
+    zero outside of the map. With `active` it is followed by LeakyReLU(0.1).
 
     Source: Sun et al., CVPR 2018 (PWC-Net), eq. 2, as a mean.
     """
+    if kernels.usable(first) and kernels.usable(second):
+        return kernels.cost_volume(first, second, displacement, active)
     b, c, h, w = first.shape
     window = 2 * displacement + 1
     neighbours = ms.ops.unfold(second, kernel_size=window, padding=displacement)
     neighbours = neighbours.reshape(b, c, window * window, h * w)
     cost = (first.reshape(b, c, 1, h * w) * neighbours).sum(axis=1) / c
-    return cost.reshape(b, window * window, h, w)
+    cost = cost.reshape(b, window * window, h, w)
+    return leaky_relu(cost) if active else cost
 
 
 def forward_backward(forward: ms.Tensor, backward: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:

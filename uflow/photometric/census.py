@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import distances
+from uflow import distances, kernels
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 
@@ -23,12 +23,6 @@ def census_transform(image: ms.Tensor, patch: int) -> ms.Tensor:
     return difference / ms.ops.sqrt(0.81 + difference * difference)
 
 
-def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
-    """`mask` with zeros on a border of the given width, whose patches reach beyond the frame."""
-    cropped = mask[:, :, border:-border, border:-border]
-    return ms.ops.pad(cropped, [border, border, border, border])
-
-
 def soft_hamming(first: ms.Tensor, second: ms.Tensor, threshold: float = 0.1) -> ms.Tensor:
     """Number of neighbours in which two census transforms (B, patch^2, N) differ, soft, (B, N).
 
@@ -37,6 +31,20 @@ def soft_hamming(first: ms.Tensor, second: ms.Tensor, threshold: float = 0.1) ->
     change = first - second
     square = change * change
     return (square / (threshold + square)).sum(axis=1)
+
+
+def hamming_distance(image: ms.Tensor, reconstruction: ms.Tensor, patch: int) -> ms.Tensor:
+    """Soft Hamming distance of the census transforms, (B, 1, H, W), 0 to patch^2 - 1; of (B, 3, H, W) in [0, 1]."""
+    if kernels.usable(image) and kernels.usable(reconstruction):
+        return kernels.hamming_distance(image, reconstruction, patch)
+    b, _, h, w = image.shape
+    return soft_hamming(census_transform(image, patch), census_transform(reconstruction, patch)).reshape(b, 1, h, w)
+
+
+def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
+    """`mask` with zeros on a border of the given width, whose patches reach beyond the frame."""
+    cropped = mask[:, :, border:-border, border:-border]
+    return ms.ops.pad(cropped, [border, border, border, border])
 
 
 @register("photometric", "census", source="Meister, Hur and Roth, AAAI 2018 (UnFlow), eq. 2-3; UFlow's census_loss")
@@ -57,9 +65,7 @@ class Census:
         As in the reference 1e-6 is added to the denominator for every pixel, and the denominator passes no gradient
         to the mask while the numerator does.
         """
-        b, _, h, w = image.shape
-        first, second = census_transform(image, self.patch), census_transform(reconstruction, self.patch)
-        hamming = soft_hamming(first, second).reshape(b, 1, h, w)
+        hamming = hamming_distance(image, reconstruction, self.patch)
         mask = inner(visible, self.patch // 2)
         counted = ms.ops.stop_gradient(mask) + 1e-6
         return (distances.penalty(self.distance, hamming) * mask).sum() / counted.sum()

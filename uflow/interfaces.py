@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from uflow import backend as ms
 
 
@@ -78,6 +80,9 @@ class SelfSupervision(Protocol):
     teacher_image: str
     mask: str
     shifted: bool
+
+    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
+        """Random shifts of the views, as `student_view` takes them; wanted if `shifted`."""
 
     def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
         """The part of the images that the student sees, (2B, 3, H', W'), of first and second frames, (2B, 3, H, W).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from uflow import backend as ms
 from uflow.ops import forward_backward, inside_frame, resize, resize_flow, robust_l1
 from uflow.options import FLAG, Choices, Range, option
@@ -73,6 +75,11 @@ class TeacherStudent:
     def shifted(self) -> bool:
         """Whether shifts have to be drawn."""
         return self.max_shift_height > 0 or self.max_shift_width > 0
+
+    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
+        """Random shifts of the views of first and second frames, (2, 2), int32, [frame, (x, y)], px, multiples of 4."""
+        reach = np.array([self.max_shift_width, self.max_shift_height]) // 2**LEVEL
+        return (generator.integers(-reach, reach + 1, (2, 2)) * 2**LEVEL).astype(np.int32)
 
     def crop(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:
         """The central part of `x` at a pyramid level, moved by `shift`, (x, y), px at full resolution."""

@@ -105,19 +105,24 @@ class Factorial:
 def find_factorial(plan: StudyPlan) -> Factorial | None:
     """The factorial that the arms of a plan form, or `None` if they are not one with two factors or more.
 
-    Keys that change together are one factor. A setting `none`, false, 0 or not mentioned is off; where neither or both
-    settings are that, the one of the baseline is off.
+    Keys that change together are one factor. A setting `none`, false, 0 or not mentioned is off. Where neither or both
+    settings are that, the baseline tells: its setting is on if the baseline has more of the other factors on than off,
+    as in a study that takes parts away, else off.
     """
     settings = {arm.label: {k: json.dumps(v, sort_keys=True) for k, v in arm.changes.items()} for arm in plan.arms}
     keys = sorted({key for changes in settings.values() for key in changes})
+    columns = {key: [settings[label].get(key) for label in plan.labels] for key in keys}
+    columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
+    if any(len(set(column)) > 2 for column in columns.values()):
+        return None
+    blank = {key: blank for key, column in columns.items() if (blank := _blank(column))}
+    reference = settings[plan.baseline]
+    switched_on = [reference.get(key) != off for key, (off,) in blank.items()]
+    taken_away = 2 * sum(switched_on) > len(switched_on)
     splits: dict[tuple[bool, ...], list[str]] = {}
-    for key in keys:
-        column = [settings[label].get(key) for label in plan.labels]
-        if len(set(column)) == 1:
-            continue
-        if len(set(column)) > 2:
-            return None
-        off = _off(column, settings[plan.baseline].get(key))
+    for key, column in columns.items():
+        own = reference.get(key)
+        off = blank[key][0] if key in blank else next(v for v in column if (v != own) == taken_away)
         splits.setdefault(tuple(value != off for value in column), []).append(key)
     # Keys that split the arms alike are one switch; so are keys that split them the opposite way round.
     merged: dict[tuple[bool, ...], list[str]] = {}
@@ -160,9 +165,10 @@ def _switched(cell: Cell, factor: int) -> Cell:
     return (*cell[:factor], 1 - cell[factor], *cell[factor + 1 :])
 
 
-def _off(column: list[str | None], baseline: str | None) -> str | None:
-    blank = [value for value in set(column) if value in (None, '"none"', "false", "0", "0.0", "null")]
-    return blank[0] if len(blank) == 1 else baseline
+def _blank(column: list[str | None]) -> tuple[str | None, ...]:
+    """The one setting that means off, or nothing if there is no such setting or both are."""
+    blank = tuple(value for value in set(column) if value in (None, '"none"', "false", "0", "0.0", "null"))
+    return blank if len(blank) == 1 else ()
 
 
 def _factor(plan: StudyPlan, split: tuple[bool, ...], keys: list[str]) -> Factor:

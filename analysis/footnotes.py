@@ -110,4 +110,5 @@ def _gaps(data: StudyData, metric: str, rows: Sequence[ArmRow]) -> Iterator[str]
         if pairs is not None and row.estimate is not None and pairs < row.estimate.n:
             yield f"{row.label}: delta is over the {pairs} of its {row.estimate.n} seeds that the baseline has too"
     if without_cost := [row.label for row in rows if row.failures.runs and not row.costs]:
-        yield f"no cost was recorded for {', '.join(without_cost)}"
+        everywhere = len(without_cost) == len(rows)
+        yield "no cost was recorded" + ("" if everywhere else f" for {', '.join(without_cost)}")

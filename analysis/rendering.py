@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from analysis.footnotes import is_flagged
+from analysis.labels import fold
 from analysis.tables import ArmRow, ComparisonTable
 
 WIDTH = 120
@@ -119,8 +120,8 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
         compared = (
             _interval(c.estimate, decimals),
             UNKNOWN if c.percent is None else f"{c.percent:+.1f}",
-            _p(c.p_adjusted),
-            _p(c.p_flip_adjusted) + mark,
+            p_text(c.p_adjusted),
+            p_text(c.p_flip_adjusted) + mark,
             UNKNOWN if c.d_z is None else f"{c.d_z:+.2f}",
             c.verdict,
         )
@@ -154,7 +155,8 @@ def _ends(low: float, high: float, decimals: int) -> str:
     return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
 
 
-def _p(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """A p value with four digits after the point; `-` if it is not known."""
     if p is None:
         return UNKNOWN
     return "<.0001" if p < 0.0001 else f"{p:.4f}"
@@ -173,8 +175,8 @@ def _decimals(table: ComparisonTable) -> int:
 
 
 def _wrap_label(row: Sequence[str]) -> list[tuple[str, ...]]:
-    first, *more = textwrap.wrap(row[0], LABEL_WIDTH, subsequent_indent="  ") or [""]
-    return [(first, *row[1:]), *((line, *("" for _ in row[1:])) for line in more)]
+    first, *more = fold(row[0], LABEL_WIDTH)
+    return [(first, *row[1:]), *((f"  {line}", *("" for _ in row[1:])) for line in more)]
 
 
 def _align(line: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:

@@ -144,6 +144,21 @@ def test_without_a_natural_off_the_baseline_is_off(simulate):
     assert design.arms[0, 0] == "wang l1" and design.factors[0].on == {"a.name": "brox"}
 
 
+def test_a_study_that_takes_parts_away_has_its_baseline_all_on(simulate):
+    arms = {
+        f"{mask} {loss}": {"occlusion.name": mask, "photometric.name": loss}
+        for mask in ("wang", "none")
+        for loss in ("census", "l1")
+    }
+    full = find_factorial(_plan(simulate, arms, baseline="wang census")[1])
+    assert full.arms[1, 1] == "wang census" and [f.name for f in full.factors] == [
+        "occlusion wang",
+        "photometric census",
+    ]
+    empty = find_factorial(_plan(simulate, arms, baseline="none l1", name="other")[1])
+    assert empty.arms[0, 0] == "none l1" and [f.name for f in empty.factors] == ["occlusion wang", "photometric census"]
+
+
 @pytest.mark.parametrize("spoil", ["missing", "three", "one"])
 def test_what_is_not_a_full_grid_is_none(simulate, spoil):
     arms = dict(GRID)

@@ -193,6 +193,16 @@ def test_markdown_is_a_table_with_its_notes(known):
     assert "±" in rows[2] and sum(line.startswith("- ") for line in lines) >= 5
 
 
+def test_the_p_values_shown_are_the_adjusted_ones(simulate):
+    study = simulate("none", "a", "b", "c")
+    study.write_arm("none", [3.0, 3.1, 2.9, 3.05, 2.95])
+    study.write_arm("a", [2.8, 3.05, 2.6, 3.03, 2.7])
+    table = comparison_table(load_study(study.directory), METRIC)
+    comparison = table.row("a").comparison
+    assert comparison.p_adjusted == pytest.approx(3 * comparison.p)
+    assert cells(table)[2][4] == f"{comparison.p_adjusted:.4f}" and cells(table)[2][5] == "0.1875 !"
+
+
 def test_csv_holds_full_precision(known):
     table = comparison_table(load_study(known.directory), METRIC)
     rows = list(csv.DictReader(io.StringIO(as_csv(table))))

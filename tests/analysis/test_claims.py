@@ -2,7 +2,8 @@
 
 import pytest
 
-from analysis.claims import CLAIMS, Claim, Other, flat_spec, ledger
+from analysis.claims import CLAIMS, Claim, Other
+from analysis.ledger import flat_spec, ledger
 from analysis.load import load_study
 from analysis.multiplicity import holm
 from analysis.published import PUBLISHED, beside_published
@@ -34,6 +35,8 @@ def test_a_finding_that_shows_again_is_reproduced_for_each_pair(simulate):
     study = _study(simulate, "none", "wang", "brox")
     assert _statuses(study, [MASK]) == [("wang", "none", "reproduced"), ("brox", "none", "reproduced")]
     one, other = ledger(load_study(study.directory), [MASK])
+    interval = "-0.499 [-0.503, -0.496] px"
+    assert one.sentence.startswith(f"reproduced: occlusion masking helps (wang - none, {ALL}: {interval})")
     assert one.metric == ALL and one.comparison.estimate.mean == pytest.approx(-0.5, abs=0.01)
     assert (one.comparison.p_adjusted, other.comparison.p_adjusted) == holm([one.comparison.p, other.comparison.p])
 

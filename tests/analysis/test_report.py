@@ -28,7 +28,7 @@ def study(simulate):
 def test_every_metric_has_its_tables_and_the_deciding_one_comes_first(study):
     report = write_report(study.directory)
     names = {p.name for p in (study.directory / "report").iterdir()}
-    assert set(report.paths) == names
+    assert set(report.paths) == names and {"report.html", "forest.svg", "effects.json"} < names
     assert {f"table_epe_synthetic_{kind}.{end}" for kind in ("all", "occ") for end in ("md", "csv", "tex")} < names
     assert [table.metric for table in report.tables] == [ALL, OCC]
     assert report.text.index(ALL) < report.text.index(OCC)

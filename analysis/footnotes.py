@@ -70,7 +70,7 @@ def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:
         )
 
 
-def is_flagged(p_flip: float | None, smallest: float | None, alpha: float = 0.05) -> bool:
+def is_flagged(p_flip: float | None, smallest: float | None, alpha: float) -> bool:
     """True if there is a sign-flip p, but too few pairs for it ever to reach `alpha` after adjustment."""
     return p_flip is not None and smallest is not None and smallest > alpha
 

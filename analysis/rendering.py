@@ -116,10 +116,10 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
         compared = ("",) * 5 + ("baseline",)
         across, better = "", ""
     else:
-        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest) else ""
+        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest, table.alpha) else ""
         compared = (
             _interval(c.estimate, decimals),
-            UNKNOWN if c.percent is None else f"{c.percent:+.1f}",
+            UNKNOWN if c.percent is None else f"{round(c.percent, 1) + 0.0:+.1f}",
             p_text(c.p_adjusted),
             p_text(c.p_flip_adjusted) + mark,
             UNKNOWN if c.d_z is None else f"{c.d_z:+.2f}",

@@ -61,6 +61,12 @@ def test_a_metric_of_unknown_direction_has_no_table_and_says_so(simulate):
         write_report(study.directory)
 
 
+def test_a_study_without_any_run_has_a_report(simulate):
+    study = simulate("none", "wang")
+    report = write_report(study.directory)
+    assert "partial: 0/10 runs" in report.text and "Partial: 0 of 10" in report.paths["report.html"].read_text()
+
+
 def test_the_command_prints_the_tables(study, capsys):
     assert main([str(study.directory)]) == 0
     printed = capsys.readouterr().out

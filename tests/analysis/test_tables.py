@@ -100,6 +100,21 @@ def test_with_enough_seeds_nothing_is_flagged(simulate):
     assert cells(table)[2][5] == "0.0312"
 
 
+def test_the_flag_follows_the_level(simulate):
+    study = simulate("none", "wang", seeds=tuple(range(6)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.1, 3.0])
+    study.write_arm("wang", [2.0, 2.1, 2.3, 2.2, 2.1, 2.1])
+    table = comparison_table(load_study(study.directory), METRIC, alpha=0.01)
+    assert cells(table)[2][5] == "0.0312 !" and any("cannot reach 0.01 here" in note for note in table.notes)
+
+
+def test_a_vanishing_percentage_has_no_minus(simulate):
+    study = simulate("none", "wang", seeds=(0, 1))
+    study.write_arm("none", [3.0, 3.1])
+    study.write_arm("wang", [2.9999, 3.0999])
+    assert cells(comparison_table(load_study(study.directory), METRIC))[2][3] == "+0.0"
+
+
 def test_a_partial_study_says_so_and_shows_dashes_not_zeros(simulate):
     study = simulate("none", "wang", "later")
     study.write_arm("none", [3.0, 3.1, None, None, None])

@@ -128,6 +128,11 @@ def test_a_full_grid_is_found_with_keys_that_move_together(simulate):
     assert design.factors[1].off == {"smoothness.name": "none", "smoothness.weight": 0}
 
 
+def test_what_all_arms_share_is_no_factor(simulate):
+    arms = {label: {**changes, "train.steps": 300, "selfsup.name": "none"} for label, changes in GRID.items()}
+    assert [f.name for f in find_factorial(_plan(simulate, arms)[1]).factors] == ["occlusion wang", "smoothness second"]
+
+
 def test_keys_that_arms_do_not_mention_are_off(simulate):
     switches = {"x.on": True, "y.on": True, "z.on": True}
     arms = {
@@ -159,13 +164,15 @@ def test_a_study_that_takes_parts_away_has_its_baseline_all_on(simulate):
     assert empty.arms[0, 0] == "none l1" and [f.name for f in empty.factors] == ["occlusion wang", "photometric census"]
 
 
-@pytest.mark.parametrize("spoil", ["missing", "three", "one"])
+@pytest.mark.parametrize("spoil", ["missing", "three", "one", "twice"])
 def test_what_is_not_a_full_grid_is_none(simulate, spoil):
     arms = dict(GRID)
     if spoil == "missing":
         arms.pop("wang second")
     elif spoil == "three":
         arms["wang second"] = {**arms["wang second"], "occlusion.name": "brox"}
+    elif spoil == "twice":
+        arms["again"] = arms["wang second"]
     else:
         arms = {"none": {"occlusion.name": "none"}, "wang": {"occlusion.name": "wang"}}
     assert find_factorial(_plan(simulate, arms)[1]) is None

@@ -110,7 +110,8 @@ def find_factorial(plan: StudyPlan) -> Factorial | None:
     as in a study that takes parts away, else off.
     """
     settings = {arm.label: {k: json.dumps(v, sort_keys=True) for k, v in arm.changes.items()} for arm in plan.arms}
-    keys = sorted({key for changes in settings.values() for key in changes})
+    # Names first: of keys that move against each other, the component says what is on.
+    keys = sorted({key for changes in settings.values() for key in changes}, key=lambda k: (not k.endswith(".name"), k))
     columns = {key: [settings[label].get(key) for label in plan.labels] for key in keys}
     columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
     if any(len(set(column)) > 2 for column in columns.values()):

@@ -93,7 +93,7 @@ def test_the_expected_best_by_hand():
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_expected_best_is_the_mean_over_all_draws(values):
     best = expected_best(values)
     for m, value in enumerate(best, start=1):

@@ -63,7 +63,7 @@ def test_a_product_of_three_is_shared_equally_by_shapley():
 
 
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_shapley_values_add_up_and_are_averages_over_orders(k, seed):
     table = dict(zip(cells(k), np.random.default_rng(seed).normal(size=2**k), strict=True))
     values = {cell: {0: float(v)} for cell, v in table.items()}
@@ -126,6 +126,21 @@ def test_a_full_grid_is_found_with_keys_that_move_together(simulate):
     assert design.arms[1, 0] == "wang none" and design.arms[0, 1] == "none second"
     assert design.factors[1].on == {"smoothness.name": "second", "smoothness.weight": 4}
     assert design.factors[1].off == {"smoothness.name": "none", "smoothness.weight": 0}
+
+
+def test_keys_that_move_against_each_other_are_one_factor(simulate):
+    arms = {
+        f"{mask} {order}": {
+            "occlusion.name": mask,
+            "occlusion.fill": 0 if mask == "wang" else 1,
+            "smoothness.name": order,
+        }
+        for mask in ("none", "wang")
+        for order in ("none", "second")
+    }
+    mask, order = find_factorial(_plan(simulate, arms)[1]).factors
+    assert (mask.name, order.name) == ("occlusion wang", "smoothness second")
+    assert mask.on == {"occlusion.name": "wang", "occlusion.fill": 0}
 
 
 def test_what_all_arms_share_is_no_factor(simulate):

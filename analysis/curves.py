@@ -13,6 +13,7 @@ from analysis.stats import mean_interval
 from experiments.records import read_metrics
 
 BINS = 60
+FEWEST = 3  # seeds for a band
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Curve:
         label: name of the arm.
         steps: middles of the bins of steps.
         mean: mean over seeds of the mean within the bin.
-        low, high: ends of the 95 % t-interval over seeds; NaN for a single seed.
+        low, high: ends of the 95 % t-interval over seeds; NaN below three seeds, where it would hide everything else.
         seeds: number of seeds in every point.
     """
 
@@ -36,7 +37,10 @@ class Curve:
 
 
 def logged_keys(data: StudyData, limit: int = 3) -> tuple[str, ...]:
-    """What to draw: the total loss, the deciding metric and other endpoint errors, as far as the runs logged them."""
+    """What to draw of what the runs logged: the total loss, the deciding metric, the visible share, endpoint errors.
+
+    The visible share shows a collapse: a mask that declares every pixel occluded has nothing left to lose.
+    """
     keys: dict[str, None] = {}
     for label, seed in data.records:
         for line in read_metrics(data.run_directory(label, seed) / "metrics.jsonl"):
@@ -45,6 +49,7 @@ def logged_keys(data: StudyData, limit: int = 3) -> tuple[str, ...]:
             break
     wanted = [key for key in ("loss", "loss/total", "total") if key in keys][:1]
     wanted += [key for key in keys if key.endswith(data.plan.metric)]
+    wanted += [key for key in ("visible",) if key in keys]
     wanted += [key for key in keys if "epe" in key.split("/")]
     return tuple(dict.fromkeys(wanted))[:limit]
 
@@ -103,7 +108,8 @@ def _curve(label: str, series: list[list[tuple[float, float]]], first: float, wi
         row[counts > 0] = sums[counts > 0] / counts[counts > 0]
     kept = np.isfinite(table).all(axis=0)
     estimates = [mean_interval(column) for column in table[:, kept].T]
-    ends = np.array([(e.mean, *((math.nan, math.nan) if e.low is None else (e.low, e.high))) for e in estimates])
+    banded = len(series) >= FEWEST
+    ends = np.array([(e.mean, e.low if banded else math.nan, e.high if banded else math.nan) for e in estimates])
     mean, low, high = ends.reshape(-1, 3).T
     middles = first + (np.arange(bins)[kept] + 0.5) * width
     return Curve(label=label, steps=middles, mean=mean, low=low, high=high, seeds=len(series))

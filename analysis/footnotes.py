@@ -104,7 +104,7 @@ def _gaps(data: StudyData, metric: str, rows: Sequence[ArmRow]) -> Iterator[str]
             yield f"{row.label}: no {metric} in the runs of seed {', '.join(without)}"
         pairs = len(row.comparison.differences) if row.comparison else None
         if row.estimate is None:
-            yield f"{row.label}: '-' is no value (of {row.planned} runs {row.failures.runs} ended, none has the metric)"
+            yield f"{row.label}: '-' is no value: {row.failures.runs} of {row.planned} runs ended, none has the metric"
         elif row.estimate.n == 1:
             yield f"{row.label}: one run, so no interval"
         if pairs is not None and row.estimate is not None and pairs < row.estimate.n:

@@ -92,7 +92,10 @@ def curves(panels: Mapping[str, Sequence[Curve]], baseline: str, most: int = 8) 
                 colour, style = styles.get(curve.label, (BLACK, "-"))
                 top = 3 if curve.label == baseline else 2
                 axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
-                (handles[curve.label],) = axes.plot(curve.steps, curve.mean, color=colour, ls=style, lw=1.8, zorder=top)
+                points = "o" if len(curve.steps) <= 12 else None  # a few validations are points, not a course
+                (handles[curve.label],) = axes.plot(
+                    curve.steps, curve.mean, color=colour, ls=style, lw=1.8, zorder=top, marker=points, ms=4
+                )
             axes.set_ylabel(key)
             axes.grid(axis="y", color="#e4e4e4", lw=0.8)
             _focus(axes, [curve for curve in panel if curve.label in shown])
@@ -105,7 +108,7 @@ def curves(panels: Mapping[str, Sequence[Curve]], baseline: str, most: int = 8) 
             loc="outside upper left",
             ncols=3,
             frameon=False,
-            title=f"mean over seeds and 95 % t-interval{left_out}",
+            title=f"mean over seeds, 95 % t-interval from three seeds on{left_out}",
             alignment="left",
         )
         return _svg(figure, "curves")

@@ -72,10 +72,14 @@ def test_runs_that_did_not_complete_are_not_drawn(study):
     study.write("none", 0, None, status="diverged")
     none = learning_curves(load_study(study.directory), "loss", bins=10)[0]
     assert none.seeds == 2 and none.mean[0] == pytest.approx(11.5)
+    assert np.isnan(none.low).all()  # two seeds make no band
 
 
 def test_what_is_drawn_is_the_loss_and_the_errors(study):
     assert logged_keys(load_study(study.directory)) == ("loss", f"validation/{ALL}")
+    row = {"step": 1, "learning_rate": 0.1, "validation/epe/synthetic/occ": 1.0, "photometric": 2.0, "total": 3.0}
+    _log(study, "none", 0, [row, {"step": 2, f"validation/{ALL}": 1.0, "visible": 0.9}])
+    assert logged_keys(load_study(study.directory)) == ("total", f"validation/{ALL}", "visible")
 
 
 def test_without_logs_there_are_no_curves(simulate):

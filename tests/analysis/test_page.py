@@ -1,6 +1,7 @@
 """The HTML report: whole in one file, everything escaped, nothing invented."""
 
 import html.parser
+import json
 import re
 import struct
 import zlib
@@ -75,17 +76,14 @@ def grid(simulate):
 
 
 def test_the_page_holds_every_part(grid):
-    text = write_report(grid.directory).paths["report.html"].read_text()
+    report = write_report(grid.directory)
+    text = report.paths["report.html"].read_text()
     _read(text)
-    for part in (
-        "Which part matters",
-        "Learning curves",
-        "Findings of the paper",
-        "shapley",
-        "leave one out",
-        "reproduced",
-    ):
+    for part in ("Which part matters", "<th>shapley</th>", "<td>occlusion wang</td>", "Learning curves"):
         assert part in text
+    assert 'class="tag reproduced"' in text and "reproduced: occlusion masking helps (wang none - none" in report.text
+    findings = json.loads(report.paths["effects.json"].read_text())["findings"]
+    assert [f["status"] for f in findings if f["claim"]["claim"] == "occlusion masking helps"] == ["reproduced"]
     assert text.count("<svg") == 3  # forest, interactions, curves
     assert "Pictures" not in text and "Published numbers" not in text and "Partial" not in text
 

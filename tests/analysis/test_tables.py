@@ -124,7 +124,7 @@ def test_a_partial_study_says_so_and_shows_dashes_not_zeros(simulate):
     header, none, wang, later = cells(table)
     assert set(later[1:7]) == {"-"} and later[7] == "undecided" and later[8] == "-"
     assert "0" not in "".join(later)
-    assert "later: '-' is no value (of 5 runs 0 ended, none has the metric)" in table.notes
+    assert "later: '-' is no value: 0 of 5 runs ended, none has the metric" in table.notes
     assert "wang: delta is over the 2 of its 3 seeds that the baseline has too" in table.notes
     assert table.row("later").estimate is None and table.row("wang").comparison.estimate.n == 2
     assert any(note.startswith("no cost was recorded for none, wang") for note in table.notes)

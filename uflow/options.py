@@ -80,16 +80,21 @@ def option(
 
 
 def problems(value: Any) -> list[str]:
-    """One line for every option of a component or section that is outside its valid values."""
-    return [
+    """One line for every option of a component or section that is outside its valid values.
+
+    When each option is valid by itself, the lines of the class's own `conflicts()`, if it has one, say which options
+    do not go together.
+    """
+    found = [
         f"{f.name} must be {f.metadata['valid']}, got {given!r}"
         for f in dataclasses.fields(value)
         if "valid" in f.metadata and (given := getattr(value, f.name)) not in f.metadata["valid"]
     ]
+    return found or list(getattr(value, "conflicts", list)())
 
 
 def check(value: Any) -> None:
-    """Raises `ValueError` naming every option of `value` that is outside its valid values."""
+    """Raises `ValueError` naming every option of `value` that is outside its valid values, or every conflict."""
     if found := problems(value):
         raise ValueError("\n".join([f"invalid options of {type(value).__name__}:", *(f"  {p}" for p in found)]))
 

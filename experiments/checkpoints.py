@@ -1,0 +1,136 @@
+"""The state of a training run on disk: written whole or not at all, checked when read, a bounded number kept.
+
+A checkpoint is MindSpore's own `.ckpt` (network parameters and optimizer moments under their names) and beside it a
+JSON file of the same stem with the step, what the trainer has to remember, and the digest of the `.ckpt`. The JSON
+file is written last: without it the checkpoint does not exist. All randomness of a run follows from its seed and the
+step, so the step is also the random state and the position in the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from experiments import records
+from uflow import backend as ms
+
+_NAME = re.compile(r"step_(\d{9})\.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is whole: its step, the `.ckpt` file and what the trainer remembers."""
+
+    step: int
+    file: pathlib.Path
+    memory: Mapping[str, Any]
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parameters_of(cells: Iterable[Any]) -> dict[str, Any]:
+    """All parameters of some cells by their place; a name that stands for two parameters is an error.
+
+    The place (`pyramid.levels.0.0.weight`) is used and not `parameter.name`, which changes when a cell becomes part of
+    another one.
+    """
+    found: dict[str, Any] = {}
+    for cell in cells:
+        for name, parameter in cell.parameters_and_names():
+            if found.setdefault(name, parameter) is not parameter:
+                raise ValueError(f"two parameters are named {name!r}")
+    return found
+
+
+def save_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
+    """Writes parameters as a `.ckpt` file, atomically; a full disk leaves what was there before."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".ckpt", dir=path.parent)
+    os.close(handle)
+    try:
+        os.chmod(temporary, 0o644)
+        values = [{"name": name, "data": parameter} for name, parameter in sorted(parameters.items())]
+        try:
+            ms.save_checkpoint(values, temporary)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise OSError(f"cannot write the checkpoint {path}: {_first_line(error)}") from None
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        # MindSpore makes the file read-only, which does not keep it from being removed
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def load_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
+    """Sets parameters to the values of a `.ckpt` file.
+
+    Raises:
+        records.RecordError: if the file cannot be read, or lacks a parameter, or holds one of another shape.
+    """
+    try:
+        stored = ms.load_checkpoint(str(path))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise records.RecordError(f"{path}: not a readable checkpoint ({_first_line(error)})") from None
+    if missing := sorted(set(parameters) - set(stored)):
+        raise records.RecordError(f"{path}: holds no {missing[0]!r} ({len(missing)} of {len(parameters)} missing)")
+    for name, parameter in parameters.items():
+        if tuple(stored[name].shape) != tuple(parameter.shape):
+            raise records.RecordError(
+                f"{path}: {name!r} has shape {tuple(stored[name].shape)}, the network needs {tuple(parameter.shape)}"
+            )
+    for name, parameter in parameters.items():
+        parameter.set_data(ms.Tensor(stored[name].asnumpy()))
+
+
+def save(directory: pathlib.Path, step: int, parameters: Mapping[str, Any], memory: Mapping[str, Any], keep=2) -> None:
+    """Writes the checkpoint of a step and then removes all but the newest `keep`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / f"step_{step:09d}.ckpt"
+    save_parameters(file, parameters)
+    described = {"step": step, "file": file.name, "sha256": file_digest(file), "memory": dict(memory)}
+    records.write_json(file.with_suffix(".json"), described)
+    for stem in _stems(directory)[keep:]:
+        for suffix in (".json", ".ckpt"):
+            with contextlib.suppress(FileNotFoundError):
+                (directory / (stem + suffix)).unlink()
+
+
+def latest(directory: pathlib.Path) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or `None`; damaged ones are passed over."""
+    for stem in _stems(directory):
+        with contextlib.suppress(records.RecordError, OSError, KeyError, TypeError):
+            described = records.read_json(directory / f"{stem}.json")
+            file = directory / f"{stem}.ckpt"
+            if described["file"] == file.name and file_digest(file) == described["sha256"]:
+                return Checkpoint(int(described["step"]), file, described["memory"])
+    return None
+
+
+def clear(directory: pathlib.Path) -> None:
+    """Removes what a killed run left behind: temporary files and checkpoints without their JSON file."""
+    known = set(_stems(directory))
+    for path in directory.glob("*"):
+        if path.name.startswith(".") or (path.suffix == ".ckpt" and path.stem not in known):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _stems(directory: pathlib.Path) -> list[str]:
+    """Names of the described checkpoints, newest first."""
+    return sorted((p.stem for p in directory.glob("step_*.json") if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,166 @@
+"""A set of pairs whose frames and ground truth are files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+
+import numpy as np
+
+from experiments.data.flow_files import flo_size, read_flo, read_kitti_flow, unknown
+from experiments.data.image_files import image_size, read_image, read_mask
+from experiments.data.pairs import DataError, Pair, check_index
+
+# Up to this many bytes every byte goes into the digest of a set; beyond it, three samples of each file.
+WHOLE = 2**30
+_SAMPLE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFiles:
+    """The files of one pair.
+
+    Attributes:
+        name: unique within its set.
+        first: image.
+        second: image of the same size.
+        flow: `.flo`, or `.png` in KITTI's layout.
+        flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
+            is occluded.
+        occluded: mask image, set where the point is covered in the second frame; points that leave the frame are
+            added by their flow, since not every data set marks them.
+        invalid: mask image, set where the ground truth must not be used.
+    """
+
+    name: str
+    first: pathlib.Path
+    second: pathlib.Path
+    flow: pathlib.Path | None = None
+    flow_visible: pathlib.Path | None = None
+    occluded: pathlib.Path | None = None
+    invalid: pathlib.Path | None = None
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The files that there are, in the order of the fields."""
+        fields = dataclasses.fields(self)[1:]
+        return [path for f in fields if (path := getattr(self, f.name)) is not None]
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSet:
+    """Pairs that are read from their files when asked for.
+
+    Args:
+        name: what the pairs are, without paths.
+        files: the files of every pair.
+        note: one sentence for whoever looks at the results, or ''.
+
+    Raises:
+        DataError: on reading a pair, or by `verify`, if a file is missing, damaged, cut off or of another size.
+    """
+
+    name: str
+    files: tuple[PairFiles, ...]
+    note: str = ""
+
+    @functools.cached_property
+    def provides(self) -> frozenset[str]:
+        """The ground truth that every pair has, out of `flow` and `occlusion`."""
+        flow = all(f.flow for f in self.files)
+        occlusion = all(f.occluded or f.flow_visible for f in self.files)
+        return frozenset(name for name, there in (("flow", flow), ("occlusion", occlusion)) if there)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the pairs' names, and of all files' names, sizes and contents; read once.
+
+        If the files have more than 1 GiB together, the first, middle and last 4 KiB of each stand for its content: a
+        change of a few values elsewhere in a large set is not seen.
+        """
+        sizes = [path.stat().st_size for files in self.files for path in files.paths]
+        whole = sum(sizes) <= WHOLE
+        content = hashlib.sha256(repr([len(self.files), whole]).encode())
+        for files in self.files:
+            content.update(repr([files.name, [path.name for path in files.paths]]).encode())
+            for path in files.paths:
+                with open(path, "rb") as file:
+                    size = path.stat().st_size
+                    content.update(repr(size).encode())
+                    if whole:
+                        content.update(hashlib.file_digest(file, "sha256").digest())
+                        continue
+                    for start in (0, size // 2, max(0, size - _SAMPLE)):
+                        file.seek(start)
+                        content.update(file.read(_SAMPLE))
+        return content.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Pair:
+        check_index(index, self)
+        return read_pair(self.files[index])
+
+    def verify(self) -> None:
+        """Looks at the headers and lengths of all files; raises `DataError` for the first that cannot be right."""
+        for files in self.files:
+            _check_sizes(files, {path: _size(path) for path in files.paths})
+
+
+def read_pair(files: PairFiles) -> Pair:
+    """The pair in its files; flow that is unknown is 0 and not `valid`.
+
+    Raises:
+        DataError: if a file is missing, damaged, cut off or of another size than the first frame.
+    """
+    arrays: dict[pathlib.Path, np.ndarray] = {files.first: read_image(files.first)}
+    arrays[files.second] = read_image(files.second)
+    flow = known = visible = occluded = None
+    if files.flow is not None:
+        flow, known = _read_flow(files.flow)
+        arrays[files.flow] = known
+    if files.flow_visible is not None:
+        visible = arrays[files.flow_visible] = _read_flow(files.flow_visible)[1]
+    for path in (files.occluded, files.invalid):
+        if path is not None:
+            arrays[path] = read_mask(path)
+    _check_sizes(files, {path: array.shape[:2] for path, array in arrays.items()})
+    if files.occluded is not None:
+        occluded = arrays[files.occluded]
+        if flow is not None:
+            occluded = occluded | (known & _leaves(flow))
+    elif visible is not None and known is not None:
+        occluded = known & ~visible
+    if files.invalid is not None:
+        known = ~arrays[files.invalid] if known is None else known & ~arrays[files.invalid]
+    valid = None if known is None or known.all() else known
+    return Pair(files.name, arrays[files.first], arrays[files.second], flow, occluded, valid)
+
+
+def _read_flow(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    if path.suffix.lower() == ".png":
+        return read_kitti_flow(path)
+    flow = read_flo(path)
+    known = ~unknown(flow)
+    return np.where(known, flow, np.float32(0)), known
+
+
+def _leaves(flow: np.ndarray) -> np.ndarray:
+    """Where a flow (2, H, W) leads out of the frame, bool (H, W)."""
+    height, width = flow.shape[1:]
+    x, y = np.arange(width, dtype=float) + flow[0], np.arange(height, dtype=float)[:, None] + flow[1]
+    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+
+
+def _size(path: pathlib.Path) -> tuple[int, int]:
+    return flo_size(path) if path.suffix.lower() == ".flo" else image_size(path)
+
+
+def _check_sizes(files: PairFiles, sizes: dict[pathlib.Path, tuple[int, int]]) -> None:
+    height, width = sizes[files.first]
+    for path, (h, w) in sizes.items():
+        if (h, w) != (height, width):
+            raise DataError(f"{path}: has {w}x{h} pixels, but the first frame {files.first} has {width}x{height}")

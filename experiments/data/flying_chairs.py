@@ -1,0 +1,97 @@
+"""FlyingChairs: 22,872 synthetic pairs of 384x512 px with dense flow.
+
+Dosovitskiy et al., "FlowNet: Learning Optical Flow with Convolutional Networks", ICCV 2015.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+
+from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.image_files import check_folder
+from experiments.data.pairs import DataError, check_split
+
+SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_release_test_train_split.list")
+# Of the release, whose first pair is 1; and of the examples that come with FlowNet 2, whose first pair is 0.
+_NAMINGS = (
+    (re.compile(r"(\d+)_(img1|img2)\.ppm|(\d+)_(flow)\.flo"), ("img1", "img2", "flow"), "{}_{}{}", 1),
+    (re.compile(r"(\d+)-(img0|img1)\.ppm|(\d+)-(gt)\.flo"), ("img0", "img1", "gt"), "{}-{}{}", 0),
+)
+
+
+def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
+    """The pairs of a split of FlyingChairs, in the order of their numbers.
+
+    The files are looked for in `folder/data`, then in `folder`, in the naming of the release (`00001_img1.ppm`,
+    `00001_img2.ppm`, `00001_flow.flo`) or of the FlowNet 2 examples (`0000000-img0.ppm`, ...); the split file (a line
+    per pair of the whole release, 1 train, 2 test) beside them or one folder above.
+
+    Test pairs are the official ones. Validation pairs are the last tenth of the training pairs and are not trained on;
+    with less than 20 training pairs they are the test pairs. Without a split file, or where it leaves a split without
+    pairs, that split has all pairs, which `note` says: training does not see ground truth.
+
+    Raises:
+        DataError: if there is no such folder, no pair in it, a second image or a flow is missing, or the split file
+            does not fit.
+    """
+    check_split(split)
+    folder = check_folder(folder, "FlyingChairs")
+    place = folder / "data" if (folder / "data").is_dir() else folder
+    numbered = _pairs(place)
+    files = [pair for _, pair in numbered]
+    split_file = next((p for d in (place, place.parent) for n in SPLIT_FILES if (p := d / n).is_file()), None)
+    if split_file is None:
+        note = f"FlyingChairs without a split file ({' or '.join(SPLIT_FILES)}): every split has all {len(files)} pairs"
+        return FileSet("flyingchairs", tuple(files), note)
+    marks = _marks(split_file)
+    if stray := next((pair for number, pair in numbered if not 0 <= number < len(marks)), None):
+        raise DataError(f"{split_file}: has {len(marks)} lines, none of them is for pair {stray.name}")
+    train = [pair for number, pair in numbered if marks[number] == "1"]
+    test = [pair for number, pair in numbered if marks[number] == "2"]
+    kept = len(train) // 10 if len(train) >= 20 else 0
+    chosen = {
+        "train": train[: len(train) - kept],
+        "validation": train[len(train) - kept :] or test,
+        "test": test,
+    }[split]
+    note = ""
+    if not chosen:
+        chosen, note = files, f"FlyingChairs has no {split} pairs among the {len(files)} found: all of them are taken"
+    elif split == "validation" and not kept:
+        note = f"FlyingChairs is validated on its test pairs, since it has only {len(train)} training pairs here"
+    return FileSet("flyingchairs", tuple(chosen), note)
+
+
+def _pairs(place: pathlib.Path) -> list[tuple[int, PairFiles]]:
+    """The pairs of a folder, each with the number of its line in a split file, counted from 0."""
+    entries = {entry.name for entry in os.scandir(place)}
+    for pattern, kinds, form, start in _NAMINGS:
+        numbers = sorted({(m[1] or m[3]) for name in entries if (m := pattern.fullmatch(name))}, key=int)
+        found = []
+        for number in numbers:
+            suffixes = (".ppm", ".ppm", ".flo")
+            names = [form.format(number, kind, suffix) for kind, suffix in zip(kinds, suffixes, strict=True)]
+            if missing := [name for name in names if name not in entries]:
+                raise DataError(f"{place / missing[0]}: is missing, pair {number} is not complete")
+            found.append((int(number) - start, PairFiles(number, *(place / name for name in names))))
+        if found:
+            return found
+    raise DataError(
+        f"{place}: no FlyingChairs pairs, expected files like 00001_img1.ppm, 00001_img2.ppm, 00001_flow.flo"
+    )
+
+
+def _marks(path: pathlib.Path) -> list[str]:
+    try:
+        marks = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise DataError(f"{path}: split file cannot be read ({reason})") from None
+    if odd := next(((i, m) for i, m in enumerate(marks, 1) if m not in ("1", "2")), None):
+        raise DataError(f"{path}: line {odd[0]} must be 1 (train) or 2 (test), got {odd[1]!r}")
+    return marks
+
+
+SOURCES = {"flyingchairs": flying_chairs}

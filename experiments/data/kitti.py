@@ -1,0 +1,93 @@
+"""KITTI: frames of a driving car with sparse flow, 2012 (194 pairs) and 2015 (200 pairs), about 375x1242 px.
+
+Geiger et al., "Are We Ready for Autonomous Driving?", CVPR 2012; Menze and Geiger, "Object Scene Flow for Autonomous
+Vehicles", CVPR 2015.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import os
+import pathlib
+import re
+from collections.abc import Callable
+
+from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.image_files import check_folder
+from experiments.data.pairs import DataError, check_split
+
+# Color of 2015, color of 2012, gray of 2012; the first folder that has a pair's frames is taken.
+IMAGES = ("image_2", "colored_0", "image_0")
+# The evaluated pairs are frames 10 and 11; their neighbors show nearly the same.
+EXCLUDED = range(9, 13)
+_FRAME = re.compile(r"(\d+)_(\d+)\.png")
+
+
+def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
+    """The pairs of a KITTI benchmark by number; validation and test have flow, and occlusions where `flow_noc` exists.
+
+    Training takes all neighbors among the frames of the multi-view extension in `training` and `testing`, except for
+    frames 9 to 12, as UFlow does. Without these frames it takes frames 10 and 11, of `testing` if it is there, else of
+    the evaluated pairs, without their flow, which `note` says.
+
+    Args:
+        folder: holds `training` and, maybe, `testing`.
+        split: `train`, `validation` or `test`.
+        year: 2012 or 2015, which is the name only: both layouts are understood.
+
+    Raises:
+        DataError: if there is no such folder, no pair in it, or a frame of a flow is missing.
+    """
+    check_split(split)
+    folder = check_folder(folder, f"KITTI {year}")
+    places = [place for part in ("training", "testing") if (place := folder / part).is_dir()]
+    if not places:
+        raise DataError(f"{folder}: KITTI {year} must hold a folder 'training' or 'testing'")
+    name, note = f"kitti{year}", ""
+    if split == "train":
+        files = [p for place in places for p in _pairs(place, lambda n: n not in EXCLUDED and n + 1 not in EXCLUDED)]
+        if not files:
+            files = _pairs(places[-1], lambda n: n == 10)
+            note = f"KITTI {year} without the multi-view frames: trained on frames 10 and 11 of {places[-1].name}"
+    else:
+        files = _evaluated(folder / "training")
+        note = f"KITTI {year} is validated and tested on the same pairs" if split == "validation" else ""
+    if not files:
+        raise DataError(f"{folder}: no {split} pairs, expected files like training/image_2/000000_10.png")
+    return FileSet(name, tuple(files), note)
+
+
+def _pairs(place: pathlib.Path, wanted: Callable[[int], bool]) -> list[PairFiles]:
+    """Pairs of neighboring frames whose first number is wanted, without ground truth."""
+    frames: dict[str, dict[int, pathlib.Path]] = collections.defaultdict(dict)
+    for images in reversed(IMAGES):
+        if (place / images).is_dir():
+            for path in (place / images).iterdir():
+                if m := _FRAME.fullmatch(path.name):
+                    frames[m[1]][int(m[2])] = path
+    return [
+        PairFiles(f"{place.name}/{path.stem}", path, numbered[number + 1])
+        for _, numbered in sorted(frames.items())
+        for number, path in sorted(numbered.items())
+        if wanted(number) and number + 1 in numbered and numbered[number + 1].parent == path.parent
+    ]
+
+
+def _evaluated(place: pathlib.Path) -> list[PairFiles]:
+    flows = check_folder(place / "flow_occ", "the flow of KITTI")
+    found = []
+    for flow in sorted(p for p in flows.iterdir() if _FRAME.fullmatch(p.name)):
+        number, frame = _FRAME.fullmatch(flow.name).groups()
+        names = flow.name, f"{number}_{int(frame) + 1:02}.png"
+        images = next((d for d in IMAGES if any((place / d / n).exists() for n in names)), IMAGES[0])
+        first, second = (place / images / n for n in names)
+        for path in (first, second):
+            if not path.exists():
+                raise DataError(f"{path}: is missing, {flow} needs it")
+        visible = place / "flow_noc" / flow.name
+        found.append(PairFiles(flow.stem, first, second, flow, visible if visible.exists() else None))
+    return found
+
+
+SOURCES = {f"kitti{year}": functools.partial(kitti, year=year) for year in (2012, 2015)}

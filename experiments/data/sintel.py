@@ -1,0 +1,75 @@
+"""MPI-Sintel: rendered film scenes of 436x1024 px in two passes, `clean` and `final`.
+
+Butler et al., "A Naturalistic Open Source Movie for Optical Flow Evaluation", ECCV 2012.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import re
+
+from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.image_files import check_folder
+from experiments.data.pairs import DataError, check_split
+
+_FRAME = re.compile(r"frame_(\d+)\.png")
+
+
+def sintel(folder: str | os.PathLike, split: str, *, rendering: str) -> FileSet:
+    """The pairs of a pass of Sintel, scene by scene; validation and test have ground truth.
+
+    As UFlow does, training takes all pairs of `test`, which has no public ground truth, and evaluation those pairs of
+    `training` that have flow. Without `test`, training takes the frames of `training`. Masks of occluded and invalid
+    pixels are used where there are any; pixels that leave the frame count as occluded, also where the masks leave them
+    out.
+
+    Args:
+        folder: holds `training` and, maybe, `test`.
+        split: `train`, `validation` or `test`.
+        rendering: `clean` or `final`.
+
+    Raises:
+        DataError: if there is no such folder, no pair in it, or the second frame of a flow is missing.
+    """
+    check_split(split)
+    folder = check_folder(folder, "MPI-Sintel")
+    name = f"sintel_{rendering}"
+    if split == "train" and (folder / "test" / rendering).is_dir():
+        if files := _pairs(folder / "test", rendering):
+            return FileSet(name, tuple(files))
+    place = folder / "training"
+    if not (place / rendering).is_dir():
+        raise DataError(f"{place / rendering}: is missing, MPI-Sintel must hold training/{rendering}")
+    files = _pairs(place, rendering)
+    if split == "train":
+        note = f"Sintel without its test frames: trained on the {rendering} frames of its training part, without flow"
+    else:
+        files = [f for f in files if f.flow]
+        note = "Sintel is validated and tested on the same pairs" if split == "validation" else ""
+    if not files:
+        raise DataError(f"{place / rendering}: no pairs, expected files like alley_1/frame_0001.png")
+    return FileSet(name, tuple(files), note)
+
+
+def _pairs(place: pathlib.Path, rendering: str) -> list[PairFiles]:
+    found = []
+    for scene in sorted(p for p in (place / rendering).iterdir() if p.is_dir()):
+        frames = {int(m[1]): p for p in scene.iterdir() if (m := _FRAME.fullmatch(p.name))}
+        for number, first in sorted(frames.items()):
+            flow = place / "flow" / scene.name / f"{first.stem}.flo"
+            flow = flow if flow.exists() else None
+            second = frames.get(number + 1)
+            if second is None and flow:
+                missing = first.with_name(f"frame_{number + 1:04}.png")
+                raise DataError(f"{missing}: is missing, {flow} is the flow towards it")
+            if second is not None:
+                masks = [place / kind / scene.name / first.name for kind in ("occlusions", "invalid")]
+                occluded, invalid = (mask if flow and mask.exists() else None for mask in masks)
+                name = f"{scene.name}/{first.stem}"
+                found.append(PairFiles(name, first, second, flow, occluded=occluded, invalid=invalid))
+    return found
+
+
+SOURCES = {f"sintel_{rendering}": functools.partial(sintel, rendering=rendering) for rendering in ("clean", "final")}

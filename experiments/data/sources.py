@@ -1,0 +1,130 @@
+"""What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
+
+Every module of this package that has a table `SOURCES`, name -> function (path, split) -> PairSet, is a source: adding
+a data set is adding its file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+import experiments.data
+from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
+from experiments.data.scenes import SceneOptions, Scenes
+from uflow.registry import did_you_mean
+
+SYNTHETIC = "synthetic"
+
+
+@functools.cache
+def readers() -> dict[str, Callable[[str, str], PairSet]]:
+    """The readers of data sets on disk by name: each takes the path of the data set and a split."""
+    found: dict[str, Callable[[str, str], PairSet]] = {}
+    package = experiments.data
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "sources"):
+        found |= getattr(importlib.import_module(f"{package.__name__}.{module}"), "SOURCES", {})
+    return dict(sorted(found.items()))
+
+
+def names() -> tuple[str, ...]:
+    """Everything that a source can be called, `synthetic` first."""
+    return (SYNTHETIC, *readers())
+
+
+def parse(text: str) -> tuple[tuple[str, str], ...]:
+    """Name and path of every set in `text`; the path of `synthetic` is ''.
+
+    Raises:
+        DataError: if a name is unknown, or a path is missing or not expected.
+    """
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    if not parts:
+        raise DataError(f"no data given, expected 'synthetic' or name:path, name one of {', '.join(readers())}")
+    parsed = []
+    for part in parts:
+        name, _, path = (piece.strip() for piece in part.partition(":"))
+        if name not in names():
+            raise DataError(f"unknown data set {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
+        if name == SYNTHETIC and path:
+            raise DataError(f"'synthetic' takes no path, got {part!r}")
+        if name != SYNTHETIC and not path:
+            raise DataError(f"data set {name!r} needs its path, as in {name}:/data/{name}")
+        parsed.append((name, path))
+    return tuple(parsed)
+
+
+def canonical(text: str) -> str:
+    """The names in `text` without the paths, such as `flyingchairs;synthetic`; errors like `parse`.
+
+    What the sets hold is told apart by their digests.
+    """
+    return ";".join(name for name, _ in parse(text))
+
+
+def open_source(text: str, split: str, *, height: int, width: int, scenes: SceneOptions) -> PairSet:
+    """The pairs of a split of what `text` names; several sets stand one after the other.
+
+    Args:
+        text: see the head of this module.
+        split: `train`, `validation` or `test`.
+        height: px, of procedural scenes; files keep their size.
+        width: px, like `height`.
+        scenes: options of `synthetic`.
+
+    Raises:
+        DataError: if a name is unknown, or a data set cannot be found at its path.
+    """
+    check_split(split)
+    sets: list[PairSet] = []
+    for name, path in parse(text):
+        sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else readers()[name](path, split))
+    return sets[0] if len(sets) == 1 else Joined(tuple(sets))
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """Several sets one after the other; names of pairs are preceded by the number and name of their set."""
+
+    sets: tuple[PairSet, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the sets."""
+        return ";".join(s.name for s in self.sets)
+
+    @property
+    def note(self) -> str:
+        """The notes of the sets."""
+        return "; ".join(s.note for s in self.sets if s.note)
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The ground truth that every pair of every set has."""
+        return frozenset.intersection(*(s.provides for s in self.sets))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the digests of the sets."""
+        return hashlib.sha256(" ".join(s.digest for s in self.sets).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets))
+
+    def __getitem__(self, index: int) -> Pair:
+        check_index(index, self)
+        for number, pairs in enumerate(self.sets, 1):
+            if index < len(pairs):
+                pair = pairs[index]
+                return dataclasses.replace(pair, name=f"{number}-{pairs.name}/{pair.name}")
+            index -= len(pairs)
+        raise AssertionError
+
+    def verify(self) -> None:
+        """Verifies every set."""
+        for pairs in self.sets:
+            pairs.verify()

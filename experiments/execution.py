@@ -1,0 +1,232 @@
+"""The whole of one run: data, training, evaluation and the files that are left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import platform
+import resource
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments import locks, records
+from experiments.data.pairs import DataError, PairSet
+from experiments.data.sources import open_source
+from experiments.spec import ExperimentSpec, canonical, from_config, to_config
+
+VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a run is executed; nothing here changes its result.
+
+    Attributes:
+        out: directory that holds `runs/`, `prefixes/` and `graphs/`.
+        device: one of `experiments.device.TARGETS`.
+        device_id: which card.
+        shared_steps: steps until which other runs train the same.
+        checkpoint_seconds: least time between checkpoints.
+        stop: asked after every step whether to save and stop.
+    """
+
+    out: pathlib.Path
+    device: str = "auto"
+    device_id: int = 0
+    shared_steps: tuple[int, ...] = ()
+    checkpoint_seconds: float = 30.0
+    stop: Callable[[], bool] = lambda: False
+
+
+def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
+    """The pairs of a split of the data (`data`) or of what is evaluated on (`evaluation`)."""
+    source = getattr(spec, section).source or spec.data.source
+    data = spec.data
+    return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)
+
+
+def with_digests(spec: ExperimentSpec) -> ExperimentSpec:
+    """The spec with the digests of its data filled in, after a check of the data's headers and sizes.
+
+    Raises:
+        DataError: if the data is missing or damaged, or is not what a digest in the spec says.
+    """
+    training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
+    for pairs in {id(p): p for p in (training, tested)}.values():
+        pairs.verify()
+    if "flow" not in tested.provides:
+        raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
+    # the digest of a short set stands for its content; all splits of a set come from the same files
+    found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
+    for section, value in found.items():
+        if (given := getattr(spec, section).digest) and given != value:
+            raise DataError(
+                f"the {section} of this spec had digest {given}, what is there now has {value}: the data has changed,"
+                " so this is another experiment"
+            )
+    return dataclasses.replace(
+        spec,
+        data=dataclasses.replace(spec.data, digest=found["data"]),
+        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"]),
+    )
+
+
+def check_writable(out: pathlib.Path) -> None:
+    """Raises `OSError` with one sentence if files cannot be made in a directory, which is made if it is missing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"--out {out}: cannot be written to ({error.strerror})") from None
+
+
+def execute(spec: ExperimentSpec, settings: Settings) -> records.RunRecord | None:
+    """Runs or continues one spec and returns its record; `None` if it was asked to stop on the way.
+
+    A run that exists is not run again. An exception is a result too: the run is recorded as `failed` with its reason.
+    """
+    directory = settings.out / "runs" / spec.directory
+    with locks.held(directory / "lock", give_up=settings.stop) as alone:
+        if not alone:
+            return None
+        if (directory / "result.json").exists():
+            return records.read_result(directory)
+        _write_spec(directory, spec)
+        cost = Cost(directory)
+        try:
+            record = _train_and_evaluate(spec, settings, directory, cost)
+        except Exception as error:
+            if settings.stop():
+                return None
+            traceback.print_exc()
+            record = _record(spec, "failed", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        cost.write()
+        if record is not None:
+            records.write_result(directory, record)
+        return record
+
+
+def _write_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
+    """Writes `spec.json`, unless it is there; paths may differ from the ones it was written with."""
+    path = directory / "spec.json"
+    if path.exists() and from_config(records.read_json(path)).run_id != spec.run_id:
+        raise records.RecordError(f"{path}: holds another spec than its directory says")
+    records.write_json(path, to_config(spec))
+
+
+def _record(spec: ExperimentSpec, status: str, reason: str = "", **known: Any) -> records.RunRecord:
+    values = {"step": 0, "metrics": {}, "validation": {}, "frames": {}} | known
+    return records.RunRecord(
+        run_id=spec.run_id,
+        status=status,
+        reason=reason,
+        spec=canonical(spec),
+        protocol=spec.evaluation.protocol,
+        **values,
+    )
+
+
+def _train_and_evaluate(
+    spec: ExperimentSpec, settings: Settings, directory: pathlib.Path, cost: Cost
+) -> records.RunRecord | None:
+    from experiments import device, graph_cache, step, training
+    from experiments.evaluation import evaluate
+    from uflow.inference import Inference
+    from uflow.network import FlowNetwork
+
+    with_digests(spec)
+    scratch = directory / "mindspore"
+    cost.device = device.prepare(settings.device, settings.device_id, scratch)
+    place = training.Place(
+        directory=directory,
+        prefixes=settings.out / "prefixes",
+        shared_steps=settings.shared_steps,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+    network = FlowNetwork(spec.network, spec.normalization)
+    update = step.build_optimizer(spec, network)
+    inference = Inference(network)
+    inference.set_train(False)
+    validation = open_pairs(spec, "data", "validation")
+    if "flow" not in validation.provides:
+        validation = None
+
+    def validate() -> Mapping[str, float]:
+        if validation is None:
+            return {}
+        return {f"validation/{k}": v for k, v in evaluate(inference, validation, VALIDATION_PAIRS).metrics.items()}
+
+    with contextlib.ExitStack() as stack:
+        graphs: list[graph_cache.Stored] = []
+
+        def starting(start: int) -> None:
+            cost.start = start
+            graphs.append(stack.enter_context(graph_cache.stored(settings.out / "graphs", spec, start)))
+
+        outcome = training.train(
+            spec,
+            open_pairs(spec, "data", "train"),
+            network,
+            update,
+            place,
+            stop=settings.stop,
+            validate=validate,
+            report=cost.progress,
+            starting=starting,
+        )
+        cost.ms_per_step, cost.waited = outcome.ms_per_step, outcome.waited
+        if outcome.status == "interrupted":
+            return None
+        if outcome.status == "diverged":
+            return _record(spec, "diverged", outcome.reason, step=outcome.step)
+        final = evaluate(inference, open_pairs(spec, "evaluation", "test"))
+        validated = evaluate(inference, validation).metrics if validation is not None else {}
+        graphs[0].complete = outcome.status == "completed"
+    if not final.finite:
+        return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
+    return _record(
+        spec, outcome.status, outcome.reason, step=outcome.step,
+        metrics=final.metrics, frames=final.frames, validation=validated,
+    )  # fmt: skip
+
+
+class Cost:
+    """What a run has cost so far, over all attempts: `cost.json`, which differs from time to time."""
+
+    def __init__(self, directory: pathlib.Path):
+        self.path = directory / "cost.json"
+        self.before: dict[str, Any] = {}
+        with contextlib.suppress(records.RecordError):
+            self.before = records.read_json(self.path)
+        self.began = time.monotonic()
+        self.device = ""
+        self.start = 0
+        self.ms_per_step: float | None = None
+        self.waited = 0.0
+        self.write()
+
+    def progress(self, line: Mapping[str, Any]) -> None:
+        """Prints a line of the learning curve to the run's log."""
+        shown = " ".join(f"{key}={value:.5g}" for key, value in line.items() if key != "step")
+        print(f"step {line['step']}  {time.monotonic() - self.began:.1f} s  {shown}", flush=True)
+
+    def write(self) -> None:
+        """Writes the file anew."""
+        ours = time.monotonic() - self.began
+        plain = {
+            "seconds": self.before.get("seconds", 0.0) + ours,
+            "attempts": self.before.get("attempts", 0) + 1,
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "ms_per_step": self.ms_per_step if self.ms_per_step is not None else self.before.get("ms_per_step"),
+            "data_wait_seconds": self.before.get("data_wait_seconds", 0.0) + self.waited,
+            "started_at_step": self.start,
+            "device": self.device,
+            "host": platform.node(),
+        }
+        records.write_json(self.path, plain)

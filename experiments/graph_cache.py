@@ -1,0 +1,78 @@
+"""Compiled graphs kept from one process to the next: compiling is the largest fixed cost of a short run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from experiments import device, locks
+from experiments.spec import ExperimentSpec, components, digest
+from uflow import kernels, registry
+from uflow.components import SCHEDULED
+
+
+def graph_key(spec: ExperimentSpec, start: int) -> str:
+    """Names the sequence of graphs that a process compiles which continues a spec at a step.
+
+    MindSpore tells stored graphs apart by their number in the process only, so everything that a graph is made of has
+    to be in the name: code, components, network, sizes. Weights and schedules are given to the graphs as tensors.
+    """
+    steps, chosen = spec.train.steps, components(spec)
+    phases = [] if start >= steps else [start, *(s for s in chosen.starts(steps) if s > start)]
+    sequence: list[Any] = []
+    for phase in phases:
+        active = chosen.active_at(phase, steps)
+        sequence.append({axis: _graph_part(getattr(active, axis)) for axis in registry.AXES})
+    return digest(
+        {
+            "source": device.source_digest(),
+            "mindspore": device.mindspore_version(),
+            "kernels": kernels.fingerprint(),
+            "sequence": sequence,
+            "network": {k: v for k, v in dataclasses.asdict(spec.network).items() if k != "level_dropout"},
+            "batch": [spec.train.batch_size, spec.data.height, spec.data.width],
+            "optimizer": spec.train.optimizer,
+            "evaluation": [spec.data.digest, spec.evaluation.digest],
+        }
+    )
+
+
+def _graph_part(component: Any) -> dict[str, Any]:
+    options = {key: value for key, value in dataclasses.asdict(component).items() if key not in SCHEDULED}
+    used = bool(getattr(component, "weight", True))
+    return {"name": registry.entry_of(component).name, "used": used, **options}
+
+
+@dataclasses.dataclass
+class Stored:
+    """Whether the process has compiled its whole sequence of graphs."""
+
+    complete: bool = False
+
+
+@contextlib.contextmanager
+def stored(directory: pathlib.Path, spec: ExperimentSpec, start: int) -> Iterator[Stored]:
+    """Takes graphs from a directory while the block runs, or leaves them there for the next process.
+
+    They count only if the process that left them got to its end and said so (`complete`). Only one process at a time
+    writes a sequence; another one with the same sequence compiles for itself.
+    """
+    folder = directory / graph_key(spec, start)
+    if (folder / "ready").exists():
+        device.use_compile_cache(folder)
+        yield Stored()
+        return
+    with locks.held(folder.with_suffix(".lock"), give_up=lambda: True) as alone:
+        result = Stored()
+        if alone and not (folder / "ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            device.use_compile_cache(folder)
+            yield result
+            if result.complete:
+                (folder / "ready").touch()
+        else:
+            yield result

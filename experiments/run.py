@@ -1,0 +1,153 @@
+"""One run as a Sacred experiment: `python -m experiments.run [options] with key=value ...`.
+
+Sacred composes, overrides and snapshots the configuration and reports the life-cycle of the run; it is imported here
+and nowhere else. The values are checked by the project's own typed schema before Sacred sees them, because Sacred
+lets a change of type pass and loses the type of numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments import execution, records
+from experiments.data.pairs import DataError
+from experiments.data.sources import names
+from experiments.device import TARGETS
+from experiments.spec import ExperimentSpec, changed, default_spec, from_config, problems_of, to_config
+
+INTERRUPTED = 130
+
+
+def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.RunRecord | None:
+    """Runs one spec through a fresh Sacred experiment; `None` if it was interrupted and can be continued.
+
+    What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
+    exceptions of its observers; ours are counted and printed.
+    """
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # Sacred needs it, setuptools is pinned
+    from sacred import SETTINGS, Experiment
+
+    from experiments.sacred_files import RunFilesObserver
+
+    SETTINGS.CAPTURE_MODE = "no"
+    experiment = Experiment("uflow", save_git_info=False)
+    experiment.add_config(to_config(spec))
+    observer = RunFilesObserver(settings.out / "runs" / spec.directory / "sacred.json")
+    experiment.observers.append(observer)
+    outcome: list[records.RunRecord | None] = []
+
+    @experiment.main
+    def main(_config: Mapping[str, Any], _run: Any) -> str:
+        composed = from_config({key: value for key, value in _config.items() if key in to_config(spec)})
+        record = execution.execute(composed, settings)
+        outcome.append(record)
+        _run.info["run_id"] = composed.run_id
+        return record.status if record else "interrupted"
+
+    experiment.run(options={"--loglevel": "ERROR", "--force": True})
+    for problem in observer.problems:
+        print(f"warning: the run is not fully recorded in sacred.json: {problem}", file=sys.stderr)
+    return outcome[0]
+
+
+def parse_changes(words: Sequence[str]) -> dict[str, str]:
+    """`key=value` words as a mapping; raises `ValueError` naming the first that is none."""
+    changes = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{word!r} is not of the form key=value, as in train.steps=100")
+        changes[key] = value
+    return changes
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m experiments.run",
+        description="Trains and evaluates one experiment; continues it if it was interrupted.",
+        epilog="Without --spec the settings are the paper's for FlyingChairs, which need a GPU or days of CPU time.",
+    )
+    made.add_argument("--spec", type=pathlib.Path, metavar="FILE", help="a spec.json to start from")
+    made.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results"), help="where runs/ is (%(default)s)")
+    made.add_argument("--data", metavar="SOURCE", help=f"train on NAME[:PATH][;...]; names: {', '.join(names())}")
+    made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME[:PATH][;...]; default: the training data set")
+    made.add_argument("--device", choices=TARGETS, default="auto", help="where to train (%(default)s)")
+    made.add_argument("--device-id", type=int, default=0, metavar="N", help="which card (%(default)s)")
+    made.add_argument("--shared-steps", default="", metavar="N,N", help="steps until which other runs train the same")
+    made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
+    made.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+    made.add_argument("changes", nargs="*", metavar="with key=value", help="other values, such as train.steps=100")
+    return made
+
+
+def compose(arguments: argparse.Namespace) -> ExperimentSpec:
+    """The spec that a command line asks for, complete with the digests of its data.
+
+    Raises:
+        ValueError: naming everything that is wrong with it.
+    """
+    words = [word for word in arguments.changes if word != "with"]
+    base = from_config(records.read_json(arguments.spec)) if arguments.spec else default_spec()
+    sources = {"data.source": arguments.data, "evaluation.source": arguments.eval}
+    asked = {key: value for key, value in sources.items() if value} | parse_changes(words)
+    spec = changed(base, asked)
+    if found := problems_of(spec):
+        raise ValueError("\n".join(found))
+    return spec
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one experiment; 0 done, 2 wrong usage, 3 the run failed, 130 interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        spec = compose(arguments)
+        if arguments.print_config:
+            print(records.dump_json(to_config(spec)), end="")
+            return 0
+        spec = execution.with_digests(spec)
+        shared = tuple(int(word) for word in arguments.shared_steps.split(",") if word)
+        settings = execution.Settings(
+            out=arguments.out.resolve(),
+            device=arguments.device,
+            device_id=arguments.device_id,
+            shared_steps=shared,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+            stop=_stop_on_signals(),
+        )
+        execution.check_writable(settings.out)
+    except (ValueError, DataError, OSError) as error:
+        print(f"experiments.run: {error}", file=sys.stderr)
+        return 2
+    try:
+        record = sacred_run(spec, settings)
+    except Exception:
+        traceback.print_exc()
+        return 3
+    if record is None:
+        print(f"interrupted; the same command continues {spec.directory}")
+        return INTERRUPTED
+    print(f"{record.status}" + (f": {record.reason}" if record.reason else ""))
+    for name, value in sorted(record.metrics.items()):
+        print(f"  {name:32s} {value:.4f}")
+    print(f"  {settings.out / 'runs' / spec.directory}")
+    return 0 if record.status == "completed" else 3
+
+
+def _stop_on_signals() -> Any:
+    """A function that is True once SIGINT or SIGTERM has arrived (MindSpore turns Ctrl-C into SIGTERM)."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: asked.append(received))
+    return lambda: bool(asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

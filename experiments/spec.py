@@ -1,0 +1,318 @@
+"""What is trained: a frozen value, its plain-data form, and the name that follows from it; needs no MindSpore."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from experiments.data.scene_options import SceneOptions
+from uflow import options, registry, schedule
+from uflow.architecture import Architecture
+from uflow.components import Components
+from uflow.options import FLAG, Choices, Range, Text, option, section
+
+FORMAT = 1  # raise when the trainer would turn the same spec into another result
+PROTOCOL = "full/1"  # raise when the evaluation would turn the same flow into another number
+
+
+@section
+class TrainOptions:
+    """How long and how fast."""
+
+    steps: int = option(1_000_000, Range(1, 100_000_000), help="training steps")
+    batch_size: int = option(1, Range(1, 4096), help="image pairs a step")
+    learning_rate: float = option(
+        1e-4, Range(1e-9, 10.0), search=Range(1e-5, 1e-2, log=True), help="learning rate before decay"
+    )
+    optimizer: str = option("adam", Choices(("adam", "sgd")), help="how gradients change the parameters")
+    decay: str = option("none", Choices(schedule.DECAYS), help="how the learning rate falls")
+    decay_start: float = option(0.0, Range(0.0, 1.0), help="share of training at which the decay starts")
+    decay_length: float = option(1.0, Range(0.0, 1.0), help="share of training in which it falls to 0 (or by half)")
+    validations: int = option(4, Range(0, 1000), help="how often a few validation pairs are evaluated on the way")
+    collapse_below: float = option(
+        0.1, Range(0.0, 1.0), help="visible share of pixels under which a run that uses a mask counts as collapsed"
+    )
+
+
+@section
+class DataOptions:
+    """What is trained on."""
+
+    source: str = option("synthetic", Text("a data set, NAME or NAME:PATH[;NAME:PATH]"), help="data to train on")
+    digest: str = option("", Text("a digest of the content"), help="filled in: what the source held")
+    height: int = option(384, Range(16, 8192), unit="px", help="rows that training images are resized to")
+    width: int = option(512, Range(16, 8192), unit="px", help="columns that training images are resized to")
+    flip_horizontal: bool = option(False, FLAG, help="mirror half of the pairs left to right")
+    flip_vertical: bool = option(False, FLAG, help="mirror half of the pairs top to bottom")
+    scenes: SceneOptions = dataclasses.field(default_factory=SceneOptions)
+
+
+@section
+class EvaluationOptions:
+    """What the result is measured on."""
+
+    source: str = option(
+        "", Text("a data set, NAME or NAME:PATH[;NAME:PATH]"), help="data to evaluate on; '' = train's"
+    )
+    digest: str = option("", Text("a digest of the content"), help="filled in: what the source held")
+    protocol: str = option(PROTOCOL, Choices((PROTOCOL,)), help="name and version of the evaluation")
+
+
+SECTIONS = {"network": Architecture, "train": TrainOptions, "data": DataOptions, "evaluation": EvaluationOptions}
+_DEFAULT_NAMES = {
+    "photometric": "census",
+    "occlusion": "wang",
+    "smoothness": "first_order",
+    "normalization": "center_scale",
+    "selfsup": "teacher_student",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExperimentSpec:
+    """One choice per axis, the network, how and on what it is trained and evaluated, and the seed.
+
+    Equal specs give equal results. The defaults are the paper's settings for FlyingChairs.
+    """
+
+    photometric: Any
+    occlusion: Any
+    smoothness: Any
+    normalization: Any
+    selfsup: Any
+    network: Architecture = Architecture()
+    train: TrainOptions = TrainOptions()
+    data: DataOptions = DataOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
+    seed: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """12 hex digits of the content: the directory, the tag and the resume key of a run."""
+        return digest(canonical(self))
+
+    @property
+    def directory(self) -> str:
+        """The name of the run's directory: readable, then the run id."""
+        names = [registry.entry_of(getattr(self, axis)).name for axis in registry.AXES]
+        data = "+".join(part.split(":")[0] for part in self.data.source.split(";"))
+        return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
+
+
+def default_spec() -> ExperimentSpec:
+    """The paper's settings for FlyingChairs (Jonschkowski et al., ECCV 2020, section 5)."""
+    return ExperimentSpec(**{axis: registry.build(axis, name) for axis, name in _DEFAULT_NAMES.items()})
+
+
+def digest(plain: Any) -> str:
+    """12 hex digits of plain data, whatever the order of its keys."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def to_config(spec: ExperimentSpec) -> dict[str, Any]:
+    """Plain data with every default written out; the inverse of `from_config`."""
+    config: dict[str, Any] = {"format": FORMAT, "seed": spec.seed}
+    for axis in registry.AXES:
+        component = getattr(spec, axis)
+        known = registry.entry_of(component)
+        config[axis] = {"name": known.name, "revision": known.revision, **dataclasses.asdict(component)}
+    for name in SECTIONS:
+        config[name] = dataclasses.asdict(getattr(spec, name))
+    return config
+
+
+def canonical(spec: ExperimentSpec) -> dict[str, Any]:
+    """The part of the plain data that decides the result: no paths, and no scene options if there are no scenes."""
+    config = to_config(spec)
+    synthetic = False
+    for name in ("data", "evaluation"):
+        parts = [part.split(":")[0] for part in config[name]["source"].split(";")]
+        config[name]["source"] = ";".join(parts)
+        synthetic = synthetic or "synthetic" in parts
+    if not synthetic:
+        del config["data"]["scenes"]
+    return config
+
+
+def prefix_id(spec: ExperimentSpec, step: int) -> str:
+    """Names the training of a spec up to a step: specs with equal names are identical until then, bit for bit."""
+    config = canonical(spec)
+    active = components(spec).active_at(step - 1, spec.train.steps)
+    for axis in registry.AXES:
+        component = getattr(active, axis)
+        if component != getattr(spec, axis):
+            config[axis] = {"name": registry.entry_of(component).name}
+        elif registry.entry_of(component).name == "none":
+            config[axis] = {"name": "none"}
+    del config["evaluation"]
+    return digest({"until": step, **config})
+
+
+def components(spec: ExperimentSpec) -> Components:
+    """The five choices by themselves."""
+    return Components(**{axis: getattr(spec, axis) for axis in registry.AXES})
+
+
+def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
+    """The spec that plain data describes; missing options take their defaults.
+
+    Raises:
+        ValueError: for an unknown key or an invalid value, naming all of them; if a component was stored under another
+            revision, or the whole under another format, than today's.
+    """
+    if config.get("format", FORMAT) != FORMAT:
+        raise ValueError(f"the spec has format {config['format']}, this version reads and writes {FORMAT}")
+    problems, chosen = [], {}
+    for key in config:
+        if key not in (*registry.AXES, *SECTIONS, "seed", "format"):
+            problems.append(unknown_key(key, (*registry.AXES, *SECTIONS, "seed")))
+    for axis in registry.AXES:
+        given = dict(config.get(axis, {}))
+        name, revision = given.pop("name", _DEFAULT_NAMES[axis]), given.pop("revision", None)
+        try:
+            known = registry.entry(axis, name)
+            if revision is not None and revision != known.revision:
+                raise ValueError(
+                    f"{axis} component {name!r} was stored with revision {revision}, the code has"
+                    f" {known.revision}: the run cannot be continued, only repeated"
+                )
+            chosen[axis] = registry.build(axis, name, given)
+        except ValueError as error:
+            problems.append(str(error))
+    for name, cls in SECTIONS.items():
+        try:
+            chosen[name] = _build_section(name, cls, config.get(name, {}))
+        except ValueError as error:
+            problems.append(str(error))
+    seed = config.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        problems.append(f"seed must be a whole number in [0, {2**31 - 1}], got {seed!r}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return ExperimentSpec(**chosen, seed=seed)
+
+
+def _build_section(name: str, cls: type, given: Mapping[str, Any]) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    values = {}
+    for key, value in given.items():
+        if key not in fields:
+            raise ValueError(unknown_key(f"{name}.{key}", [f"{name}.{f}" for f in fields]))
+        nested = fields[key].default_factory
+        if nested is not dataclasses.MISSING:
+            values[key] = _build_section(f"{name}.{key}", nested, value)
+        else:
+            values[key] = options.coerce(value, fields[key])
+    try:
+        return cls(**values)
+    except ValueError as error:
+        lines = str(error).splitlines()[1:] or [str(error)]
+        raise ValueError("\n".join(f"{name}.{line.strip()}" for line in lines)) from None
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The sentence for a key that does not exist."""
+    known = list(known)
+    hint = registry.did_you_mean(key, known)
+    return f"unknown option {key!r}{hint}" + ("" if hint else f" (known: {', '.join(known)})")
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain data as dotted keys: {"train": {"steps": 3}} is {"train.steps": 3}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested plain data; the inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        place = nested
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{key!r} and {'.'.join(path)!r} cannot both be set")
+        place[last] = value
+    return nested
+
+
+def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> ExperimentSpec:
+    """The spec with other values for some dotted keys, such as `occlusion.name` or `train.steps`.
+
+    Another component on an axis starts from its own defaults; what is changed is set after that.
+
+    Args:
+        spec: where to start.
+        changes: values by dotted key; text is read in the type of the option.
+        usual: values by dotted key for options of components, used where a component is exchanged for one that has
+            the option, and passed over where it has not.
+
+    Raises:
+        ValueError: for unknown keys ("did you mean") and invalid values, naming all of them.
+    """
+    config = to_config(spec)
+    for axis in registry.AXES:
+        name = changes.get(f"{axis}.name", config[axis]["name"])
+        if name == config[axis]["name"]:
+            continue
+        fields = {f.name for f in dataclasses.fields(registry.entry(axis, name).cls)}
+        config[axis] = {"name": name} | {
+            key.split(".", 1)[1]: value
+            for key, value in (usual or {}).items()
+            if key.split(".", 1)[0] == axis and key.split(".", 1)[1] in fields
+        }
+    flat = flatten(config)
+    known = set(flatten(to_config(spec))) | {"seed"}
+    for axis in registry.AXES:
+        known |= {f"{axis}.{f.name}" for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
+    problems = []
+    for key, value in changes.items():
+        valid = key in known and not key.endswith(".revision") and key != "format"
+        axis = key.split(".")[0]
+        if valid and axis in registry.AXES and not key.endswith(".name"):
+            fields = {f.name for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
+            valid = key.split(".", 1)[1] in fields
+        if not valid:
+            problems.append(unknown_key(key, sorted(known - {"format"})) if key not in known else _foreign(key, config))
+        elif key == "seed" and isinstance(value, str):
+            flat[key] = int(value) if value.isdigit() else value
+        else:
+            flat[key] = value
+    if problems:
+        raise ValueError("\n".join(problems))
+    return from_config(nest(flat))
+
+
+def _foreign(key: str, config: Mapping[str, Any]) -> str:
+    axis, name = key.split(".", 1)
+    chosen = config.get(axis, {}).get("name") if axis in registry.AXES else None
+    if chosen is None:
+        return f"option {key!r} cannot be set"
+    fields = [f.name for f in dataclasses.fields(registry.entry(axis, chosen).cls)]
+    return f"{axis} component {chosen!r} has no option {name!r} (options: {', '.join(fields) or 'none'})"
+
+
+def problems_of(spec: ExperimentSpec) -> list[str]:
+    """Why a spec cannot be run: options that are valid by themselves and do not fit together; empty if they do."""
+    data = spec.data
+    found = [f"data.{p}" for p in spec.network.size_problems(data.height, data.width)]
+    if (crop := getattr(spec.selfsup, "crop_height", None)) is not None:
+        for name, cut, size in (("height", crop, data.height), ("width", spec.selfsup.crop_width, data.width)):
+            if 2 * cut >= size:
+                found.append(
+                    f"selfsup.crop_{name}={cut} cuts away all of data.{name}={size}: it must be less than {size // 2}"
+                )
+            elif not spec.selfsup.resize:
+                view = {"height": data.height, "width": data.width} | {name: size - 2 * cut}
+                found += [
+                    f"selfsup.crop_{name}={cut}: the student's {p}"
+                    for p in spec.network.size_problems(view["height"], view["width"])
+                ]
+    return found

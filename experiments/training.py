@@ -1,0 +1,266 @@
+"""The training loop: from a spec and image pairs to trained parameters, resumable at any step."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments import checkpoints, locks, records, step
+from experiments.data.ahead import ahead
+from experiments.data.batches import Batches
+from experiments.data.pairs import PairSet
+from experiments.spec import ExperimentSpec, components, prefix_id
+from uflow import backend as ms
+from uflow import schedule
+from uflow.network import FlowNetwork, initialize
+from uflow.objective import REPORTED
+
+REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
+COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels that make a run collapsed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run keeps its files, and what it may share; nothing here changes the result.
+
+    Attributes:
+        directory: of the run.
+        prefixes: where training that several runs have in common is kept, or `None`.
+        shared_steps: steps up to which other runs may have trained the same.
+        checkpoint_seconds: least time between two checkpoints.
+    """
+
+    directory: pathlib.Path
+    prefixes: pathlib.Path | None = None
+    shared_steps: tuple[int, ...] = ()
+    checkpoint_seconds: float = 30.0
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where the run's checkpoints are."""
+        return self.directory / "checkpoints"
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        """The learning curve."""
+        return self.directory / "metrics.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How training ended: `completed`, `diverged`, `collapsed`, or `interrupted` (to be continued)."""
+
+    status: str
+    step: int
+    reason: str = ""
+    ms_per_step: float | None = None
+    waited: float = 0.0
+
+
+@dataclasses.dataclass
+class State:
+    """Where training is; all but the parameters, which live in the network and the optimizer."""
+
+    step: int = 0
+    window: list[list[float]] = dataclasses.field(default_factory=list)
+    low_visible: int = 0
+    metrics_bytes: int = 0
+
+    def memory(self) -> dict[str, Any]:
+        """What a checkpoint has to remember beside parameters and step."""
+        return {"window": self.window, "low_visible": self.low_visible, "metrics_bytes": self.metrics_bytes}
+
+
+class Curve:
+    """The file `metrics.jsonl`, continued from where a checkpoint was written."""
+
+    def __init__(self, path: pathlib.Path, size: int):
+        self.file = open(path, "ab+")
+        self.file.truncate(size)
+        self.file.seek(0, 2)
+
+    def write(self, line: Mapping[str, Any]) -> int:
+        """Adds a line and returns the new size of the file in bytes."""
+        self.file.write(json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n")
+        self.file.flush()
+        return self.file.tell()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.file.close()
+
+
+def report_steps(spec: ExperimentSpec) -> tuple[frozenset[int], frozenset[int]]:
+    """Steps after which a line is written, and those of them with an evaluation on validation pairs."""
+    steps = spec.train.steps
+    lines = set(range(REPORT_EVERY, steps + 1, REPORT_EVERY)) | {steps} | set(components(spec).starts(steps))
+    wanted = spec.train.validations
+    validated = {min(s for s in lines if s >= schedule.step_at(i / wanted, steps)) for i in range(1, wanted + 1)}
+    return frozenset(lines), frozenset(validated)
+
+
+def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetwork, place: Place) -> State:
+    """Sets the parameters to the furthest training there is, and returns where that is.
+
+    The run's own checkpoint comes first, then the longest prefix that another run has left, then initialisation.
+    """
+    checkpoints.clear(place.checkpoints)
+    if own := checkpoints.latest(place.checkpoints):
+        checkpoints.load_parameters(own.file, parameters)
+        return State(own.step, **own.memory)
+    for shared in sorted(place.shared_steps, reverse=True):
+        folder = _prefix_folder(spec, place, shared)
+        if folder and (found := checkpoints.latest(folder)):
+            checkpoints.load_parameters(found.file, parameters)
+            curve = (folder / "metrics.jsonl").read_bytes()[: found.memory["metrics_bytes"]]
+            records.atomic_write(place.metrics, curve)
+            return State(found.step, **found.memory)
+    initialize(network, spec.seed)
+    return State()
+
+
+def _prefix_folder(spec: ExperimentSpec, place: Place, shared: int) -> pathlib.Path | None:
+    if place.prefixes is None or not 0 < shared < spec.train.steps:
+        return None
+    return place.prefixes / prefix_id(spec, shared)
+
+
+def _save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, Any], place: Place) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not checkpoints.latest(folder):
+        records.atomic_write(folder / "metrics.jsonl", place.metrics.read_bytes()[: state.metrics_bytes])
+        checkpoints.save(folder, state.step, parameters, state.memory(), keep=1)
+
+
+def train(
+    spec: ExperimentSpec,
+    pairs: PairSet,
+    network: FlowNetwork,
+    update: Any,
+    place: Place,
+    *,
+    stop: Callable[[], bool],
+    validate: Callable[[], Mapping[str, float]],
+    report: Callable[[Mapping[str, Any]], None] = lambda line: None,
+    starting: Callable[[int], None] = lambda start: None,
+) -> Outcome:
+    """Trains until the last step, a failure that is a result, or a request to stop; always leaves a checkpoint.
+
+    Args:
+        spec: what to train.
+        pairs: training pairs; their ground truth is not touched.
+        network: its parameters are set.
+        update: the optimizer of its parameters.
+        place: where files are kept.
+        stop: asked after every step; True saves and returns.
+        validate: evaluates the network on a few validation pairs.
+        report: told every line of the learning curve.
+        starting: told the step at which training starts, before anything is compiled.
+    """
+    parameters = checkpoints.parameters_of((network, update))
+    with contextlib.ExitStack() as prefix_lock:
+        state = begin(spec, parameters, network, place)
+        ahead_of_us = [s for s in sorted(place.shared_steps) if s > state.step and _prefix_folder(spec, place, s)]
+        if state.step == 0 and ahead_of_us:
+            # only one run trains a prefix; the others wait for it, since they would only repeat it
+            lock = place.prefixes / f"{prefix_id(spec, ahead_of_us[-1])}.lock"
+            if not prefix_lock.enter_context(locks.held(lock, give_up=stop)):
+                return Outcome("interrupted", 0)
+            state = begin(spec, parameters, network, place)
+            if state.step:
+                prefix_lock.close()
+        starting(state.step)
+        validate()  # always first, so that every process compiles its graphs in the same order
+        return _loop(spec, pairs, network, update, place, parameters, state, prefix_lock, stop, validate, report)
+
+
+def _loop(
+    spec: ExperimentSpec,
+    pairs: PairSet,
+    network: FlowNetwork,
+    update: Any,
+    place: Place,
+    parameters: Mapping[str, Any],
+    state: State,
+    prefix_lock: contextlib.ExitStack,
+    stop: Callable[[], bool],
+    validate: Callable[[], Mapping[str, float]],
+    report: Callable[[Mapping[str, Any]], None],
+) -> Outcome:
+    steps, chosen, compiled = spec.train.steps, components(spec), {}
+    lines, validated = report_steps(spec)
+    shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
+    data = spec.data
+    batches = Batches(
+        pairs, spec.train.batch_size, data.height, data.width, spec.seed, data.flip_horizontal, data.flip_vertical
+    )
+    curve = Curve(place.metrics, state.metrics_bytes)
+    durations: list[float] = []
+    saved_at = time.monotonic()
+    outcome = None
+    with contextlib.closing(curve), ahead(batches, state.step, steps) as source:
+        for number, (first, second) in source:
+            began = time.perf_counter()
+            active = chosen.active_at(number, steps)
+            fresh = active not in compiled
+            if fresh:
+                compiled[active] = step.build(network, active, update)
+            given = step.varying(spec, active, number)
+            values = compiled[active](
+                ms.Tensor(first), ms.Tensor(second), ms.Tensor(given.weights), ms.Tensor(given.keep),
+                ms.Tensor(given.student_keep), ms.Tensor(given.learning_rate), ms.Tensor(update.powers(number)),
+            ).asnumpy()  # fmt: skip
+            if not fresh:
+                durations.append(time.perf_counter() - began)
+            state.step = number + 1
+            state.window.append([float(v) for v in values])
+            if not np.isfinite(values).all():
+                line = {"step": state.step} | {
+                    name: (float(v) if math.isfinite(v) else None) for name, v in zip(REPORTED, values, strict=True)
+                }
+                curve.write(line)
+                outcome = Outcome("diverged", state.step, f"the loss was not finite at step {state.step}")
+                break
+            if state.step in lines:
+                line = {"step": state.step, "learning_rate": float(given.learning_rate)} | {
+                    name: float(v) for name, v in zip(REPORTED, np.mean(state.window, axis=0), strict=True)
+                }
+                state.window = []
+                if state.step in validated:
+                    line |= validate()
+                state.metrics_bytes = curve.write(line)
+                report(line)
+                masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
+                low = masked and line["visible"] < spec.train.collapse_below
+                state.low_visible = state.low_visible + 1 if low else 0
+                if state.low_visible >= COLLAPSED_REPORTS:
+                    share = f"{100 * line['visible']:.1f} %"
+                    reason = f"only {share} of the pixels were taken to be visible at step {state.step}"
+                    outcome = Outcome("collapsed", state.step, reason)
+                    break
+            if state.step in shared:
+                _save_prefix(shared[state.step], state, parameters, place)
+                if state.step == max(shared):
+                    prefix_lock.close()
+            stopping = stop()
+            if stopping or (time.monotonic() - saved_at > place.checkpoint_seconds and state.step < steps):
+                checkpoints.save(place.checkpoints, state.step, parameters, state.memory())
+                saved_at = time.monotonic()
+            if stopping:
+                outcome = Outcome("interrupted", state.step)
+                break
+        waited = source.waited
+    if outcome is None:
+        outcome = Outcome("completed", state.step)
+    if outcome.status in ("completed", "collapsed"):
+        checkpoints.save(place.checkpoints, state.step, parameters, state.memory(), keep=1)
+    speed = float(np.median(durations)) * 1e3 if durations else None
+    return dataclasses.replace(outcome, ms_per_step=speed, waited=waited)

@@ -1,0 +1,122 @@
+"""Named starting points: how large the network is, how long it trains and on what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.spec import ExperimentSpec, changed, default_spec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A starting spec and the number of seeds that goes with it.
+
+    Attributes:
+        name: how the command line calls it.
+        about: one line.
+        changes: what it changes in the paper's settings, by dotted key.
+        usual: options of components that are not in the starting spec, used where an arm brings such a component.
+        seeds: how many seeds a study takes by default.
+        ms_per_step: what a step takes on one core of the machine the preset was made on, for the estimate of `--plan`.
+        seconds_per_run: what a run takes beside its steps.
+        device: the device that it needs: `any`, or `accelerator`.
+    """
+
+    name: str
+    about: str
+    changes: Mapping[str, Any]
+    usual: Mapping[str, Any]
+    seeds: int
+    ms_per_step: float
+    seconds_per_run: float
+    device: str = "any"
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """The starting spec."""
+        return changed(default_spec(), self.changes, self.usual)
+
+
+# Scenes, warm start and schedule: large opposed motion, weak smoothness first, the mask on a network that has learned
+# to match. A mask only takes a signal away; the smoothness has to supply another one, hence its weight at the end.
+_SMALL = {
+    "network.levels": 3,
+    "network.width": 0.25,
+    "network.level_dropout": 0.0,
+    "data.height": 64,
+    "data.width": 64,
+    "data.flip_vertical": True,
+    "train.batch_size": 4,
+    "train.learning_rate": 2e-3,
+    "smoothness.edge_constant": 30.0,
+    "occlusion.name": "none",
+    "selfsup.name": "none",
+}
+_SMALL_USUAL = {
+    "smoothness.edge_constant": 30.0,
+    "selfsup.crop_height": 8,
+    "selfsup.crop_width": 8,
+}
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="smoke",
+            about="shows that everything works; its numbers mean nothing",
+            changes=_SMALL
+            | {
+                "network.width": 0.125,
+                "train.steps": 40,
+                "train.batch_size": 2,
+                "train.validations": 2,
+                "data.scenes.train_pairs": 32,
+                "data.scenes.validation_pairs": 8,
+                "data.scenes.test_pairs": 8,
+            },
+            usual=_SMALL_USUAL | {"occlusion.start": 0.5, "selfsup.start": 0.5, "selfsup.ramp": 0.1},
+            seeds=2,
+            ms_per_step=120.0,
+            seconds_per_run=25.0,
+        ),
+        Preset(
+            name="short",
+            about="small scenes and a small network on two CPU cores; effects are real, but not the paper's data",
+            changes=_SMALL
+            | {
+                "train.steps": 1300,
+                "train.decay": "linear",
+                "train.decay_start": 0.965,
+                "train.decay_length": 0.035,
+                "smoothness.weight": 14.0,
+                "smoothness.initial": 0.0714,
+                "smoothness.ramp_start": 0.3,
+                "smoothness.ramp_end": 0.77,
+            },
+            usual=_SMALL_USUAL
+            | {
+                "occlusion.start": 0.77,
+                "selfsup.start": 0.77,
+                "selfsup.ramp": 0.05,
+                "smoothness.initial": 0.0714,
+                "smoothness.ramp_start": 0.3,
+                "smoothness.ramp_end": 0.77,
+            },
+            seeds=4,
+            ms_per_step=200.0,
+            seconds_per_run=25.0,
+        ),
+        Preset(
+            name="paper",
+            about="the paper's settings: 384x512, 5 levels, full width, a million steps; needs a GPU or Ascend",
+            changes={},
+            usual={},
+            seeds=3,
+            ms_per_step=14_600.0,
+            seconds_per_run=300.0,
+            device="accelerator",
+        ),
+    )
+}

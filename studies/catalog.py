@@ -1,0 +1,54 @@
+"""Which studies there are: every module of this package that has a `STUDY`, and files of one's own."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import pathlib
+
+import studies
+from studies.design import Study
+from uflow.registry import did_you_mean
+
+
+def names() -> tuple[str, ...]:
+    """Names of the studies of this package, sorted; found without importing them."""
+    found = []
+    for path in sorted(pathlib.Path(studies.__path__[0]).glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assigned = {
+            t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+        }
+        if "STUDY" in assigned:
+            found.append(path.stem)
+    return tuple(found)
+
+
+def load(name: str) -> Study:
+    """The study of a name, or of a Python file given by its path.
+
+    Raises:
+        ValueError: if there is none, or what is there is not a study.
+    """
+    if name.endswith(".py"):
+        path = pathlib.Path(name)
+        if not path.is_file():
+            raise ValueError(f"study file {name!r} does not exist")
+        module_spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
+        module = importlib.util.module_from_spec(module_spec)
+        try:
+            module_spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(f"study file {name!r}: {type(error).__name__}: {error}") from None
+    else:
+        known = names()
+        if name not in known:
+            raise ValueError(f"unknown study {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
+        module = importlib.import_module(f"studies.{name}")
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise ValueError(f"study {name!r} defines no STUDY of type studies.design.Study")
+    if not study.name.isidentifier():
+        raise ValueError(f"study {name!r}: its name {study.name!r} must be an identifier, such as occlusion_ablation")
+    return study

@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.data.batches import Batches, resize
+from experiments.data.flying_chairs import flying_chairs
+from experiments.data.pairs import DataError, Pair
+
+
+class Numbered:
+    """Pair i has gray value i in the first frame and 100 + i in the second, with a white pixel at the upper left."""
+
+    name, note, digest, provides = "numbered", "", "", frozenset()
+
+    def __init__(self, count, height=4, width=6):
+        self.count, self.size, self.reads = count, (height, width, 3), []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.reads.append(index)
+        first, second = np.full(self.size, index, np.uint8), np.full(self.size, 100 + index, np.uint8)
+        first[0, 0] = second[0, 0] = 255
+        return Pair(str(index), first, second)
+
+    def verify(self):
+        pass
+
+
+def _batches(count=7, batch_size=3, seed=5, height=4, width=6, horizontal=False, vertical=False):
+    return Batches(Numbered(count), batch_size, height, width, seed, horizontal, vertical)
+
+
+def _numbers(frames):
+    """The gray values of a batch, at the center, which no flip changes."""
+    return np.rint(frames[:, 0, 1, 2] * 255).astype(int).tolist()
+
+
+def test_batches_are_float32_frames_in_0_to_1():
+    first, second = _batches().batch(0)
+    assert first.shape == second.shape == (3, 3, 4, 6) and first.dtype == second.dtype == np.float32
+    assert first.flags.c_contiguous and first.max() == 1
+    assert [b - a for a, b in zip(_numbers(first), _numbers(second), strict=True)] == [100] * 3
+
+
+def test_channels_stay_in_order():
+    pairs = Numbered(1)
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[..., 0], image[1, 2, 2] = 255, 51
+    pairs.__class__ = type("Colored", (Numbered,), {"__getitem__": lambda self, i: Pair("c", image, image)})
+    first, _ = Batches(pairs, 1, 4, 6, 0, False, False).batch(0)
+    assert np.all(first[0, 0] == 1) and np.all(first[0, 1] == 0)
+    assert first[0, 2, 1, 2] == np.float32(0.2) and first[0, 2].sum() == np.float32(0.2)
+
+
+@given(st.integers(1, 9), st.integers(1, 11), st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_every_pair_is_seen_once_per_epoch(count, batch_size, seed):
+    batches = _batches(count, batch_size, seed)
+    steps = -(-3 * count // batch_size)
+    seen = [i for step in range(steps) for i in batches.indices(step)]
+    for epoch in range(3):
+        assert sorted(seen[epoch * count : (epoch + 1) * count]) == list(range(count))
+
+
+def test_batches_hold_the_pairs_of_their_indices():
+    batches = _batches(horizontal=True, vertical=True)
+    for step in range(6):
+        assert _numbers(batches.batch(step)[0]) == batches.indices(step)
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = {tuple(_batches(20, 20, seed).indices(epoch)) for seed in (1, 2) for epoch in range(3)}
+    assert len(orders) == 6
+
+
+def test_a_batch_depends_on_seed_and_step_only():
+    straight = _batches(horizontal=True, vertical=True)
+    all_steps = [straight.batch(step) for step in range(12)]
+    for resumed_at in (0, 1, 5, 11):
+        resumed = _batches(horizontal=True, vertical=True)
+        for step in range(resumed_at, 12):
+            assert all(np.array_equal(a, b) for a, b in zip(resumed.batch(step), all_steps[step], strict=True))
+    for step in (7, 2, 2, 9):
+        assert all(np.array_equal(a, b) for a, b in zip(straight.batch(step), all_steps[step], strict=True))
+    other = _batches(seed=6, horizontal=True, vertical=True)
+    assert any(not np.array_equal(other.batch(step)[0], all_steps[step][0]) for step in range(12))
+
+
+@pytest.mark.parametrize("horizontal", [False, True])
+@pytest.mark.parametrize("vertical", [False, True])
+def test_flips_move_the_corner_of_both_frames_in_half_of_the_cases(horizontal, vertical):
+    batches = _batches(8, 8, horizontal=horizontal, vertical=vertical)
+    corners = []
+    for step in range(30):
+        first, second = batches.batch(step)
+        for a, b in zip(first[:, 0], second[:, 0], strict=True):
+            corner = tuple(np.argwhere(a == 1)[0])
+            assert corner == tuple(np.argwhere(b == 1)[0]), "both frames are flipped alike"
+            corners.append(corner)
+    rows, columns = np.array(corners).T
+    assert set(rows) <= {0, 3} and set(columns) <= {0, 5}
+    assert abs((columns == 5).mean() - 0.5 * horizontal) < 0.12 * horizontal + 1e-9
+    assert abs((rows == 3).mean() - 0.5 * vertical) < 0.12 * vertical + 1e-9
+    if horizontal and vertical:
+        assert abs(((rows == 3) == (columns == 5)).mean() - 0.5) < 0.12
+
+
+def test_every_pair_of_a_batch_is_flipped_by_itself_and_every_seed_flips_others():
+    def mirrored(seed):
+        return (_batches(8, 8, seed, horizontal=True).batch(0)[0][:, 0, 0, 5] == 1).tolist()
+
+    patterns = [tuple(mirrored(seed)) for seed in range(6)]
+    assert all(len(set(pattern)) == 2 for pattern in patterns) and len(set(patterns)) == 6
+
+
+def test_flips_do_not_change_the_kept_frames():
+    batches = _batches(1, 1, horizontal=True, vertical=True)
+    before = [batches.batch(step)[0].copy() for step in range(8)]
+    assert all(np.array_equal(batches.batch(step)[0], before[step]) for step in range(8))
+
+
+def test_small_sets_are_read_once_and_large_ones_are_not_kept(monkeypatch):
+    batches = _batches()
+    for step in range(10):
+        batches.batch(step)
+    assert sorted(batches.pair_set.reads) == list(range(7))
+    monkeypatch.setattr("experiments.data.batches.MEMORY", 7 * 2 * 3 * 4 * 6 * 4 - 1)
+    batches = _batches()
+    for step in range(10):
+        batches.batch(step)
+    assert len(batches.pair_set.reads) == 30
+
+
+def test_resize_by_hand():
+    # centers of 2 pixels in 4 lie at -0.25, 0.25, 0.75, 1.25: the ends are repeated
+    assert resize(np.array([[0.0, 4.0]]), 1, 4).tolist() == [[0, 1, 3, 4]]
+    # centers of 2 pixels in 4: 0.5 and 2.5; nothing but the two neighbors is looked at
+    assert resize(np.array([[1.0, 3.0, 10.0, 20.0]]), 1, 2).tolist() == [[2, 15]]
+    # 8 to 2: centers at 1.5 and 5.5, without smoothing over the others
+    assert resize(np.array([[9.0, 1.0, 3.0, 9.0, 9.0, 5.0, 7.0, 9.0]]).T, 2, 1).tolist() == [[2], [6]]
+    image = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    assert np.array_equal(resize(image, 3, 5), image) and resize(image, 3, 5).dtype == np.float32
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 20), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_resize_is_bilinear_between_pixel_centers(h, w, height, width):
+    image = np.random.default_rng(h * w).random((h, w, 3)).astype(np.float32)
+
+    def weights(source, target):
+        at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+        low = np.minimum(np.floor(at).astype(int), source - 1)
+        high = np.minimum(low + 1, source - 1)
+        matrix = np.zeros((target, source))
+        np.add.at(matrix, (np.arange(target), low), 1 - (at - low))
+        np.add.at(matrix, (np.arange(target), high), at - low)
+        return matrix
+
+    expected = np.einsum("ai,bj,ijc->abc", weights(h, height), weights(w, width), image)
+    assert np.abs(resize(image, height, width) - expected).max() < 1e-5
+
+
+def test_frames_are_resized_to_the_batch():
+    first, _ = _batches(height=8, width=3).batch(0)
+    assert first.shape == (3, 3, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 0}, "numbered has no pairs to train on"),
+        ({"batch_size": 0}, "at least 1 pair of at least 1x1 px, got 0 of 4x6"),
+        ({"width": 0}, "got 3 of 4x0"),
+        ({"seed": -1}, "seed of batches must be in"),
+        ({"seed": 2**32}, "seed of batches must be in"),
+    ],
+)
+def test_impossible_batches_are_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        _batches(**change)
+
+
+def test_real_pairs_make_a_batch(real):
+    batches = Batches(flying_chairs(real("FlyingChairs_release"), "train"), 4, 64, 96, 0, True, True)
+    first, second = batches.batch(0)
+    assert first.shape == (4, 3, 64, 96) and 0 <= first.min() and first.max() <= 1
+    assert 0 < np.abs(first - second).mean() < 0.3

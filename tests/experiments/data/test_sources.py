@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from experiments.data import sources
+from experiments.data.pairs import DataError, Pair
+from experiments.data.scenes import SceneOptions
+from experiments.data.sources import Joined, canonical, open_source, parse
+
+SCENES = SceneOptions(train_pairs=4, test_pairs=3)
+
+
+class Handmade:
+    note = "made by hand"
+    provides = frozenset({"flow"})
+
+    def __init__(self, name, count):
+        self.name, self.count = name, count
+        self.digest = f"{name}{count}"
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        image = np.full((2, 2, 3), index, np.uint8)
+        return Pair(f"{index}", image, image)
+
+    def verify(self):
+        if self.name == "bad":
+            raise DataError("bad: is bad")
+
+
+def test_synthetic_scenes_have_the_size_and_split_asked_for():
+    pairs = open_source("synthetic", "test", height=24, width=40, scenes=SCENES)
+    assert len(pairs) == 3 and pairs[0].first.shape == (24, 40, 3)
+    assert pairs.name == "synthetic" and pairs.provides == {"flow", "occlusion"}
+
+
+def test_a_name_and_a_path_reach_the_reader_of_that_name(monkeypatch):
+    asked = []
+
+    def reader(path, split):
+        asked.append((path, split))
+        return Handmade("mine", 2)
+
+    monkeypatch.setattr(sources, "readers", lambda: {"mine": reader})
+    pairs = open_source("mine:/some/where: here", "validation", height=8, width=8, scenes=SCENES)
+    assert asked == [("/some/where: here", "validation")] and len(pairs) == 2
+
+
+def test_every_reader_is_a_function_of_path_and_split(tmp_path):
+    assert "flyingchairs" in sources.names() and sources.names()[0] == "synthetic"
+    for name, reader in sources.readers().items():
+        with pytest.raises(DataError, match="nowhere"):
+            reader(str(tmp_path / "nowhere"), "train")
+        with pytest.raises(DataError, match="unknown split 'dev'"):
+            reader(str(tmp_path), "dev")
+        assert name == name.lower()
+
+
+def test_a_run_does_not_depend_on_paths():
+    assert (
+        canonical("flyingchairs:/data/a; synthetic")
+        == canonical("flyingchairs:/b;synthetic")
+        == "flyingchairs;synthetic"
+    )
+    assert parse("flyingchairs: /data/a ;") == (("flyingchairs", "/data/a"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no data given"),
+        (" ; ", "no data given"),
+        ("flyingchair:/data", "unknown data set 'flyingchair'; did you mean 'flyingchairs'\\? \\(known: synthetic, "),
+        ("/data/chairs", "unknown data set '/data/chairs' \\(known: "),
+        ("flyingchairs", "'flyingchairs' needs its path, as in flyingchairs:/data/flyingchairs"),
+        ("synthetic;flyingchairs:", "'flyingchairs' needs its path"),
+        ("synthetic:/data", "'synthetic' takes no path, got 'synthetic:/data'"),
+    ],
+)
+def test_texts_that_name_no_data_are_refused(text, message):
+    for use in (parse, canonical, lambda t: open_source(t, "train", height=8, width=8, scenes=SCENES)):
+        with pytest.raises(DataError, match=message):
+            use(text)
+
+
+def test_unknown_splits_are_refused():
+    with pytest.raises(DataError, match="unknown split 'training'"):
+        open_source("synthetic", "training", height=8, width=8, scenes=SCENES)
+
+
+def test_joined_sets_stand_one_after_the_other():
+    pairs = Joined((Handmade("a", 2), Handmade("b", 3)))
+    assert len(pairs) == 5 and pairs.name == "a;b" and pairs.note == "made by hand; made by hand"
+    assert [pairs[i].name for i in range(5)] == ["1-a/0", "1-a/1", "2-b/0", "2-b/1", "2-b/2"]
+    assert [int(pairs[i].first[0, 0, 0]) for i in range(5)] == [0, 1, 0, 1, 2]
+    assert pairs.digest != Joined((Handmade("b", 3), Handmade("a", 2))).digest
+    for index in (-1, 5):
+        with pytest.raises(IndexError):
+            pairs[index]
+
+
+def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():
+    synthetic = open_source("synthetic", "test", height=8, width=8, scenes=SCENES)
+    assert Joined((synthetic, synthetic)).provides == {"flow", "occlusion"}
+    assert Joined((synthetic, Handmade("a", 1))).provides == {"flow"}
+    both = open_source("synthetic;synthetic", "test", height=8, width=8, scenes=SCENES)
+    assert len(both) == 6
+    with pytest.raises(DataError, match="bad: is bad"):
+        Joined((synthetic, Handmade("bad", 1))).verify()

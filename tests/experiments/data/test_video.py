@@ -1,0 +1,74 @@
+import cv2
+import numpy as np
+import pytest
+
+from experiments.data.pairs import DataError
+from experiments.data.video import video
+
+LEVELS = [20, 60, 100, 140, 180, 220]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Six frames, red brighter from frame to frame."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    assert writer.isOpened()
+    for level in LEVELS:
+        frame = np.zeros((48, 64, 3), np.uint8)
+        frame[..., 2] = level
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def _levels(pair):
+    assert pair.first[..., 2].max() < 12, "red comes first"
+    return round(float(pair.first[..., 0].mean())), round(float(pair.second[..., 0].mean()))
+
+
+def test_neighbors_are_pairs_in_any_order(path):
+    pairs = video(path, "test")
+    assert len(pairs) == 5 and pairs.provides == frozenset() and pairs.note == ""
+    for order in (range(5), (4, 0, 2, 2, 1, 3)):
+        for i in order:
+            assert np.abs(np.subtract(_levels(pairs[i]), LEVELS[i : i + 2])).max() <= 3
+    assert pairs[3].name == "000003" and pairs[3].first.shape == (48, 64, 3)
+    with pytest.raises(IndexError):
+        pairs[5]
+
+
+def test_reading_forward_decodes_each_frame_once(path, monkeypatch):
+    pairs = video(path, "test")
+    restarts = []
+    monkeypatch.setattr(pairs, "_restart", lambda: restarts.append(1))
+    for i in range(5):
+        pairs[i]
+    assert not restarts
+
+
+def test_faults_are_named(path, tmp_path):
+    with pytest.raises(DataError, match="none.mp4: video is missing"):
+        video(tmp_path / "none.mp4", "test")
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="bad.mp4: not a video"):
+        video(tmp_path / "bad.mp4", "test")
+
+
+def test_a_video_that_is_cut_off_says_so(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 19 // 20])
+    pairs = video(path, "test")
+    assert 2 <= len(pairs) < 5 and "of 6 frames can be decoded, it may be cut off" in pairs.note
+    assert np.abs(np.subtract(_levels(pairs[1]), LEVELS[1:3])).max() <= 3
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="clip.avi: not a video|clip.avi: . frames can be decoded"):
+        video(path, "test")
+
+
+def test_the_digest_is_of_the_content(path, tmp_path):
+    copy = tmp_path / "copy.avi"
+    copy.write_bytes(path.read_bytes())
+    assert video(copy, "test").digest == video(path, "train").digest
+    copy.write_bytes(path.read_bytes() + b"0")
+    assert video(copy, "test").digest != video(path, "train").digest

@@ -1,0 +1,88 @@
+"""Run files are there whole or not at all, and a damaged one is named."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+from experiments import records
+
+RECORD = records.RunRecord(
+    run_id="0123456789ab", status="completed", step=5, spec={"seed": 0}, protocol="full/1",
+    metrics={"epe/x/all": 1.25}, validation={}, frames={"epe/x/all": (1.0, None, 1.5)},
+)  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    directory = tmp_path / "some_run__0123456789ab"
+    directory.mkdir()
+    records.write_result(directory, RECORD)
+    return directory
+
+
+def test_a_result_is_read_back(run):
+    assert records.read_result(run) == RECORD
+
+
+def test_a_result_is_written_the_same_each_time(run):
+    before = (run / "result.json").read_bytes()
+    records.write_result(run, RECORD)
+    assert (run / "result.json").read_bytes() == before
+    assert sorted(os.listdir(run)) == ["result.json"]
+
+
+def test_every_truncation_is_refused_by_name(run):
+    whole = (run / "result.json").read_bytes()
+    for size in range(len(whole) - 1):  # without the last newline it is still whole
+        (run / "result.json").write_bytes(whole[:size])
+        with pytest.raises(records.RecordError, match="result.json"):
+            records.read_result(run)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"format": 7}, "not a run record of format 1"),
+        ({"status": "fine"}, "unknown status 'fine'"),
+        ({"metrics": {"epe/x/all": None}}, "metrics must map names to finite numbers"),
+        ({"metrics": {"epe/x/all": "1.2"}}, "metrics must map names to finite numbers"),
+        ({"frames": {"epe/x/all": 3}}, "frames must map names to lists"),
+        ({"run_id": "ffffffffffff"}, "holds run ffffffffffff"),
+        ({"surprise": 1}, "unknown entries: surprise"),
+    ],
+)
+def test_a_foreign_result_is_refused(run, change, message):
+    plain = json.loads((run / "result.json").read_text()) | change
+    (run / "result.json").write_text(json.dumps(plain))
+    with pytest.raises(records.RecordError, match=message):
+        records.read_result(run)
+
+
+def test_nan_is_never_written(run):
+    before = (run / "result.json").read_bytes()
+    bad = dataclasses.replace(RECORD, metrics={"epe/x/all": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_result(run, bad)
+    assert (run / "result.json").read_bytes() == before and sorted(os.listdir(run)) == ["result.json"]
+
+
+def test_a_cut_off_last_line_of_metrics_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "total": 1.0}\n{"step": 20, "total": 0.5}\n{"step": 30, "tot')
+    assert [line["step"] for line in records.read_metrics(path)] == [10, 20]
+    assert list(records.read_metrics(tmp_path / "none.jsonl")) == []
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    records.write_json(path, {"old": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        records.write_json(path, {"new": 2})
+    assert records.read_json(path) == {"old": 1} and os.listdir(tmp_path) == ["file.json"]

@@ -1,0 +1,163 @@
+"""A whole run in its own process: the same numbers however it is interrupted, and a record of whatever happens."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from experiments import records
+
+
+def lines(run):
+    return list(records.read_metrics(run / "metrics.jsonl"))
+
+
+def test_leaves_all_its_files(undisturbed):
+    record = records.read_result(undisturbed)
+    assert record.status == "completed" and record.step == 60 and record.reason == ""
+    assert set(record.metrics) == {f"epe/synthetic/{kind}" for kind in ("all", "noc", "occ")}
+    assert all(0 < value < 30 for value in record.metrics.values())
+    assert all(len(row) == 2 for row in record.frames.values())
+    assert set(os.listdir(undisturbed)) >= {"spec.json", "metrics.jsonl", "cost.json", "sacred.json", "result.json"}
+    assert records.read_json(undisturbed / "sacred.json")["status"] == "COMPLETED"
+    assert records.read_json(undisturbed / "cost.json")["attempts"] == 1
+
+
+def test_mean_over_frames_is_the_metric(undisturbed):
+    record = records.read_result(undisturbed)
+    for name, row in record.frames.items():
+        known = [v for v in row if v is not None]
+        assert record.metrics[name] == pytest.approx(sum(known) / len(known))
+
+
+def test_learning_curve_has_a_line_every_ten_steps(undisturbed):
+    curve = lines(undisturbed)
+    assert [line["step"] for line in curve] == [10, 20, 30, 40, 50, 60]
+    assert [line["step"] for line in curve if "validation/epe/synthetic/all" in line] == [30, 60]
+    assert curve[-1]["total"] < curve[0]["total"]
+    assert all(0.3 < line["visible"] <= 1 for line in curve)
+
+
+def test_the_mask_acts_from_its_start_on(undisturbed):
+    # before the start only motion out of the frame is masked; the range map then hides more
+    visible = [line["visible"] for line in lines(undisturbed)]
+    assert min(visible[:3]) > max(visible[3:])
+
+
+def test_the_same_command_trains_nothing(undisturbed, runner):
+    before = {name: (undisturbed / name).stat().st_mtime_ns for name in ("result.json", "metrics.jsonl", "cost.json")}
+    runner.finish(undisturbed.parents[1])
+    assert before == {name: (undisturbed / name).stat().st_mtime_ns for name in before}
+
+
+def same_training(one, other):
+    assert (one / "result.json").read_bytes() == (other / "result.json").read_bytes()
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    final = [json.loads(next((run / "checkpoints").glob("*.json")).read_text())["sha256"] for run in (one, other)]
+    assert final[0] == final[1]
+
+
+def test_killed_in_the_middle_ends_with_the_same_bits(undisturbed, runner, tmp_path):
+    process = runner.start(tmp_path, "--checkpoint-seconds", "0")
+
+    def far_enough():
+        return list(tmp_path.glob("runs/*/checkpoints/step_00000001[1-9].json"))
+
+    assert runner.interrupt_when(process, far_enough, signal.SIGKILL) == -signal.SIGKILL
+    assert not list(tmp_path.glob("runs/*/result.json"))
+    run = runner.finish(tmp_path)
+    assert records.read_json(run / "cost.json")["started_at_step"] > 10
+    same_training(undisturbed, run)
+
+
+def test_killed_after_the_mask_has_started_ends_with_the_same_bits(undisturbed, runner, tmp_path):
+    process = runner.start(tmp_path, "--checkpoint-seconds", "0")
+
+    def far_enough():
+        return list(tmp_path.glob("runs/*/checkpoints/step_00000004*.json"))
+
+    runner.interrupt_when(process, far_enough, signal.SIGKILL)
+    same_training(undisturbed, runner.finish(tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_saves_and_goes_on_with_the_same_bits(undisturbed, runner, tmp_path, number):
+    process = runner.start(tmp_path)
+    code = runner.interrupt_when(
+        process,
+        lambda: (
+            list(tmp_path.glob("runs/*/metrics.jsonl"))
+            and any(p.stat().st_size for p in tmp_path.glob("runs/*/metrics.jsonl"))
+        ),
+        number,
+    )
+    assert code == 130, (tmp_path / "log.txt").read_text()[-2000:]
+    run = runner.only_run(tmp_path)
+    assert not (run / "result.json").exists() and list((run / "checkpoints").glob("*.json"))
+    same_training(undisturbed, runner.finish(tmp_path))
+
+
+def test_a_damaged_checkpoint_is_passed_over(undisturbed, runner, tmp_path):
+    process = runner.start(tmp_path, "--checkpoint-seconds", "0")
+
+    def two():
+        return len(list(tmp_path.glob("runs/*/checkpoints/step_*.json"))) == 2
+
+    runner.interrupt_when(process, two, signal.SIGKILL)
+    newest = sorted(tmp_path.glob("runs/*/checkpoints/step_*.ckpt"))[-1]
+    os.chmod(newest, 0o644)
+    os.truncate(newest, newest.stat().st_size // 2)
+    same_training(undisturbed, runner.finish(tmp_path))
+
+
+def test_a_shared_prefix_changes_no_bit(undisturbed, runner, tmp_path):
+    first = runner.start(tmp_path, "--shared-steps", "30", **{"occlusion.name": "brox"})
+    assert first.wait(timeout=300) == 0, (tmp_path / "log.txt").read_text()[-2000:]
+    assert list(tmp_path.glob("prefixes/*/step_000000030.json"))
+    second = runner.start(tmp_path, "--shared-steps", "30")
+    assert second.wait(timeout=300) == 0
+    run = next(tmp_path.glob("runs/*wang*"))
+    assert records.read_json(run / "cost.json")["started_at_step"] == 30
+    same_training(undisturbed, run)
+
+
+def test_a_loss_that_is_not_finite_is_a_result(runner, tmp_path):
+    run = runner.finish(tmp_path, code=3, **{"train.learning_rate": 10.0, "train.optimizer": "sgd",
+                                             "smoothness.weight": 1000.0})  # fmt: skip
+    record = records.read_result(run)
+    assert record.status == "diverged" and "not finite at step" in record.reason and record.metrics == {}
+    assert lines(run)[-1]["total"] is None
+
+
+def test_a_mask_that_hides_everything_is_a_result(runner, tmp_path):
+    run = runner.finish(tmp_path, code=3, **{"train.collapse_below": 1.0})
+    record = records.read_result(run)
+    assert record.status == "collapsed" and record.step == 60 and "taken to be visible" in record.reason
+    assert record.metrics, "a collapsed run is measured all the same"
+
+
+@pytest.mark.parametrize(
+    "options, changes, message",
+    [
+        ((), {"train.step": 3}, "unknown option 'train.step'; did you mean 'train.steps'"),
+        ((), {"occlusion.name": "wnag"}, "unknown occlusion component 'wnag'; did you mean 'wang'"),
+        ((), {"network.levels": 5}, "too small for network.levels=5"),
+        (("--data", "flyingchairs:/nowhere"), {}, "/nowhere"),
+        (("--data", "flyingchars:/nowhere"), {}, "unknown data set 'flyingchars'; did you mean 'flyingchairs'"),
+        (("--spec", "nowhere.json"), {}, "nowhere.json: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(runner, tmp_path, options, changes, message):
+    process = runner.start(tmp_path, *options, **changes)
+    assert process.wait(timeout=60) == 2
+    log = (tmp_path / "log.txt").read_text()
+    assert message in log and "Traceback" not in log
+    assert sorted(os.listdir(tmp_path)) == ["graphs", "log.txt"]
+
+
+def test_an_unwritable_place_is_refused(runner, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    process = runner.start(tmp_path, "--out", str(tmp_path / "file"))
+    assert process.wait(timeout=60) == 2
+    assert "cannot be written to" in (tmp_path / "log.txt").read_text()

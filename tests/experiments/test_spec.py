@@ -1,0 +1,177 @@
+"""A spec is a value; its name depends on all that matters and on nothing else."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments.spec import (
+    canonical,
+    changed,
+    default_spec,
+    flatten,
+    from_config,
+    nest,
+    prefix_id,
+    problems_of,
+    to_config,
+)
+from uflow import registry
+
+SMALL = changed(default_spec(), {"network.levels": 3, "data.height": 64, "data.width": 64, "selfsup.crop_height": 8,
+                                 "selfsup.crop_width": 8})  # fmt: skip
+
+
+def test_survives_json():
+    again = from_config(json.loads(json.dumps(to_config(SMALL))))
+    assert again == SMALL and again.run_id == SMALL.run_id
+
+
+def test_canonical_form_is_read_back_as_the_same_run():
+    assert from_config(json.loads(json.dumps(canonical(SMALL)))).run_id == SMALL.run_id
+
+
+def test_whole_numbers_given_for_numbers_are_the_same_run():
+    config = to_config(SMALL)
+    config["smoothness"]["weight"] = 4
+    config["train"]["steps"] = 1e6
+    assert from_config(config).run_id == SMALL.run_id
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("seed", 1),
+        ("train.steps", 7),
+        ("train.learning_rate", 1e-3),
+        ("occlusion.name", "none"),
+        ("occlusion.start", 0.25),
+        ("network.width", 0.5),
+        ("data.digest", "0" * 16),
+        ("data.scenes.seed", 2),
+        ("evaluation.digest", "1" * 16),
+    ],
+)
+def test_run_id_follows_content(key, value):
+    assert changed(SMALL, {key: value}).run_id != SMALL.run_id
+
+
+def test_run_id_does_not_follow_paths_or_unused_scenes():
+    here = changed(SMALL, {"data.source": "flyingchairs:/here"})
+    there = changed(SMALL, {"data.source": "flyingchairs:/there", "data.scenes.seed": 5})
+    assert here.run_id == there.run_id and "/here" not in json.dumps(canonical(here))
+
+
+def test_text_is_read_in_the_type_of_the_option():
+    spec = changed(
+        SMALL, {"train.steps": "12", "data.flip_vertical": "true", "train.learning_rate": "2e-4", "seed": "3"}
+    )
+    assert (spec.train.steps, spec.data.flip_vertical, spec.train.learning_rate, spec.seed) == (12, True, 2e-4, 3)
+
+
+def test_another_component_starts_from_its_own_defaults_and_the_usual_options():
+    usual = {"occlusion.start": 0.5, "occlusion.threshold_that_brox_has_not": 3}
+    spec = changed(changed(SMALL, {"occlusion.name": "none"}), {"occlusion.name": "brox"}, usual)
+    assert spec.occlusion == registry.build("occlusion", "brox", {"start": 0.5})
+
+
+def test_the_same_component_keeps_its_options():
+    spec = changed(changed(SMALL, {"occlusion.start": 0.25}), {"occlusion.name": "wang"}, {"occlusion.start": 0.5})
+    assert spec.occlusion.start == 0.25
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"train.step": 3}, "unknown option 'train.step'; did you mean 'train.steps'"),
+        ({"occlusion.name": "wagn"}, "unknown occlusion component 'wagn'; did you mean 'wang'"),
+        ({"occlusion.name": "none", "occlusion.start": 0.5}, "occlusion component 'none' has no option 'start'"),
+        ({"train.steps": 0}, "train.steps must be a whole number"),
+        ({"train.steps": "many"}, "train.steps must be a whole number in .* got 'many'"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate must be a number"),
+        ({"data.flip_vertical": "perhaps"}, "data.flip_vertical must be one of false, true"),
+        ({"data.scenes.radius_min": 20.0}, "data.scenes.radius_min must not exceed radius_max"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"occlusion.revision": 7}, "occlusion.revision' cannot be set|has no option 'revision'"),
+        ({"smoothness.ramp_start": 0.9, "smoothness.ramp_end": 0.1}, "ramp_start .* must not exceed ramp_end"),
+    ],
+)
+def test_bad_values_are_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        changed(SMALL, changes)
+
+
+def test_all_problems_are_named_at_once():
+    config = to_config(SMALL)
+    config["train"]["steps"], config["network"]["levels"], config["occlusion"]["start"] = 0, 99, 2.0
+    with pytest.raises(ValueError) as error:
+        from_config(config)
+    assert all(word in str(error.value) for word in ("train.steps", "network.levels", "start must be"))
+
+
+def test_refuses_a_component_of_another_revision():
+    config = to_config(SMALL)
+    config["occlusion"]["revision"] = 99
+    with pytest.raises(ValueError, match="'wang' was stored with revision 99"):
+        from_config(config)
+
+
+def test_refuses_another_format():
+    with pytest.raises(ValueError, match="format 99"):
+        from_config(to_config(SMALL) | {"format": 99})
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"network.levels": 5}, "data.height 64 is too small for network.levels=5.*at least 160 rows"),
+        ({"data.height": 100}, "data.height 100 is not a multiple of 8"),
+        (
+            {"selfsup.crop_height": 32},
+            "selfsup.crop_height=32 cuts away all of data.height=64: it must be less than 32",
+        ),
+        (
+            {"selfsup.crop_width": 8, "selfsup.crop_height": 16, "selfsup.resize": False},
+            "crop_height=16: the student's",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_together_are_named(changes, message):
+    import re
+
+    found = problems_of(changed(SMALL, changes))
+    assert found and any(re.search(message, line) for line in found), found
+    assert not problems_of(SMALL)
+
+
+def test_flatten_and_nest_are_inverse():
+    config = to_config(SMALL)
+    assert nest(flatten(config)) == config
+
+
+class TestPrefix:
+    """Specs that train alike until a step have one name for it."""
+
+    def arms(self):
+        start = {"occlusion.start": 0.5}
+        base = changed(SMALL, {"train.steps": 100, "selfsup.name": "none"})
+        none = changed(base, {"occlusion.name": "none"})
+        return none, changed(none, {"occlusion.name": "wang"}, start), changed(none, {"occlusion.name": "brox"}, start)
+
+    def test_is_shared_until_a_component_acts(self):
+        names = {prefix_id(arm, 50) for arm in self.arms()}
+        assert len(names) == 1
+
+    def test_is_not_shared_beyond(self):
+        assert len({prefix_id(arm, 51) for arm in self.arms()}) == 3
+
+    @pytest.mark.parametrize("key, value", [("seed", 1), ("train.learning_rate", 1.0), ("photometric.name", "l1"),
+                                            ("train.steps", 200), ("data.digest", "x")])  # fmt: skip
+    def test_follows_what_acts(self, key, value):
+        none = self.arms()[0]
+        assert prefix_id(changed(none, {key: value}), 50) != prefix_id(none, 50)
+
+    def test_does_not_follow_what_is_evaluated(self):
+        none = self.arms()[0]
+        other = dataclasses.replace(none, evaluation=dataclasses.replace(none.evaluation, digest="f" * 16))
+        assert prefix_id(other, 50) == prefix_id(none, 50)

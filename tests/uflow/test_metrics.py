@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from uflow import metrics
+
+TRUTH = np.array([[[0.0, 100.0, 3.0]], [[0.0, 0.0, 4.0]]])  # one row of three motions: none, (100, 0), (3, 4)
+FLOW = np.array([[[0.0, 104.0, 0.0]], [[2.0, 0.0, 0.0]]])
+
+
+def test_the_end_point_error_is_the_length_of_the_difference():
+    np.testing.assert_array_equal(metrics.end_point_error(FLOW, TRUTH), [[2.0, 4.0, 5.0]])
+
+
+def test_an_outlier_exceeds_both_limits():
+    # 2 px is too little, 4 px is 4 % of 100, 5 px is all of 5
+    np.testing.assert_array_equal(metrics.outliers(FLOW, TRUTH), [[False, False, True]])
+    np.testing.assert_array_equal(metrics.outliers(FLOW, TRUTH, share=0.03), [[False, True, True]])
+    np.testing.assert_array_equal(metrics.outliers(FLOW, TRUTH, pixels=1.0), [[True, False, True]])
+
+
+def test_a_masked_mean_counts_only_what_is_set():
+    values = np.array([[1.0, 2.0, 6.0]])
+    assert metrics.masked_mean(values) == 3.0
+    assert metrics.masked_mean(values, np.array([[1, 1, 0]])) == 1.5
+    assert metrics.masked_mean(values, np.zeros((1, 3))) is None
+
+
+def test_the_ceiling_is_of_the_mean():
+    assert metrics.mean_over_frames([90.0, None, 0.0], metrics.KITTI_CEILING) == 45.0
+    assert metrics.mean_over_frames([90.0, 20.0], metrics.KITTI_CEILING) == 50.0
+    assert metrics.mean_over_frames([None]) is None
+
+
+def test_counts_of_an_occlusion_score():
+    score, truth = np.array([[0.0, 0.4, 0.6, 1.0]]), np.array([[0, 1, 0, 1]])
+    counts = metrics.occlusion_counts(score, truth, thresholds=np.array([0.0, 0.5, 1.0]))
+    np.testing.assert_array_equal(counts, [[2, 1, 0, 1], [1, 1, 1, 1], [0, 0, 2, 2]])
+    valid = metrics.occlusion_counts(score, truth, np.array([[1, 1, 1, 0]]), np.array([0.5]))
+    np.testing.assert_array_equal(valid, [[0, 1, 1, 1]])
+
+
+def test_the_f_score_is_the_harmonic_mean_and_the_first_best_threshold_wins():
+    counts = np.array([[2, 1, 0, 1], [2, 1, 0, 1], [0, 0, 2, 2]])
+    score, threshold = metrics.best_f_score(counts, np.array([0.1, 0.2, 0.3]))
+    assert score == pytest.approx(0.8, abs=2e-6) and threshold == 0.1  # precision 2/3, recall 1
+    assert metrics.f_scores(counts)[2] == 0.0

@@ -1,0 +1,54 @@
+"""One choice per axis, and when and how strongly each of them acts; needs no MindSpore."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from uflow import registry, schedule
+
+TERMS = ("photometric", "smoothness", "selfsup")
+# Options that act from outside of a component, as weights and switches given to the compiled graph; a component must
+# not read them in `__call__`.
+SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Components:
+    """One component per axis."""
+
+    photometric: Any
+    occlusion: Any
+    smoothness: Any
+    normalization: Any
+    selfsup: Any
+
+    def active_at(self, step: int, steps: int) -> Components:
+        """The components that act at a step: those that have not started yet are replaced by `none`."""
+        chosen = {}
+        for axis in ("occlusion", "selfsup"):
+            component = getattr(self, axis)
+            if step < schedule.step_at(getattr(component, "start", 0.0), steps):
+                chosen[axis] = registry.build(axis, "none")
+        return dataclasses.replace(self, **chosen)
+
+    def starts(self, steps: int) -> tuple[int, ...]:
+        """Steps at which a component begins to act, ascending, without 0 and without those after the end."""
+        shares = [getattr(getattr(self, axis), "start", 0.0) for axis in ("occlusion", "selfsup")]
+        return tuple(sorted({s for share in shares if 0 < (s := schedule.step_at(share, steps)) < steps}))
+
+    def weights_at(self, step: int, steps: int) -> np.ndarray:
+        """Weights of `TERMS` at a step, float32."""
+        smooth = self.smoothness
+        growth = 1.0
+        if smooth.weight:
+            begin, end = (schedule.step_at(share, steps) for share in (smooth.ramp_start, smooth.ramp_end))
+            growth = schedule.geometric_ramp(step, begin, end, smooth.initial)
+        taught = self.selfsup
+        ramp = 0.0
+        if taught.weight:
+            after = schedule.step_at(taught.start, steps)
+            ramp = schedule.linear_ramp(step, after, schedule.step_at(taught.ramp, steps))
+        return np.array([self.photometric.weight, smooth.weight * growth, taught.weight * ramp], np.float32)

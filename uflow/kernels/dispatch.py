@@ -1,0 +1,80 @@
+"""Whether the kernels are used, and MindSpore's operators made of them, both found out at first use.
+
+Graph mode asks an object whose class says `__ms_class__` for its attributes in Python while it traces, so the first
+trace that meets a kernel builds the library; importing this module does not, nor does it load MindSpore.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from typing import Any
+
+from uflow import backend as ms
+from uflow.kernels import build, operators
+
+MODES = ("auto", "on", "off")
+_log = logging.getLogger(__name__)
+
+
+def mode() -> str:
+    """`$UFLOW_KERNELS`: `auto` (default), `on` (an error if they cannot be had) or `off`."""
+    chosen = os.environ.get("UFLOW_KERNELS", "").strip().lower() or "auto"
+    if chosen not in MODES:
+        raise ValueError(f"UFLOW_KERNELS={chosen!r}; possible: {', '.join(MODES)}")
+    return chosen
+
+
+@functools.cache
+def _library() -> str:
+    """The path of the library, or nothing: then the reason has been logged."""
+    try:
+        return str(build.library())
+    except build.BuildError as error:
+        if mode() == "on":
+            raise RuntimeError(f"UFLOW_KERNELS=on, but there are no kernels: {error}") from None
+        _log.warning("no CPU kernels, training is several times slower: %s", error)
+        return ""
+
+
+class Switch:
+    """The kernels as graph mode sees them."""
+
+    __ms_class__ = True
+
+    @property
+    def active(self) -> bool:
+        """True if the kernels are wanted, can be had and the device is the CPU."""
+        return mode() != "off" and ms.get_context("device_target") == "CPU" and bool(_library())
+
+    def __getattr__(self, name: str) -> Any:
+        """An operator with its options as a suffix, `convolution_1_1_1_0`, or `options_1_1_1_0`, these as a tensor.
+
+        Operators are the functions of `uflow.kernels.operators.OPERATORS`.
+        """
+        if not re.fullmatch(r"[a-z_]*[a-z](_\d+)*", name):
+            raise AttributeError(name)
+        kind = name.rstrip("_0123456789")
+        options = [int(number) for number in re.findall(r"\d+", name)]
+        if kind == "options":
+            made = ms.Tensor(options, ms.int32)
+        elif kind in operators.OPERATORS:
+            made = operators.OPERATORS[kind](_library(), *options)
+        else:
+            raise AttributeError(name)
+        self.__dict__[name] = made
+        return made
+
+
+switch = Switch()
+
+
+def fingerprint() -> str:
+    """Names what a graph is compiled to: the library, or `none`.
+
+    A cache of compiled graphs (`enable_compile_cache`) does not see this choice and must not be shared between
+    different ones: make it a part of `compile_cache_path`.
+    """
+    return os.path.basename(_library()).removesuffix(".so") if switch.active else "none"

@@ -1,0 +1,97 @@
+"""Parameter updates as cells: what changes from step to step is a tensor, so that nothing is compiled again.
+
+They are meant to be called inside of a compiled training step: a tuple of gradients that comes from Python would be
+compiled in as a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from uflow import backend as ms
+
+NAMES = ("adam", "sgd")
+
+
+def moments(parameters: Iterable[ms.Parameter], prefix: str) -> ms.ParameterTuple:
+    """Zeros of the shapes of `parameters`, named `<prefix>.<name of the parameter>`."""
+    return ms.ParameterTuple(
+        [
+            ms.Parameter(ms.ops.zeros(p.shape, p.dtype), name=f"{prefix}.{p.name}", requires_grad=False)
+            for p in parameters
+        ]
+    )
+
+
+class Adam(ms.nn.Cell):
+    r"""Adam as TensorFlow 1 computes it, $p \leftarrow p - \eta_t m / (\sqrt{v} + \epsilon)$.
+
+    $\eta_t = \eta \sqrt{1 - \beta_2^t} / (1 - \beta_1^t)$: the bias correction is folded into the learning rate and
+    `epsilon` is added to the uncorrected $\sqrt{v}$, so it weighs more in the first steps than in Kingma and Ba's
+    algorithm 1, where it is added to the corrected root.
+
+    Args:
+        parameters: what is trained; their names name the moments, `moment1.<name>` and `moment2.<name>`.
+        beta1: decay of the mean of the gradients.
+        beta2: decay of the mean of their squares.
+        epsilon: what keeps the division finite.
+
+    Source: Kingma and Ba, ICLR 2015, in the form at the end of section 2; the reference's `tf.compat.v1` Adam.
+    """
+
+    def __init__(
+        self, parameters: Iterable[ms.Parameter], beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ):
+        super().__init__()
+        self.trained = ms.ParameterTuple(parameters)
+        self.moment1, self.moment2 = moments(self.trained, "moment1"), moments(self.trained, "moment2")
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.update = ms.ops.Adam()
+
+    def powers(self, step: int) -> np.ndarray:
+        """The decay rates to the power of the number of updates done after this one, (2,), for a step from 0."""
+        return np.array([self.beta1 ** (step + 1), self.beta2 ** (step + 1)], np.float32)
+
+    def construct(self, gradients: tuple, learning_rate: ms.Tensor, powers: ms.Tensor) -> ms.Tensor:
+        """Updates the parameters and moments in place and returns the learning rate.
+
+        Args:
+            gradients: one per parameter, in their order.
+            learning_rate: a scalar.
+            powers: (2,), as from `powers`.
+        """
+        for i in range(len(self.trained)):
+            self.update(
+                self.trained[i], self.moment1[i], self.moment2[i], powers[0], powers[1], learning_rate,
+                self.beta1, self.beta2, self.epsilon, gradients[i],
+            )  # fmt: skip
+        return learning_rate
+
+
+class Sgd(ms.nn.Cell):
+    """Plain gradient descent, without momentum or weight decay; called like `Adam`.
+
+    Args:
+        parameters: what is trained.
+    """
+
+    def __init__(self, parameters: Iterable[ms.Parameter]):
+        super().__init__()
+        self.trained = ms.ParameterTuple(parameters)
+
+    def powers(self, step: int) -> np.ndarray:
+        """Zeros, (2,): there is nothing to correct."""
+        return np.zeros(2, np.float32)
+
+    def construct(self, gradients: tuple, learning_rate: ms.Tensor, powers: ms.Tensor) -> ms.Tensor:
+        """Updates the parameters in place and returns the learning rate; `powers` is not used."""
+        for i in range(len(self.trained)):
+            ms.ops.assign_sub(self.trained[i], learning_rate * gradients[i])
+        return learning_rate
+
+
+def build(name: str, parameters: Iterable[ms.Parameter]) -> Adam | Sgd:
+    """The optimizer of a name out of `NAMES`."""
+    return {"adam": Adam, "sgd": Sgd}[name](parameters)

@@ -12,6 +12,7 @@ import numpy as np
 
 from uflow import architecture
 from uflow import backend as ms
+from uflow import kernels
 from uflow.architecture import DISPLACEMENT, UPSAMPLED_CONTEXT, Architecture
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
 
@@ -56,6 +57,8 @@ class Upsampling(ms.nn.Cell):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(B, inputs, H, W) to (B, outputs, 2H, 2W)."""
+        if kernels.usable(x):
+            return kernels.transposed_convolution(x, self.convolution.weight, self.convolution.bias)
         return self.convolution(x)
 
 

@@ -40,8 +40,11 @@ def cells(table: ComparisonTable) -> Cells:
     return (header, *(_row_cells(table, row, decimals) for row in table.rows))
 
 
-def as_text(table: ComparisonTable, width: int = WIDTH) -> str:
-    """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below."""
+def as_text(table: ComparisonTable, width: int = WIDTH, brief: bool = False) -> str:
+    """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below.
+
+    A `brief` one is for a further metric of runs whose footnotes and costs were shown already: it leaves them out.
+    """
     content = cells(table)
     wrapped = [_wrap_label(row) for row in content]
     widths = [max(len(line[c]) for lines in wrapped for line in lines) for c in range(len(content[0]))]
@@ -51,15 +54,16 @@ def as_text(table: ComparisonTable, width: int = WIDTH) -> str:
             blocks.append([])
         blocks[-1].append(column)
     lines = [title(table)]
-    for block in blocks:
+    for block in blocks[: 1 if brief else None]:
         columns = [0, *block]
         rule = "  ".join("-" * widths[c] for c in columns)
         lines.append("")
         for number, group in enumerate(wrapped):
             lines += [_align(line, columns, widths) for line in group]
             lines += [rule] if number == 0 else []
-    lines.append("")
-    for note in table.notes:
+    if not brief:
+        lines.append("")
+    for note in () if brief else table.notes:
         lines += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=True) or [""]
     return "\n".join(lines) + "\n"
 

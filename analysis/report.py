@@ -85,7 +85,7 @@ def write_report(
     directory.mkdir(exist_ok=True)
     for name, content in files.items():
         atomic_write(directory / name, content)
-    text = "\n".join([*(as_text(table) for table in tables), _ledger_text(findings)])
+    text = "\n".join([*(as_text(table, brief=table is not tables[0]) for table in tables), _ledger_text(findings)])
     return Report(
         directory=directory,
         paths={name: directory / name for name in files},

@@ -241,7 +241,7 @@ def _loop(
                 masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
                 low = masked and line["visible"] < spec.train.collapse_below
                 state.low_visible = state.low_visible + 1 if low else 0
-                if state.low_visible >= COLLAPSED_REPORTS:
+                if state.low_visible >= COLLAPSED_REPORTS or (low and state.step == steps):
                     share = f"{100 * line['visible']:.1f} %"
                     reason = f"only {share} of the pixels were taken to be visible at step {state.step}"
                     outcome = Outcome("collapsed", state.step, reason)

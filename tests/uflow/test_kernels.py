@@ -1,4 +1,4 @@
-"""The kernels compute what the compositions of `uflow.ops` compute, on every thread count, and give way when they cannot.
+"""The kernels compute what the compositions compute, on any number of threads, and give way when they cannot.
 
 Everything runs in graph mode, as in training. The reference is the composition, with the kernels switched off.
 """

@@ -114,6 +114,16 @@ def test_convolution_matches_composition(built, monkeypatch, case):
     compare(monkeypatch, "convolution", inputs, arguments, (b, o, *size))
 
 
+def test_leaky_relu_at_zero_and_nan(built, monkeypatch):
+    x = np.array([-2, 0, 3, np.nan], np.float32).reshape(1, 1, 1, 4)
+    inputs = [x, np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)]
+    for mode in ("on", "off"):
+        monkeypatch.setenv("UFLOW_KERNELS", mode)
+        value, slope, *_ = run(ops.convolution, (1, 1, 0, True), inputs, np.ones_like(x))
+        np.testing.assert_allclose(value.ravel(), [-0.2, 0, 3, np.nan], rtol=1e-6)
+        np.testing.assert_allclose(slope.ravel()[:3], [0.1, 0.1, 1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(2, 8, 8, 8), (1, 5, 3, 7)])
 def test_transposed_convolution_matches_the_networks(built, monkeypatch, shape):
     b, c, h, w = shape

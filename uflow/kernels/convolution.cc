@@ -142,7 +142,8 @@ struct Target {
   int64_t height, width, sample, channel, row, column;
 };
 
-// target[n, m, y, x] = bias[m] + sum over taps of weight[m, tap] * values[n][tap + y * step + x], LeakyReLU if asked for
+// target[n, m, y, x] = bias[m] + sum over taps of weight[m, tap] * values[n][tap + y * step + x], with `active` then
+// through LeakyReLU
 void correlate(const float* values, int64_t sample, int64_t step, const Taps& taps, const float* weights,
                int64_t outputs, const float* bias, bool active, int64_t samples, const Target& target) {
   const int64_t pixels = target.height * target.width, panels = (pixels + PANEL - 1) / PANEL;
@@ -390,12 +391,14 @@ void weight_gradient(const Tensor4& x, const Tensor4& dy, const float* active, c
         for (int64_t job = first; job < last; job++) {
           const int64_t run = job / tiles, tile = job % tiles;
           const int64_t ky = joined ? run : run / weight.w, kx = joined ? 0 : run % weight.w;
-          const float* v = vs + n * sample + (y * g.stride + ky * g.dilation) * row + kx * g.dilation * x.c + tile * PANEL;
+          const int64_t corner = (y * g.stride + ky * g.dilation) * row + kx * g.dilation * x.c;
+          const float* v = vs + n * sample + corner + tile * PANEL;
           const float* d = gs + n * dy.plane() * padded;
+          const bool wide = length - tile * PANEL > LANES;
           float* sum = sums + job * padded * PANEL;
           for (int64_t o = 0; o < outputs; o += ROWS) {
             const int r = block_rows(outputs - o);
-            outer(r, length - tile * PANEL > LANES, d + y * dy.w * r, v, rows, dy.w, g.stride * row, g.stride * x.c, sum);
+            outer(r, wide, d + y * dy.w * r, v, rows, dy.w, g.stride * row, g.stride * x.c, sum);
             d += dy.plane() * r;
             sum += r * PANEL;
           }
@@ -407,7 +410,8 @@ void weight_gradient(const Tensor4& x, const Tensor4& dy, const float* active, c
       for (int64_t o = 0; o < outputs; o++) {
         for (int64_t i = 0; i < std::min<int64_t>(PANEL, length - tile * PANEL); i++) {
           const int64_t at = run * length + tile * PANEL + i;  // (ky, kx, c)
-          weight.data[o * weight.sample() + at % x.c * weight.plane() + at / x.c] = sums[(job * padded + o) * PANEL + i];
+          float& to = weight.data[o * weight.sample() + at % x.c * weight.plane() + at / x.c];
+          to = sums[(job * padded + o) * PANEL + i];
         }
       }
     }

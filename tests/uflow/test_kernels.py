@@ -398,9 +398,16 @@ def test_switched_on_without_a_compiler_is_an_error(monkeypatch, small_source):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("UFLOW_KERNELS", "on")
     dispatch._library.cache_clear()
-    with pytest.raises(RuntimeError, match="UFLOW_KERNELS=on.*no-such-compiler"):
-        _ = kernels.switch.active
-    dispatch._library.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="UFLOW_KERNELS=on.*no-such-compiler"):
+            _ = kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "auto")
+        assert not kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "on")
+        with pytest.raises(RuntimeError):  # also after it was asked without insisting
+            _ = kernels.switch.active
+    finally:
+        dispatch._library.cache_clear()
 
 
 def test_an_unknown_mode_lists_the_possible_ones(monkeypatch):

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from uflow import architecture
+from uflow import architecture, kernels
 from uflow import backend as ms
-from uflow import kernels
 from uflow.architecture import DISPLACEMENT, UPSAMPLED_CONTEXT, Architecture
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
 

@@ -1,4 +1,4 @@
-"""The kernels compute what the compositions of `uflow.ops` compute, on every thread count, and give way when they cannot.
+"""The kernels compute what the compositions compute, on any number of threads, and give way when they cannot.
 
 Everything runs in graph mode, as in training. The reference is the composition, with the kernels switched off.
 """
@@ -112,6 +112,16 @@ def test_convolution_matches_composition(built, monkeypatch, case):
     size = [(n + 2 * padding - dilation * (k - 1) - 1) // stride + 1 for n in (h, w)]
     inputs = [noise(b, c, h, w), noise(o, c, k, k, seed=1), noise(o, seed=2)]
     compare(monkeypatch, "convolution", inputs, arguments, (b, o, *size))
+
+
+def test_leaky_relu_at_zero_and_nan(built, monkeypatch):
+    x = np.array([-2, 0, 3, np.nan], np.float32).reshape(1, 1, 1, 4)
+    inputs = [x, np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)]
+    for mode in ("on", "off"):
+        monkeypatch.setenv("UFLOW_KERNELS", mode)
+        value, slope, *_ = run(ops.convolution, (1, 1, 0, True), inputs, np.ones_like(x))
+        np.testing.assert_allclose(value.ravel(), [-0.2, 0, 3, np.nan], rtol=1e-6)
+        np.testing.assert_allclose(slope.ravel()[:3], [0.1, 0.1, 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8, 8), (1, 5, 3, 7)])
@@ -388,9 +398,16 @@ def test_switched_on_without_a_compiler_is_an_error(monkeypatch, small_source):
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("UFLOW_KERNELS", "on")
     dispatch._library.cache_clear()
-    with pytest.raises(RuntimeError, match="UFLOW_KERNELS=on.*no-such-compiler"):
-        _ = kernels.switch.active
-    dispatch._library.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="UFLOW_KERNELS=on.*no-such-compiler"):
+            _ = kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "auto")
+        assert not kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "on")
+        with pytest.raises(RuntimeError):  # also after it was asked without insisting
+            _ = kernels.switch.active
+    finally:
+        dispatch._library.cache_clear()
 
 
 def test_an_unknown_mode_lists_the_possible_ones(monkeypatch):

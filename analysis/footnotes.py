@@ -70,7 +70,7 @@ def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:
         )
 
 
-def is_flagged(p_flip: float | None, smallest: float | None, alpha: float = 0.05) -> bool:
+def is_flagged(p_flip: float | None, smallest: float | None, alpha: float) -> bool:
     """True if there is a sign-flip p, but too few pairs for it ever to reach `alpha` after adjustment."""
     return p_flip is not None and smallest is not None and smallest > alpha
 
@@ -104,10 +104,11 @@ def _gaps(data: StudyData, metric: str, rows: Sequence[ArmRow]) -> Iterator[str]
             yield f"{row.label}: no {metric} in the runs of seed {', '.join(without)}"
         pairs = len(row.comparison.differences) if row.comparison else None
         if row.estimate is None:
-            yield f"{row.label}: '-' is no value (of {row.planned} runs {row.failures.runs} ended, none has the metric)"
+            yield f"{row.label}: '-' is no value: {row.failures.runs} of {row.planned} runs ended, none has the metric"
         elif row.estimate.n == 1:
             yield f"{row.label}: one run, so no interval"
         if pairs is not None and row.estimate is not None and pairs < row.estimate.n:
             yield f"{row.label}: delta is over the {pairs} of its {row.estimate.n} seeds that the baseline has too"
     if without_cost := [row.label for row in rows if row.failures.runs and not row.costs]:
-        yield f"no cost was recorded for {', '.join(without_cost)}"
+        everywhere = len(without_cost) == len(rows)
+        yield "no cost was recorded" + ("" if everywhere else f" for {', '.join(without_cost)}")

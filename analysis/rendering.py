@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from analysis.footnotes import is_flagged
+from analysis.labels import fold
 from analysis.tables import ArmRow, ComparisonTable
 
 WIDTH = 120
@@ -39,8 +40,11 @@ def cells(table: ComparisonTable) -> Cells:
     return (header, *(_row_cells(table, row, decimals) for row in table.rows))
 
 
-def as_text(table: ComparisonTable, width: int = WIDTH) -> str:
-    """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below."""
+def as_text(table: ComparisonTable, width: int = WIDTH, brief: bool = False) -> str:
+    """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below.
+
+    A `brief` one is for a further metric of runs whose footnotes and costs were shown already: it leaves them out.
+    """
     content = cells(table)
     wrapped = [_wrap_label(row) for row in content]
     widths = [max(len(line[c]) for lines in wrapped for line in lines) for c in range(len(content[0]))]
@@ -50,15 +54,16 @@ def as_text(table: ComparisonTable, width: int = WIDTH) -> str:
             blocks.append([])
         blocks[-1].append(column)
     lines = [title(table)]
-    for block in blocks:
+    for block in blocks[: 1 if brief else None]:
         columns = [0, *block]
         rule = "  ".join("-" * widths[c] for c in columns)
         lines.append("")
         for number, group in enumerate(wrapped):
             lines += [_align(line, columns, widths) for line in group]
             lines += [rule] if number == 0 else []
-    lines.append("")
-    for note in table.notes:
+    if not brief:
+        lines.append("")
+    for note in () if brief else table.notes:
         lines += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=True) or [""]
     return "\n".join(lines) + "\n"
 
@@ -115,12 +120,12 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
         compared = ("",) * 5 + ("baseline",)
         across, better = "", ""
     else:
-        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest) else ""
+        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest, table.alpha) else ""
         compared = (
             _interval(c.estimate, decimals),
-            UNKNOWN if c.percent is None else f"{c.percent:+.1f}",
-            _p(c.p_adjusted),
-            _p(c.p_flip_adjusted) + mark,
+            UNKNOWN if c.percent is None else f"{round(c.percent, 1) + 0.0:+.1f}",
+            p_text(c.p_adjusted),
+            p_text(c.p_flip_adjusted) + mark,
             UNKNOWN if c.d_z is None else f"{c.d_z:+.2f}",
             c.verdict,
         )
@@ -154,7 +159,8 @@ def _ends(low: float, high: float, decimals: int) -> str:
     return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
 
 
-def _p(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """A p value with four digits after the point; `-` if it is not known."""
     if p is None:
         return UNKNOWN
     return "<.0001" if p < 0.0001 else f"{p:.4f}"
@@ -173,8 +179,8 @@ def _decimals(table: ComparisonTable) -> int:
 
 
 def _wrap_label(row: Sequence[str]) -> list[tuple[str, ...]]:
-    first, *more = textwrap.wrap(row[0], LABEL_WIDTH, subsequent_indent="  ") or [""]
-    return [(first, *row[1:]), *((line, *("" for _ in row[1:])) for line in more)]
+    first, *more = fold(row[0], LABEL_WIDTH)
+    return [(first, *row[1:]), *((f"  {line}", *("" for _ in row[1:])) for line in more)]
 
 
 def _align(line: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:

@@ -7,13 +7,19 @@ import dataclasses
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
+from analysis.factorial import Factorial, factor_effects, find_factorial, interactions
+from analysis.ledger import Finding, ledger
 from analysis.load import StudyData, load_study
+from analysis.page import as_page
 from analysis.plan import StudyError
-from analysis.rendering import as_csv, as_latex, as_markdown, as_text
+from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
+from analysis.stats import Estimate
 from analysis.tables import ComparisonTable, comparison_table
 from experiments.records import atomic_write, dump_json
 
@@ -26,19 +32,33 @@ class Report:
         directory: `<out>/<study>/report`.
         paths: the files written, by name.
         tables: one table per metric, the deciding one first.
-        text: the tables for a terminal.
+        findings: the claim ledger.
+        text: tables and ledger for a terminal.
     """
 
     directory: pathlib.Path
     paths: dict[str, pathlib.Path]
     tables: tuple[ComparisonTable, ...]
+    findings: tuple[Finding, ...]
     text: str
 
 
-def write_report(study_directory: str | pathlib.Path, alpha: float = 0.05) -> Report:
-    """Writes tables and effects of a study, finished or not, from its files; each file is there whole or not at all.
+def write_report(
+    study_directory: str | pathlib.Path,
+    alpha: float = 0.05,
+    noise_floor: float | None = None,
+    trials: Mapping[str, Sequence[float]] | None = None,
+) -> Report:
+    """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
 
-    Writes `report/table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, and `report/effects.json`.
+    Writes into `report/`: `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
+    `report.html`, and the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`.
+
+    Args:
+        study_directory: `<out>/<study>`.
+        alpha: level of the tests after adjustment.
+        noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself.
+        trials: validation values of a search in the order of the trials, by arm.
 
     Raises:
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
@@ -48,22 +68,72 @@ def write_report(study_directory: str | pathlib.Path, alpha: float = 0.05) -> Re
     if unknown:
         extra = tuple(f"no table: {sentence}" for sentence in unknown)
         tables = (dataclasses.replace(tables[0], notes=(*tables[0].notes, *extra)), *tables[1:])
-    text = "\n".join(as_text(table) for table in tables)
+    findings = ledger(data, alpha=alpha)
+    design = find_factorial(data.plan)
+    parts = factor_effects(data, design, data.plan.metric) if design else None
+    figures = _figures(data, tables[0], design, noise_floor, trials)
     files: dict[str, str] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
         files[f"{stem}.md"] = as_markdown(table)
         files[f"{stem}.csv"] = as_csv(table)
         files[f"{stem}.tex"] = as_latex(table)
-    files["effects.json"] = dump_json(effects(data, tables))
+    files["effects.json"] = dump_json(effects(data, tables, findings, parts))
+    files |= {f"{name}.svg": svg for name, svg in figures.items()}
+    files["report.html"] = as_page(data, tables, findings, figures, parts)
     directory = data.directory / "report"
     directory.mkdir(exist_ok=True)
     for name, content in files.items():
         atomic_write(directory / name, content)
-    return Report(directory=directory, paths={name: directory / name for name in files}, tables=tables, text=text)
+    text = "\n".join([*(as_text(table, brief=table is not tables[0]) for table in tables), _ledger_text(findings)])
+    return Report(
+        directory=directory,
+        paths={name: directory / name for name in files},
+        tables=tables,
+        findings=findings,
+        text=text,
+    )
 
 
-def effects(data: StudyData, tables: Sequence[ComparisonTable]) -> dict[str, Any]:
+def _figures(
+    data: StudyData,
+    table: ComparisonTable,
+    design: Factorial | None,
+    noise_floor: float | None,
+    trials: Mapping[str, Sequence[float]] | None,
+) -> dict[str, str]:
+    from analysis import plots  # matplotlib takes a second to import
+
+    figures = {"forest": plots.forest(table, noise_floor)} if len(table.rows) > 1 else {}
+    panels = {key: curves for key in logged_keys(data) if (curves := learning_curves(data, key))}
+    if panels:
+        figures["curves"] = plots.curves(panels, data.plan.baseline)
+    if design:
+        names = [factor.name for factor in design.factors]
+        main = factor_effects(data, design, table.metric)["main"]
+        pairs = interactions(data, design, table.metric)
+        figures["interactions"] = plots.interaction_map(names, main, pairs, table.kind.unit)
+    if trials:
+        figures["tuning"] = plots.tuning(trials, table.metric, table.kind.unit, table.kind.lower_is_better)
+    return figures
+
+
+def _ledger_text(findings: Sequence[Finding]) -> str:
+    tested = [finding.sentence for finding in findings if finding.status != "not run"]
+    lines = ["findings of the paper:" if tested else "findings of the paper: none is tested by this study"]
+    for sentence in tested:
+        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    if tested and (rest := len(findings) - len(tested)):
+        lines.append(f"  not run: {rest} others (listed in report.html)")
+    return "\n".join(lines) + "\n"
+
+
+def effects(
+    data: StudyData,
+    tables: Sequence[ComparisonTable],
+    findings: Sequence[Finding] = (),
+    parts: Mapping[str, Mapping[str, Estimate | None]] | None = None,
+) -> dict[str, Any]:
     """Every number of the tables as plain data, with the run ids that it comes from."""
     plan = data.plan
     return {
@@ -79,27 +149,28 @@ def effects(data: StudyData, tables: Sequence[ComparisonTable]) -> dict[str, Any
         "missing": [list(pair) for pair in data.missing],
         "problems": list(data.problems),
         "metrics": {table.metric: _plain_table(table) for table in tables},
+        "findings": [_plain(finding) for finding in findings],
+        "factors": _plain(parts),
     }
 
 
 def _plain_table(table: ComparisonTable) -> dict[str, Any]:
-    rows = []
-    for row in table.rows:
-        plain = dataclasses.asdict(row)
-        rows.append({name: _string_keys(value) for name, value in plain.items()})
     return {
         "unit": table.kind.unit,
         "lower_is_better": table.kind.lower_is_better,
         "margin": table.margin,
         "notes": list(table.notes),
-        "arms": rows,
+        "arms": [_plain(row) for row in table.rows],
     }
 
 
-def _string_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _string_keys(inner) for key, inner in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+def _plain(value: Any) -> Any:
+    """The value as JSON has it: records as objects, keys as text."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value
 
 
 def _tables(data: StudyData, alpha: float) -> tuple[tuple[ComparisonTable, ...], list[str]]:

@@ -60,6 +60,7 @@ class ComparisonTable:
         baseline: label of the arm compared with.
         rows: one per arm.
         margin: half-width of the zone of equality, in the unit of the metric; `None` without a baseline run.
+        alpha: level of the tests after adjustment.
         notes: the footnotes, a sentence each.
     """
 
@@ -69,6 +70,7 @@ class ComparisonTable:
     baseline: str
     rows: tuple[ArmRow, ...]
     margin: float | None
+    alpha: float
     notes: tuple[str, ...]
 
     def row(self, label: str) -> ArmRow:
@@ -112,7 +114,14 @@ def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> Compa
     margin = next((c.margin for c in comparisons.values()), None)
     notes = footnotes(data, metric, kind, rows, margin, alpha)
     return ComparisonTable(
-        study=data.plan.study, metric=metric, kind=kind, baseline=baseline, rows=rows, margin=margin, notes=notes
+        study=data.plan.study,
+        metric=metric,
+        kind=kind,
+        baseline=baseline,
+        rows=rows,
+        margin=margin,
+        alpha=alpha,
+        notes=notes,
     )
 
 

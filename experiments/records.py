@@ -117,6 +117,8 @@ def read_result(directory: str | os.PathLike) -> RunRecord:
         odd = sorted(fields.symmetric_difference(set(plain) - {"format"}))
         raise RecordError(f"{path}: missing or unknown entries: {', '.join(odd)}")
     values = {key: value for key, value in plain.items() if key != "format"}
+    if not isinstance(values["run_id"], str) or not values["run_id"] or not isinstance(values["spec"], dict):
+        raise RecordError(f"{path}: run_id must be text and spec an object")
     if values["status"] not in STATUSES:
         raise RecordError(f"{path}: unknown status {values['status']!r} (known: {', '.join(STATUSES)})")
     for group in ("metrics", "validation"):

@@ -51,7 +51,9 @@ class Mirror:
         known = self._client.get_experiment_by_name(self.study)
         if known is None:
             place = self.artifacts.resolve().as_uri() if self.artifacts and self.uri.startswith("sqlite") else None
-            self._experiment = self._client.create_experiment(self.study, artifact_location=place)
+            self._experiment = self._client.create_experiment(
+                self.study, artifact_location=place, tags={"mlflow.experimentKind": "custom_model_development"}
+            )
         else:
             self._experiment = known.experiment_id
 

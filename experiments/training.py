@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -84,7 +85,8 @@ class Curve:
 
     def __init__(self, path: pathlib.Path, size: int):
         self.file = open(path, "ab+")
-        self.file.truncate(size)
+        # a shorter file has lost lines that nothing can bring back; making it longer would only fill it with zeros
+        self.file.truncate(min(size, self.file.seek(0, 2)))
         self.file.seek(0, 2)
 
     def write(self, line: Mapping[str, Any]) -> int:
@@ -92,6 +94,10 @@ class Curve:
         self.file.write(json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n")
         self.file.flush()
         return self.file.tell()
+
+    def sync(self) -> None:
+        """Brings the lines to the disk; done before a checkpoint that counts on them."""
+        os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
@@ -241,7 +247,7 @@ def _loop(
                 masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
                 low = masked and line["visible"] < spec.train.collapse_below
                 state.low_visible = state.low_visible + 1 if low else 0
-                if state.low_visible >= COLLAPSED_REPORTS:
+                if state.low_visible >= COLLAPSED_REPORTS or (low and state.step == steps):
                     share = f"{100 * line['visible']:.1f} %"
                     reason = f"only {share} of the pixels were taken to be visible at step {state.step}"
                     outcome = Outcome("collapsed", state.step, reason)
@@ -252,6 +258,7 @@ def _loop(
                     prefix_lock.close()
             stopping = stop()
             if stopping or (time.monotonic() - saved_at > place.checkpoint_seconds and state.step < steps):
+                curve.sync()
                 checkpoints.save(place.checkpoints, state.step, parameters, state.memory())
                 saved_at = time.monotonic()
             if stopping:

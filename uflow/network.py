@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from uflow import architecture
+from uflow import architecture, kernels
 from uflow import backend as ms
 from uflow.architecture import DISPLACEMENT, Architecture
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
@@ -56,6 +56,8 @@ class Upsampling(ms.nn.Cell):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(B, inputs, H, W) to (B, outputs, 2H, 2W)."""
+        if kernels.usable(x):
+            return kernels.transposed_convolution(x, self.convolution.weight, self.convolution.bias)
         return self.convolution(x)
 
 

@@ -31,8 +31,12 @@ def convolution(
 
 
 def leaky_relu(x: ms.Tensor) -> ms.Tensor:
-    """`x` where positive and `0.1 x` elsewhere; two ReLUs are half the cost of the library's operator on the CPU."""
-    return ms.ops.relu(x) - 0.1 * ms.ops.relu(-x)
+    """`x` where positive and `0.1 x` elsewhere; with ReLU it costs less than the library's operator on the CPU.
+
+    The derivative at 0 is 0.1, as in the reference, and NaN stays NaN, which MindSpore's ReLU turns into 0.
+    """
+    positive = ms.ops.relu(x)
+    return positive + 0.1 * (x - positive)
 
 
 def columns(width: int) -> ms.Tensor:

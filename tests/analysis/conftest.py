@@ -5,11 +5,16 @@ import hashlib
 import json
 import pathlib
 
+import hypothesis
 import pytest
 
 from experiments.records import RunRecord, write_json, write_result
 
 METRIC = "epe/synthetic/all"
+
+# A busy machine is slow, not wrong.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @dataclasses.dataclass

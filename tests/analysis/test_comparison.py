@@ -151,7 +151,7 @@ rows = st.lists(st.floats(-1, 1).map(lambda v: round(v, 3)), min_size=0, max_siz
 
 
 @given(rows)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_swapping_arm_and_baseline_swaps_the_verdict(row):
     kind = MetricKind(title="", unit="px", lower_is_better=True, margin=0.05, relative_margin=0.0)
     baseline, arm = {s: 3.0 for s in range(len(row))}, {s: 3.0 + d for s, d in enumerate(row)}
@@ -165,7 +165,7 @@ def test_swapping_arm_and_baseline_swaps_the_verdict(row):
 
 
 @given(rows, st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_names_of_the_seeds_change_nothing(row, shuffler):
     names = list(range(len(row)))
     shuffler.shuffle(names)

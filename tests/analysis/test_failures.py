@@ -42,6 +42,13 @@ def test_failed_runs_come_last():
     assert found["none"].mean == pytest.approx(3.1)
 
 
+def test_two_arms_that_failed_in_one_seed_both_have_the_worst_rank():
+    found = worst_rank(
+        {"none": {0: 3.0}, "wang": {}, "brox": {}}, {"none": {}, "wang": {0: "failed"}, "brox": {0: "failed"}}
+    )
+    assert [w.rank for w in found.values()] == [1.0, 3.0, 3.0]
+
+
 def test_where_higher_is_better_the_worst_is_the_lowest():
     found = worst_rank(VALUES, FAILED, lower_is_better=False)
     assert found["wang"].mean == pytest.approx(2.0)  # the lowest value of the study

@@ -148,6 +148,10 @@ def test_arms_that_change_the_training_data_may_differ_in_it_but_not_in_the_eval
     study.edit("chairs", 2, lambda c: c["spec"]["data"].update(digest="d0"))
     (problem,) = load_study(study.directory).problems
     assert "arm chairs, seed 2" in problem
+    for seed in (0, 1, 2):
+        study.edit("chairs", seed, lambda c: c["spec"]["evaluation"].update(digest="e-chairs"))
+    with pytest.raises(StudyError, match="evaluation.digest"):
+        load_study(study.directory)
 
 
 def test_a_study_split_evenly_between_two_data_sets_is_refused_as_a_whole(simulate):

@@ -37,6 +37,12 @@ def test_ties_by_rounding_count_as_ties():
     assert sign_flip_p([0.1, 0.2, -0.3]) == 1  # 0.1 + 0.2 - 0.3 is 5.6e-17, not 0
 
 
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=9))
+@settings(max_examples=200)
+def test_tenths_tie_like_whole_numbers(values):
+    assert sign_flip_p([v / 10 for v in values]) == sign_flip_p(values)
+
+
 def test_many_differences_are_sampled_reproducibly():
     values = np.random.default_rng(1).normal(0.4, 1.0, size=20)
     assert sign_flip_p(values, seed=3) == sign_flip_p(values, seed=3)
@@ -65,6 +71,8 @@ def test_wilcoxon_agrees_with_scipy_without_ties(values):
 def test_wilcoxon_drops_zeros_and_shares_ranks():
     assert wilcoxon_p([0.0, 0.0]) == 1
     assert wilcoxon_p([1, 2, 3, 0]) == 2 / 8
+    # Ranks 1 2 3 -4 without the zero: |2| or more is reached by all but 1 + 4 = 2 + 3 and its opposite.
+    assert wilcoxon_p([1, 2, 3, -4, 0]) == 14 / 16
     # Ranks of (2, 2, -1) are 2.5, 2.5, 1: |4| or more is reached by (++-), (+++) and their opposites.
     assert wilcoxon_p([2, 2, -1]) == 4 / 8
 

@@ -28,7 +28,7 @@ def study(simulate):
 def test_every_metric_has_its_tables_and_the_deciding_one_comes_first(study):
     report = write_report(study.directory)
     names = {p.name for p in (study.directory / "report").iterdir()}
-    assert set(report.paths) == names
+    assert set(report.paths) == names and {"report.html", "forest.svg", "effects.json"} < names
     assert {f"table_epe_synthetic_{kind}.{end}" for kind in ("all", "occ") for end in ("md", "csv", "tex")} < names
     assert [table.metric for table in report.tables] == [ALL, OCC]
     assert report.text.index(ALL) < report.text.index(OCC)
@@ -59,6 +59,12 @@ def test_a_metric_of_unknown_direction_has_no_table_and_says_so(simulate):
     study = simulate("none", name="other", metrics=("psnr/x",), metric="psnr/x")
     with pytest.raises(StudyError, match="cannot be decided"):
         write_report(study.directory)
+
+
+def test_a_study_without_any_run_has_a_report(simulate):
+    study = simulate("none", "wang")
+    report = write_report(study.directory)
+    assert "partial: 0/10 runs" in report.text and "Partial: 0 of 10" in report.paths["report.html"].read_text()
 
 
 def test_the_command_prints_the_tables(study, capsys):

@@ -100,6 +100,21 @@ def test_with_enough_seeds_nothing_is_flagged(simulate):
     assert cells(table)[2][5] == "0.0312"
 
 
+def test_the_flag_follows_the_level(simulate):
+    study = simulate("none", "wang", seeds=tuple(range(6)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.1, 3.0])
+    study.write_arm("wang", [2.0, 2.1, 2.3, 2.2, 2.1, 2.1])
+    table = comparison_table(load_study(study.directory), METRIC, alpha=0.01)
+    assert cells(table)[2][5] == "0.0312 !" and any("cannot reach 0.01 here" in note for note in table.notes)
+
+
+def test_a_vanishing_percentage_has_no_minus(simulate):
+    study = simulate("none", "wang", seeds=(0, 1))
+    study.write_arm("none", [3.0, 3.1])
+    study.write_arm("wang", [2.9999, 3.0999])
+    assert cells(comparison_table(load_study(study.directory), METRIC))[2][3] == "+0.0"
+
+
 def test_a_partial_study_says_so_and_shows_dashes_not_zeros(simulate):
     study = simulate("none", "wang", "later")
     study.write_arm("none", [3.0, 3.1, None, None, None])
@@ -109,7 +124,7 @@ def test_a_partial_study_says_so_and_shows_dashes_not_zeros(simulate):
     header, none, wang, later = cells(table)
     assert set(later[1:7]) == {"-"} and later[7] == "undecided" and later[8] == "-"
     assert "0" not in "".join(later)
-    assert "later: '-' is no value (of 5 runs 0 ended, none has the metric)" in table.notes
+    assert "later: '-' is no value: 0 of 5 runs ended, none has the metric" in table.notes
     assert "wang: delta is over the 2 of its 3 seeds that the baseline has too" in table.notes
     assert table.row("later").estimate is None and table.row("wang").comparison.estimate.n == 2
     assert any(note.startswith("no cost was recorded for none, wang") for note in table.notes)
@@ -191,6 +206,16 @@ def test_markdown_is_a_table_with_its_notes(known):
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 6 and len({row.count("|") for row in rows}) == 1
     assert "±" in rows[2] and sum(line.startswith("- ") for line in lines) >= 5
+
+
+def test_the_p_values_shown_are_the_adjusted_ones(simulate):
+    study = simulate("none", "a", "b", "c")
+    study.write_arm("none", [3.0, 3.1, 2.9, 3.05, 2.95])
+    study.write_arm("a", [2.8, 3.05, 2.6, 3.03, 2.7])
+    table = comparison_table(load_study(study.directory), METRIC)
+    comparison = table.row("a").comparison
+    assert comparison.p_adjusted == pytest.approx(3 * comparison.p)
+    assert cells(table)[2][4] == f"{comparison.p_adjusted:.4f}" and cells(table)[2][5] == "0.1875 !"
 
 
 def test_csv_holds_full_precision(known):

@@ -50,6 +50,9 @@ def test_every_truncation_is_refused_by_name(run):
         ({"metrics": {"epe/x/all": "1.2"}}, "metrics must map names to finite numbers"),
         ({"frames": {"epe/x/all": 3}}, "frames must map names to lists"),
         ({"run_id": "ffffffffffff"}, "holds run ffffffffffff"),
+        ({"run_id": ""}, "run_id must be text"),
+        ({"run_id": 12}, "run_id must be text"),
+        ({"spec": []}, "spec an object"),
         ({"surprise": 1}, "unknown entries: surprise"),
     ],
 )

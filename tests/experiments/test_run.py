@@ -161,3 +161,14 @@ def test_an_unwritable_place_is_refused(runner, tmp_path):
     process = runner.start(tmp_path, "--out", str(tmp_path / "file"))
     assert process.wait(timeout=60) == 2
     assert "cannot be written to" in (tmp_path / "log.txt").read_text()
+
+
+def test_a_lost_learning_curve_does_not_keep_a_run_from_its_result(undisturbed, runner, tmp_path):
+    process = runner.start(tmp_path, "--checkpoint-seconds", "0")
+    runner.interrupt_when(
+        process, lambda: list(tmp_path.glob("runs/*/checkpoints/step_00000002*.json")), signal.SIGKILL
+    )
+    next(tmp_path.glob("runs/*/metrics.jsonl")).write_text("")
+    run = runner.finish(tmp_path)
+    assert (run / "result.json").read_bytes() == (undisturbed / "result.json").read_bytes()
+    assert lines(run)[0]["step"] >= 20 and b"\0" not in (run / "metrics.jsonl").read_bytes()

@@ -1,17 +1,27 @@
-"""The kernels compute what the compositions of `uflow.ops` compute, on every thread count, and give way when they cannot.
+"""The kernels compute what the compositions compute, on any number of threads, and give way when they cannot.
 
 Everything runs in graph mode, as in training. The reference is the composition, with the kernels switched off.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
+import ctypes
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
 from uflow import backend as ms
 from uflow import kernels, ops
+from uflow.kernels import build, dispatch
 from uflow.photometric.census import hamming_distance
 
+ROOT = pathlib.Path(__file__).parents[2]
 FUNCTIONS = {
     "convolution": ops.convolution,
     "cost_volume": ops.cost_volume,
@@ -65,13 +75,16 @@ def run(function, arguments, inputs, field):
 
 
 def compare(monkeypatch, name, inputs, arguments=(), shape=None, tolerance=1e-5):
-    """Asserts that kernel and composition agree relative to the largest value; returns the kernel's arrays."""
-    function = FUNCTIONS[name]
+    """Asserts that kernel and composition agree relative to the largest value; returns the kernel's arrays.
+
+    `name`: a function that asks the switch, or a pair of functions.
+    """
+    with_kernels, without = (FUNCTIONS[name],) * 2 if isinstance(name, str) else name
     field = noise(*shape, seed=7)
     monkeypatch.setenv("UFLOW_KERNELS", "on")
-    fast = run(function, arguments, inputs, field)
+    fast = run(with_kernels, arguments, inputs, field)
     monkeypatch.setenv("UFLOW_KERNELS", "off")
-    slow = run(function, arguments, inputs, field)
+    slow = run(without, arguments, inputs, field)
     for index, (a, b) in enumerate(zip(fast, slow, strict=True)):
         what = "result" if index == 0 else f"gradient by input {index - 1}"
         assert a.shape == b.shape, what
@@ -99,6 +112,30 @@ def test_convolution_matches_composition(built, monkeypatch, case):
     size = [(n + 2 * padding - dilation * (k - 1) - 1) // stride + 1 for n in (h, w)]
     inputs = [noise(b, c, h, w), noise(o, c, k, k, seed=1), noise(o, seed=2)]
     compare(monkeypatch, "convolution", inputs, arguments, (b, o, *size))
+
+
+def test_leaky_relu_at_zero_and_nan(built, monkeypatch):
+    x = np.array([-2, 0, 3, np.nan], np.float32).reshape(1, 1, 1, 4)
+    inputs = [x, np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)]
+    for mode in ("on", "off"):
+        monkeypatch.setenv("UFLOW_KERNELS", mode)
+        value, slope, *_ = run(ops.convolution, (1, 1, 0, True), inputs, np.ones_like(x))
+        np.testing.assert_allclose(value.ravel(), [-0.2, 0, 3, np.nan], rtol=1e-6)
+        np.testing.assert_allclose(slope.ravel()[:3], [0.1, 0.1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8, 8), (1, 5, 3, 7)])
+def test_transposed_convolution_matches_the_networks(built, monkeypatch, shape):
+    b, c, h, w = shape
+    outputs = 6
+    cell = ms.nn.Conv2dTranspose(c, outputs, 4, stride=2, pad_mode="pad", padding=1, has_bias=True)
+
+    def composed(x, weight, bias):
+        return ms.ops.bias_add(cell.conv2d_transpose(x, weight, (b, outputs, 2 * h, 2 * w)), bias)
+
+    inputs = [noise(*shape), noise(c, outputs, 4, 4, seed=1), noise(outputs, seed=2)]
+    functions = (kernels.transposed_convolution, composed)
+    compare(monkeypatch, functions, inputs, (), (b, outputs, 2 * h, 2 * w))
 
 
 MAPS = {
@@ -143,7 +180,8 @@ def test_warp_by_a_whole_number_is_exact_and_flat(built, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("shape", "factor"), [((2, 16, 16), 1), ((1, 13, 9), 1), ((3, 8, 21), 1), ((1, 13, 9), 2), ((1, 17, 10), 3)]
+    ("shape", "factor"),
+    [((1, 13, 9), 1), ((3, 8, 21), 1), ((1, 17, 10), 4)],  # few, as the composition takes long to compile
 )
 def test_range_map_matches_composition(built, monkeypatch, shape, factor):
     b, h, w = shape
@@ -153,7 +191,8 @@ def test_range_map_matches_composition(built, monkeypatch, shape, factor):
 def test_range_map_of_a_shift_counts_each_pixel_once(built, monkeypatch):
     flow = np.zeros((1, 2, 4, 5), np.float32)
     flow[:, 0], flow[:, 1] = 1, -2
-    covered, _ = compare(monkeypatch, "range_map", [flow], (), (1, 1, 4, 5))
+    monkeypatch.setenv("UFLOW_KERNELS", "on")
+    covered, _ = run(ops.range_map, (), [flow], noise(1, 1, 4, 5))
     expected = np.zeros((4, 5))
     expected[:2, 1:] = 1
     np.testing.assert_array_equal(covered[0, 0], expected)
@@ -206,3 +245,218 @@ def test_nan_reaches_the_result(built, monkeypatch, name, index):
         return function(*tensors, *arguments)
 
     assert np.isnan(call(*(ms.Tensor(x) for x in inputs)).asnumpy()).any()
+
+
+def alone(folder, code, **environment):
+    """What a fresh process writes to stdout and stderr that runs `code`; variables set to None are taken out."""
+    merged = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    merged = {key: value for key, value in merged.items() if value is not None}
+    script = pathlib.Path(folder, "script.py")  # graph mode reads the source of what it compiles from a file
+    script.write_text(textwrap.dedent(code))
+    done = subprocess.run([sys.executable, script], env=merged, capture_output=True, text=True, timeout=500, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, done.stderr
+
+
+EVERY_ENTRY = """
+    import ctypes, hashlib
+    import numpy as np
+    from uflow.kernels import build
+    library = ctypes.CDLL(str(build.library()))
+    random = np.random.default_rng(0)
+    def f(*shape):
+        return random.standard_normal(shape).astype(np.float32)
+    def i(*numbers):
+        return np.array(numbers, np.int32)
+    def call(name, inputs, *shapes):
+        arrays = [*inputs, *(np.empty(shape, np.float32) for shape in shapes)]
+        count = len(arrays)
+        data = (ctypes.c_void_p * count)(*(a.ctypes.data for a in arrays))
+        sizes = [(ctypes.c_int64 * a.ndim)(*a.shape) for a in arrays]
+        dims = (ctypes.c_int * count)(*(a.ndim for a in arrays))
+        places = (ctypes.c_void_p * count)(*(ctypes.addressof(size) for size in sizes))
+        types = (ctypes.c_char_p * count)(*(str(a.dtype).encode() for a in arrays))
+        found = hashlib.sha256()
+        for _ in range(2):
+            assert getattr(library, name)(count, data, dims, places, types, None, None) == 0
+            for array in arrays[len(inputs):]:
+                found.update(array.tobytes())
+        print(name, found.hexdigest())
+    for stride, height, width in ((1, 33, 24), (2, 17, 12)):
+        options = i(stride, 1, 1, 1)
+        x, w, b, y = f(4, 19, 33, 24), f(24, 19, 3, 3), f(24), f(4, 24, height, width)
+        call("UflowConvolution", [x, w, b, options], y.shape)
+        call("UflowConvolutionInputGradient", [x, w, options, y, f(*y.shape)], x.shape)
+        call("UflowConvolutionWeightGradient", [x, w, options, y, f(*y.shape)], w.shape, b.shape)
+    x, w, y, options = f(4, 12, 16, 20), f(12, 8, 4, 4), f(4, 8, 32, 40), i(2, 1, 1, 0)
+    call("UflowTransposed", [x, w, f(8), options], y.shape)
+    call("UflowTransposedInputGradient", [w, options, x, y], x.shape)
+    call("UflowTransposedWeightGradient", [w, options, x, y], w.shape, (8,))
+    x, y, cost = f(3, 9, 33, 24), f(3, 9, 33, 24), f(3, 81, 33, 24)
+    call("UflowCostVolume", [x, y, i(4, 1)], cost.shape)
+    call("UflowCostVolumeGradient", [x, y, i(4, 1), cost, f(*cost.shape)], x.shape, y.shape)
+    x, y, flow = f(3, 3, 70, 60), f(3, 3, 70, 60), 5 * f(3, 2, 70, 60)
+    call("UflowWarp", [x, flow], x.shape)
+    call("UflowWarpImageGradient", [x, flow, y], x.shape)
+    call("UflowWarpFlowGradient", [x, flow, y], flow.shape)
+    call("UflowCensus", [x, y, i(7)], (3, 1, 70, 60))
+    call("UflowCensusGradient", [x, y, i(7), f(3, 1, 70, 60)], x.shape)
+    call("UflowRangeMap", [flow, i(1)], (3, 1, 70, 60))
+    call("UflowRangeMapGradient", [flow, i(1), f(3, 1, 70, 60)], flow.shape)
+"""
+
+
+def test_results_are_the_same_bit_for_bit_on_every_number_of_threads(built, tmp_path):
+    found = [alone(tmp_path, EVERY_ENTRY, OMP_NUM_THREADS=threads)[0] for threads in ("1", "1", "2", "5")]
+    assert found[0].count("\n") == 18
+    for other in found[1:]:
+        assert other == found[0]
+
+
+def test_two_processes_that_build_at_once_both_succeed(built, tmp_path):
+    (tmp_path / "one.cc").write_text('extern "C" int one() { return 1; }')
+    code = f"""
+        import pathlib
+        from uflow.kernels import build
+        build._FOLDER = pathlib.Path({str(tmp_path)!r})
+        print(build.library())
+    """
+    cache = tmp_path / "cache"
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()  # of the script, not of the sources
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(alone, folder, code, UFLOW_CACHE=str(cache)) for folder in folders]
+    paths = {future.result()[0] for future in both}
+    assert len(paths) == 1
+    assert [path.name for path in cache.iterdir()] == [os.path.basename(paths.pop().strip())]
+
+
+@pytest.fixture
+def small_source(tmp_path, monkeypatch):
+    """A cache of its own and a library that compiles at once."""
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "one.cc").write_text('extern "C" int one() { return 1; }')
+    monkeypatch.setattr(build, "_FOLDER", sources)
+    monkeypatch.setenv("UFLOW_CACHE", str(tmp_path / "cache"))
+    return sources / "one.cc"
+
+
+def test_a_library_is_built_once_and_again_for_other_sources(built, small_source):
+    first = build.library()
+    stamp = first.stat().st_mtime_ns
+    assert build.library() == first and first.stat().st_mtime_ns == stamp
+    small_source.write_text('extern "C" int one() { return 2; }')
+    assert build.library() != first
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
+def test_a_damaged_library_is_built_again(built, small_source, damage):
+    path = build.library()
+    whole = path.read_bytes()
+    broken = {"cut": whole[: len(whole) // 2], "changed": whole[:500] + b"?" + whole[501:], "empty": b""}[damage]
+    path.write_bytes(broken)
+    assert build.library() == path
+    assert ctypes.CDLL(str(path)).one() == 1
+
+
+def test_a_failed_compilation_names_its_reason(built, small_source):
+    small_source.write_text("this is no C++")
+    with pytest.raises(build.BuildError, match="does not name a type|error"):
+        build.library()
+    assert not list(build.cache_folder().glob("*"))
+
+
+FALLS_BACK = """
+    import logging
+    logging.basicConfig()
+    import numpy as np
+    from uflow import backend as ms, kernels, ops
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
+    @ms.jit
+    def both(x, flow):
+        return ops.warp(x, flow), ops.warp(flow, flow)
+    x = ms.Tensor(np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4))
+    print(both(x, ms.ops.ones((1, 2, 3, 4)))[0].asnumpy()[0, 0, 0, :3], kernels.switch.active, kernels.fingerprint())
+"""
+
+
+def test_without_a_compiler_the_composition_is_used_and_that_is_said_once(tmp_path):
+    out, log = alone(tmp_path, FALLS_BACK, PATH="", CXX=None, UFLOW_CACHE=str(tmp_path / "c"), UFLOW_KERNELS=None)
+    assert out.strip() == "[5. 6. 7.] False none"
+    assert log.count("no CPU kernels") == 1 and "no C++ compiler 'g++'" in log
+
+
+def test_switched_off_nothing_is_built(tmp_path):
+    out, log = alone(tmp_path, FALLS_BACK, UFLOW_CACHE=str(tmp_path / "c"), UFLOW_KERNELS="off")
+    assert out.strip() == "[5. 6. 7.] False none"
+    assert "kernels" not in log and not (tmp_path / "c").exists()
+
+
+def test_switched_on_without_a_compiler_is_an_error(monkeypatch, small_source):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("UFLOW_KERNELS", "on")
+    dispatch._library.cache_clear()
+    try:
+        with pytest.raises(RuntimeError, match="UFLOW_KERNELS=on.*no-such-compiler"):
+            _ = kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "auto")
+        assert not kernels.switch.active
+        monkeypatch.setenv("UFLOW_KERNELS", "on")
+        with pytest.raises(RuntimeError):  # also after it was asked without insisting
+            _ = kernels.switch.active
+    finally:
+        dispatch._library.cache_clear()
+
+
+def test_an_unknown_mode_lists_the_possible_ones(monkeypatch):
+    monkeypatch.setenv("UFLOW_KERNELS", "fast")
+    with pytest.raises(ValueError, match="'fast'; possible: auto, on, off"):
+        kernels.mode()
+
+
+def test_importing_the_kernels_loads_and_builds_nothing(tmp_path):
+    code = "import sys, uflow.kernels, uflow.ops; print('mindspore' in sys.modules)"
+    assert alone(tmp_path, code, UFLOW_CACHE=str(tmp_path / "c"))[0].strip() == "False"
+    assert not (tmp_path / "c").exists()
+
+
+def test_only_float32_is_taken(built, monkeypatch):
+    monkeypatch.setenv("UFLOW_KERNELS", "on")
+    x = ms.Tensor(noise(1, 1, 3, 4))
+    assert kernels.usable(x) and not kernels.usable(x.astype(ms.float16)) and not kernels.usable(x.astype(ms.float64))
+
+
+def test_wrong_arguments_raise_instead_of_crashing(built):
+    operator = kernels.switch.warp
+    with pytest.raises(RuntimeError):
+        operator(ms.Tensor(noise(1, 1, 3, 4)), ms.Tensor(noise(1, 2, 3, 5))).asnumpy()
+
+
+CACHED = """
+    import numpy as np
+    from uflow import backend as ms, ops
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU", enable_compile_cache=True, compile_cache_path="graphs")
+    class Net(ms.nn.Cell):
+        def construct(self, x, w, b, flow):
+            y = ops.convolution(x, w, b, active=True)
+            return (ops.cost_volume(y, ops.warp(y, flow), 4, True) ** 2).sum()
+    ramp = np.linspace(-1, 1, 2000, dtype=np.float32)
+    inputs = [ms.Tensor(np.resize(ramp, s)) for s in [(1, 3, 8, 9), (4, 3, 3, 3), (4,), (1, 2, 8, 9)]]
+    step = ms.value_and_grad(Net(), (0, 1, 2, 3))
+    class Step(ms.nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.step = step
+        def construct(self, *a):
+            return self.step(*a)
+    value, found = Step()(*inputs)
+    print(value, *(float(abs(x.asnumpy()).sum()) for x in found))
+"""
+
+
+def test_compiled_graphs_with_kernels_can_be_cached(built, tmp_path):
+    first, second = (alone(tmp_path, CACHED, UFLOW_KERNELS="on")[0] for _ in range(2))
+    assert list((tmp_path / "graphs").rglob("*.mindir"))
+    assert first == second != ""

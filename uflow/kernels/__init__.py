@@ -11,7 +11,17 @@ from __future__ import annotations
 from uflow import backend as ms
 from uflow.kernels.dispatch import fingerprint, mode, switch
 
-__all__ = ["convolution", "cost_volume", "fingerprint", "hamming_distance", "mode", "range_map", "usable", "warp"]
+__all__ = [
+    "convolution",
+    "cost_volume",
+    "fingerprint",
+    "hamming_distance",
+    "mode",
+    "range_map",
+    "transposed_convolution",
+    "usable",
+    "warp",
+]
 
 
 def usable(x: ms.Tensor) -> bool:
@@ -31,6 +41,14 @@ def convolution(
     """See `uflow.ops.convolution`."""
     options = f"{stride}_{dilation}_{padding}_{1 if active else 0}"
     return getattr(switch, f"convolution_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))
+
+
+def transposed_convolution(
+    x: ms.Tensor, weight: ms.Tensor, bias: ms.Tensor, stride: int = 2, padding: int = 1
+) -> ms.Tensor:
+    """What `mindspore.nn.Conv2dTranspose` computes, for a weight of (C, O, k, k); the network's `Upsampling`."""
+    options = f"{stride}_1_{padding}_0"
+    return getattr(switch, f"transposed_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))
 
 
 def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, active: bool = False) -> ms.Tensor:

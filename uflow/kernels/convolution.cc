@@ -4,6 +4,8 @@
 // kernel sees at these pixels, copied side by side (`correlate`). Both directions and every stride are such a product
 // over a list of taps. Weight gradients: a sum over pixels of outer products, with the channels last, where the values
 // that a row of the kernel sees lie side by side in memory (`weight_gradient`).
+#include <omp.h>
+
 #include <algorithm>
 
 #include "support.h"
@@ -49,20 +51,18 @@ void embed(const Tensor4& from, const float* active, const Field& field, float* 
     for (int64_t y = 0; y < from.h; y++) {
       if (y + field.top < 0 || y + field.top >= field.height) continue;
       const float* source = from.data + (p * from.h + y) * from.w;
-      const int64_t first = std::max<int64_t>(0, -field.left), last = std::min(from.w, field.width - field.left);
-      if (field.stride == 1) {
-        float* line = target + (y + field.top) * field.row() + field.left;
-        if (active) {
-          const float* a = active + (p * from.h + y) * from.w;
-          for (int64_t x = first; x < last; x++) line[x] = a[x] > 0 ? source[x] : SLOPE * source[x];
-        } else if (last > first) {
-          memcpy(line + first, source + first, (last - first) * 4);
-        }
-      } else {
-        for (int64_t x = first; x < last; x++) {
-          float value = source[x];
-          if (active && !(active[(p * from.h + y) * from.w + x] > 0)) value *= SLOPE;
-          target[field.place(y + field.top, x + field.left)] = value;
+      const float* a = active ? active + (p * from.h + y) * from.w : nullptr;
+      const int64_t begin = std::max<int64_t>(0, -field.left), end = std::min(from.w, field.width - field.left);
+      for (int64_t first = begin; first < std::min(end, begin + field.stride); first++) {
+        float* line = target + field.place(y + field.top, first + field.left);
+        const int64_t count = (end - first + field.stride - 1) / field.stride;
+        if (a) {
+          for (int64_t i = 0, x = first; i < count; i++, x += field.stride)
+            line[i] = a[x] > 0 ? source[x] : SLOPE * source[x];
+        } else if (field.stride == 1) {
+          memcpy(line, source + first, count * 4);
+        } else {
+          for (int64_t i = 0, x = first; i < count; i++, x += field.stride) line[i] = source[x];
         }
       }
     }
@@ -142,7 +142,8 @@ struct Target {
   int64_t height, width, sample, channel, row, column;
 };
 
-// target[n, m, y, x] = bias[m] + sum over taps of weight[m, tap] * values[n][tap + y * step + x], LeakyReLU if asked for
+// target[n, m, y, x] = bias[m] + sum over taps of weight[m, tap] * values[n][tap + y * step + x], with `active` then
+// through LeakyReLU
 void correlate(const float* values, int64_t sample, int64_t step, const Taps& taps, const float* weights,
                int64_t outputs, const float* bias, bool active, int64_t samples, const Target& target) {
   const int64_t pixels = target.height * target.width, panels = (pixels + PANEL - 1) / PANEL;
@@ -158,9 +159,13 @@ void correlate(const float* values, int64_t sample, int64_t step, const Taps& ta
     for (int64_t job = 0; job < samples * panels; job++) {
       const int64_t n = job / panels, begin = (job % panels) * PANEL;
       const int64_t real = std::min<int64_t>(PANEL, pixels - begin);
+      int64_t y = begin / target.width, x = begin % target.width;
       for (int64_t i = 0; i < PANEL; i++) {
-        const int64_t p = i < real ? begin + i : begin;  // spare columns repeat a pixel and are not stored
-        place[i] = static_cast<int32_t>(p / target.width * step + p % target.width);
+        place[i] = i < real ? static_cast<int32_t>(y * step + x) : place[0];  // spare columns are not stored
+        if (++x == target.width) {
+          x = 0;
+          y++;
+        }
       }
       for (int64_t m = 0; m < padded; m++) {
         const Vector start = Vector{} + (bias && m < outputs ? bias[m] : 0.0f);
@@ -186,9 +191,14 @@ void correlate(const float* values, int64_t sample, int64_t step, const Taps& ta
         if (target.column == 1 && target.row == target.width) {
           memcpy(out + m * target.channel + begin, result, real * 4);
         } else {
+          float* line = out + m * target.channel + begin / target.width * target.row;
+          int64_t x = begin % target.width;
           for (int64_t i = 0; i < real; i++) {
-            const int64_t p = begin + i;
-            out[m * target.channel + p / target.width * target.row + p % target.width * target.column] = result[i];
+            line[x++ * target.column] = result[i];
+            if (x == target.width) {
+              x = 0;
+              line += target.row;
+            }
           }
         }
       }
@@ -370,31 +380,39 @@ void weight_gradient(const Tensor4& x, const Tensor4& dy, const float* active, c
   const int64_t chunk = std::max<int64_t>(1, 128 / dy.w);  // rows whose values stay in the cache for all outputs
   Scratch results(jobs * padded * PANEL);
   float* sums = results;
-#pragma omp parallel for schedule(static) if (x.n * dy.plane() * length * runs * outputs > 200000)
-  for (int64_t job = 0; job < jobs; job++) {
-    const int64_t run = job / tiles, tile = job % tiles;
-    const int64_t corner = joined ? run * row : run / weight.w * g.dilation * row + run % weight.w * g.dilation * x.c;
-    const bool wide = length - tile * PANEL > LANES;
-    float* sum = sums + job * padded * PANEL;
-    memset(sum, 0, padded * PANEL * 4);
+#pragma omp parallel if (x.n * dy.plane() * length * runs * outputs > 200000)
+  {
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t first = jobs * thread / threads, last = jobs * (thread + 1) / threads;
+    memset(sums + first * padded * PANEL, 0, (last - first) * padded * PANEL * 4);
     for (int64_t n = 0; n < x.n; n++) {
       for (int64_t y = 0; y < dy.h; y += chunk) {
         const int64_t rows = std::min(chunk, dy.h - y);
-        const float* v = vs + n * sample + corner + tile * PANEL + y * g.stride * row;
-        const float* d = gs + n * dy.plane() * padded;
-        float* s = sum;
-        for (int64_t o = 0; o < outputs; o += ROWS) {
-          const int r = block_rows(outputs - o);
-          outer(r, wide, d + y * dy.w * r, v, rows, dy.w, g.stride * row, g.stride * x.c, s);
-          d += dy.plane() * r;
-          s += r * PANEL;
+        for (int64_t job = first; job < last; job++) {
+          const int64_t run = job / tiles, tile = job % tiles;
+          const int64_t ky = joined ? run : run / weight.w, kx = joined ? 0 : run % weight.w;
+          const int64_t corner = (y * g.stride + ky * g.dilation) * row + kx * g.dilation * x.c;
+          const float* v = vs + n * sample + corner + tile * PANEL;
+          const float* d = gs + n * dy.plane() * padded;
+          const bool wide = length - tile * PANEL > LANES;
+          float* sum = sums + job * padded * PANEL;
+          for (int64_t o = 0; o < outputs; o += ROWS) {
+            const int r = block_rows(outputs - o);
+            outer(r, wide, d + y * dy.w * r, v, rows, dy.w, g.stride * row, g.stride * x.c, sum);
+            d += dy.plane() * r;
+            sum += r * PANEL;
+          }
         }
       }
     }
-    for (int64_t o = 0; o < outputs; o++) {
-      for (int64_t i = 0; i < std::min<int64_t>(PANEL, length - tile * PANEL); i++) {
-        const int64_t at = run * length + tile * PANEL + i;  // (ky, kx, c)
-        weight.data[o * weight.sample() + at % x.c * weight.plane() + at / x.c] = sum[o * PANEL + i];
+    for (int64_t job = first; job < last; job++) {
+      const int64_t run = job / tiles, tile = job % tiles;
+      for (int64_t o = 0; o < outputs; o++) {
+        for (int64_t i = 0; i < std::min<int64_t>(PANEL, length - tile * PANEL); i++) {
+          const int64_t at = run * length + tile * PANEL + i;  // (ky, kx, c)
+          float& to = weight.data[o * weight.sample() + at % x.c * weight.plane() + at / x.c];
+          to = sums[(job * padded + o) * PANEL + i];
+        }
       }
     }
   }

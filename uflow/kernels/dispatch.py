@@ -28,15 +28,17 @@ def mode() -> str:
 
 
 @functools.cache
-def _library() -> str:
-    """The path of the library, or nothing: then the reason has been logged."""
+def _library() -> tuple[str, str]:
+    """The path of the library and nothing, or nothing and why there is none."""
     try:
-        return str(build.library())
+        return str(build.library()), ""
     except build.BuildError as error:
-        if mode() == "on":
-            raise RuntimeError(f"UFLOW_KERNELS=on, but there are no kernels: {error}") from None
-        _log.warning("no CPU kernels, training is several times slower: %s", error)
-        return ""
+        return "", str(error)
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    _log.warning("no CPU kernels, training is several times slower: %s", reason)
 
 
 class Switch:
@@ -46,8 +48,19 @@ class Switch:
 
     @property
     def active(self) -> bool:
-        """True if the kernels are wanted, can be had and the device is the CPU."""
-        return mode() != "off" and ms.get_context("device_target") == "CPU" and bool(_library())
+        """True if the kernels are wanted, can be had and the device is the CPU; says once why they cannot be had.
+
+        Raises:
+            RuntimeError: if they cannot be had with `UFLOW_KERNELS=on`.
+        """
+        if mode() == "off" or ms.get_context("device_target") != "CPU":
+            return False
+        path, reason = _library()
+        if reason and mode() == "on":
+            raise RuntimeError(f"UFLOW_KERNELS=on, but there are no kernels: {reason}")
+        if reason:
+            _warn(reason)
+        return bool(path)
 
     def __getattr__(self, name: str) -> Any:
         """An operator with its options as a suffix, `convolution_1_1_1_0`, or `options_1_1_1_0`, these as a tensor.
@@ -61,7 +74,7 @@ class Switch:
         if kind == "options":
             made = ms.Tensor(options, ms.int32)
         elif kind in operators.OPERATORS:
-            made = operators.OPERATORS[kind](_library(), *options)
+            made = operators.OPERATORS[kind](_library()[0], *options)
         else:
             raise AttributeError(name)
         self.__dict__[name] = made
@@ -74,7 +87,7 @@ switch = Switch()
 def fingerprint() -> str:
     """Names what a graph is compiled to: the library, or `none`.
 
-    A cache of compiled graphs (`enable_compile_cache`) does not see this choice and must not be shared between
-    different ones: make it a part of `compile_cache_path`.
+    A cache of compiled graphs (`enable_compile_cache`) sees neither this choice nor whether the library is still there:
+    make the name, which builds the library if need be, a part of `compile_cache_path`.
     """
-    return os.path.basename(_library()).removesuffix(".so") if switch.active else "none"
+    return os.path.basename(_library()[0]).removesuffix(".so") if switch.active else "none"

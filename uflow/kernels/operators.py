@@ -50,6 +50,32 @@ def convolution(library: str, stride: int, dilation: int, padding: int, active: 
     return _operator(library, "UflowConvolution", shape, 1, bprop)
 
 
+def transposed(library: str, stride: int, dilation: int, padding: int, active: int) -> Any:
+    """(x, weight, bias, options) -> y, what a convolution with these options would hand back to its input."""
+
+    def shape(x, weight, bias, options):
+        b, _, h, w = x
+        _, o, kh, kw = weight
+        grown = [(size - 1) * stride - 2 * padding + dilation * (k - 1) + 1 for size, k in ((h, kh), (w, kw))]
+        return b, o, grown[0], grown[1]
+
+    def input_shape(weight, options, x, dy):
+        return x
+
+    def weight_shape(weight, options, x, dy):
+        return weight, (weight[1],)
+
+    to_input = _operator(library, "UflowTransposedInputGradient", input_shape)
+    to_weight = _operator(library, "UflowTransposedWeightGradient", weight_shape, 2)
+
+    def bprop(x, weight, bias, options, out, dout):
+        dx = to_input(weight, options, x, dout)
+        dweight, dbias = to_weight(weight, options, x, dout)
+        return dx, dweight, dbias, ms.ops.zeros_like(options)
+
+    return _operator(library, "UflowTransposed", shape, 1, bprop)
+
+
 def cost_volume(library: str, displacement: int, active: int) -> Any:
     """(first, second, options) -> cost."""
 
@@ -130,6 +156,7 @@ def range_map(library: str, factor: int) -> Any:
 
 OPERATORS = {
     "convolution": convolution,
+    "transposed": transposed,
     "cost_volume": cost_volume,
     "warp": warp,
     "census": census,

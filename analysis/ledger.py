@@ -1,0 +1,154 @@
+"""The claim ledger: what a study says about each finding of the paper."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from analysis.claims import CLAIMS, Choices, Claim, Other
+from analysis.comparison import Comparison, compare, decide
+from analysis.directions import metric_kind
+from analysis.load import StudyData
+from analysis.multiplicity import holm
+
+STATUSES = ("reproduced", "contradicted", "undecided", "not run")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a study says about a claim, for one pair of its arms on one metric.
+
+    Attributes:
+        claim: the claim.
+        status: one of `STATUSES`.
+        better, worse: labels of the arms that stand for A and B; empty if the study has no such pair.
+        metric: name of the metric; empty likewise.
+        comparison: A minus B with its interval, p values adjusted by Holm over the findings of the study.
+        reason: one clause.
+    """
+
+    claim: Claim
+    status: str
+    better: str = ""
+    worse: str = ""
+    metric: str = ""
+    comparison: Comparison | None = None
+    reason: str = ""
+
+    @property
+    def interval(self) -> str:
+        """A minus B with its interval, as text; empty where nothing was measured."""
+        if self.comparison is None or self.comparison.estimate is None:
+            return ""
+        kind, estimate = metric_kind(self.metric), self.comparison.estimate
+        ends = (
+            "" if estimate.low is None else f" [{estimate.low:+.{kind.decimals}f}, {estimate.high:+.{kind.decimals}f}]"
+        )
+        return f"{estimate.mean:+.{kind.decimals}f}{ends} {kind.unit}"
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one line."""
+        where = f" ({self.better} - {self.worse}, {self.metric}: {self.interval})" if self.interval else ""
+        return f"{self.status}: {self.claim.claim}{where}; {self.reason}"
+
+
+def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.05) -> tuple[Finding, ...]:
+    """What the study says about each claim: one finding per pair of arms and metric that tests it, in the order given.
+
+    Two arms test a claim if they make its choices and their specs agree outside the sections the claim is about; of
+    several such pairs, those with the study's baseline count. As the claims are directions, a significant difference
+    decides by its sign even inside the margin of equality; equality without a significant difference contradicts.
+    """
+    found = [finding for claim in claims for finding in _findings(data, claim)]
+    tested = [f for f in found if f.comparison is not None]
+    columns = {name: holm([getattr(f.comparison, name) for f in tested]) for name in ("p", "p_equal", "p_flip")}
+    judged = {}
+    for place, finding in enumerate(tested):
+        adjusted = {f"{name}_adjusted": column[place] for name, column in columns.items()}
+        judged[id(finding)] = _judge(data, finding, dataclasses.replace(finding.comparison, **adjusted), alpha)
+    return tuple(judged.get(id(finding), finding) for finding in found)
+
+
+def _findings(data: StudyData, claim: Claim) -> list[Finding]:
+    metrics = [m for m in data.plan.metrics if fnmatch.fnmatch(m, claim.metric) and _on_data(m, claim.data)]
+    pairs = list(_pairs(data, claim))
+    # In a factorial a claim can be tested in every setting of the other factors; the baseline's is the one meant.
+    pairs = [pair for pair in pairs if data.plan.baseline in pair] or pairs
+    if not pairs:
+        return [Finding(claim=claim, status="not run", reason="no two arms differ in this alone")]
+    if not metrics:
+        return [Finding(claim=claim, status="not run", reason=f"no metric {claim.metric} on {' or '.join(claim.data)}")]
+    result = []
+    for (better, worse), metric in itertools.product(pairs, metrics):
+        values = {worse: data.values(worse, metric), better: data.values(better, metric)}
+        comparison = compare(values, worse, metric_kind(metric))[better]
+        names = {"claim": claim, "better": better, "worse": worse, "metric": metric}
+        if comparison.differences:
+            result.append(Finding(status="undecided", comparison=comparison, **names))
+        else:
+            result.append(Finding(status="not run", reason="no seed completed in both arms yet", **names))
+    return result
+
+
+def _judge(data: StudyData, finding: Finding, comparison: Comparison, alpha: float) -> Finding:
+    failed = {label: data.failed(label) for label in (finding.better, finding.worse)}
+    verdict, reason = decide(comparison, metric_kind(finding.metric), failed, finding.worse, alpha)
+    comparison = dataclasses.replace(comparison, verdict=verdict, reason=reason)
+    status = "undecided"
+    if verdict != "undecided":
+        significant = comparison.p_adjusted <= alpha
+        expected = comparison.estimate.mean * finding.claim.expected_sign > 0
+        status = "reproduced" if significant and expected else "contradicted"
+    return dataclasses.replace(finding, status=status, comparison=comparison, reason=reason)
+
+
+def _pairs(data: StudyData, claim: Claim) -> Iterator[tuple[str, str]]:
+    specs = {label: flat_spec(data, label) for label in data.plan.labels}
+    sections = {key.split(".")[0] for key in (*claim.better, *claim.worse)}
+    outside = {
+        label: {k: v for k, v in spec.items() if k != "seed" and k.split(".")[0] not in sections}
+        for label, spec in specs.items()
+    }
+    for better, worse in itertools.permutations(data.plan.labels, 2):
+        if not (_makes(specs[better], claim.better) and _makes(specs[worse], claim.worse)):
+            continue
+        # What a claim leaves open within its section has to agree too: wang against wang, not wang against brox.
+        shared = [key for key in claim.better if claim.better[key] == claim.worse.get(key)]
+        if outside[better] == outside[worse] and all(specs[better].get(k) == specs[worse].get(k) for k in shared):
+            yield better, worse
+
+
+def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
+    """The spec of an arm by dotted key, options directly under their section; from its runs, else from the plan."""
+    records = data.of(label)
+    if not records:
+        return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
+    return dict(_flatten(next(iter(records.values())).spec, ""))
+
+
+def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        name = prefix if key == "options" and prefix else f"{prefix}.{key}" if prefix else key
+        if isinstance(inner, dict):
+            yield from _flatten(inner, name)
+        else:
+            yield name, inner
+
+
+def _makes(spec: Mapping[str, Any], choices: Choices) -> bool:
+    return all(key in spec and _fits(spec[key], choice) for key, choice in choices.items())
+
+
+def _fits(value: Any, choice: Any) -> bool:
+    if isinstance(choice, Other):
+        return value != choice.value
+    return value in choice if isinstance(choice, tuple) else value == choice
+
+
+def _on_data(metric: str, patterns: Sequence[str]) -> bool:
+    parts = metric.split("/")
+    return len(parts) > 1 and any(fnmatch.fnmatch(parts[1].lower(), pattern) for pattern in patterns)

@@ -1,0 +1,148 @@
+"""The ledger: which arms test a claim, and what the study says about it."""
+
+import pytest
+
+from analysis.claims import CLAIMS, Claim, Other
+from analysis.ledger import flat_spec, ledger
+from analysis.load import load_study
+from analysis.multiplicity import holm
+from analysis.published import PUBLISHED, beside_published
+
+ALL = "epe/synthetic/all"
+MASK = CLAIMS[0]
+
+
+def _study(simulate, *labels, base=3.0, **more):
+    study = simulate(*labels, seeds=tuple(range(5)), **more)
+    for number, label in enumerate(labels):
+        shift = 0.0 if label == "none" else -0.5
+        study.write_arm(label, [base + 0.1 * s + shift + 0.003 * (s * (number + 1) % 3 - 1) for s in study.seeds])
+    return study
+
+
+def _statuses(study, claims):
+    return [(f.better, f.worse, f.status) for f in ledger(load_study(study.directory), claims)]
+
+
+def test_the_claims_are_directions_with_a_source():
+    assert len({claim.claim for claim in CLAIMS}) == len(CLAIMS) >= 15
+    for claim in CLAIMS:
+        assert claim.expected_sign == -1 and "ECCV 2020" in claim.source
+        assert {k.split(".")[0] for k in claim.better} == {k.split(".")[0] for k in claim.worse}
+
+
+def test_a_finding_that_shows_again_is_reproduced_for_each_pair(simulate):
+    study = _study(simulate, "none", "wang", "brox")
+    assert _statuses(study, [MASK]) == [("wang", "none", "reproduced"), ("brox", "none", "reproduced")]
+    one, other = ledger(load_study(study.directory), [MASK])
+    interval = "-0.499 [-0.503, -0.496] px"
+    assert one.sentence.startswith(f"reproduced: occlusion masking helps (wang - none, {ALL}: {interval})")
+    assert one.metric == ALL and one.comparison.estimate.mean == pytest.approx(-0.5, abs=0.01)
+    assert (one.comparison.p_adjusted, other.comparison.p_adjusted) == holm([one.comparison.p, other.comparison.p])
+
+
+def test_the_opposite_and_the_absence_of_an_effect_contradict(simulate):
+    study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    study.write_arm("wang", [3.5, 3.61, 3.69, 3.8, 3.9])
+    study.write_arm("brox", [3.0, 3.1, 3.199, 3.301, 3.399])  # better by a hair that means nothing
+    findings = ledger(load_study(study.directory), [MASK])
+    assert [f.status for f in findings] == ["contradicted", "contradicted"]
+    assert findings[1].reason == "within the margin"
+
+
+def test_a_direction_is_reproduced_even_if_it_is_small(simulate):
+    study = simulate("none", "wang", seeds=tuple(range(5)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    study.write_arm("wang", [2.990, 3.089, 3.191, 3.290, 3.390])
+    (finding,) = ledger(load_study(study.directory), [MASK])
+    assert finding.status == "reproduced" and finding.reason == "real but within the margin"
+
+
+def test_noise_and_selected_survivors_are_undecided(simulate):
+    study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    study.write_arm("wang", [3.5, 2.5, 3.6, 3.0, 3.2])
+    study.write_arm("brox", [2.5, 2.6, 2.71, 2.8, "diverged"])
+    findings = ledger(load_study(study.directory), [MASK])
+    assert [f.status for f in findings] == ["undecided", "undecided"]
+    assert "survivors only" in findings[1].reason
+
+
+def test_a_claim_that_no_arms_test_is_not_run(simulate):
+    study = _study(simulate, "wang", "brox")
+    (finding,) = ledger(load_study(study.directory), [MASK])
+    assert (finding.status, finding.reason) == ("not run", "no two arms differ in this alone")
+    planned = simulate("none", "wang", name="planned", seeds=(0, 1))
+    (finding,) = ledger(load_study(planned.directory), [MASK])
+    assert (finding.status, finding.better, finding.reason) == ("not run", "wang", "no seed completed in both arms yet")
+
+
+def test_a_claim_about_other_data_is_not_run(simulate):
+    study = _study(simulate, "wang", "brox", metrics=("epe/kitti-15/all",), metric="epe/kitti-15/all")
+    for label in study.labels:
+        for seed in study.seeds:
+            study.edit(label, seed, lambda c: c.update(metrics={"epe/kitti-15/all": c["metrics"][ALL]}))
+    statuses = {f.claim.claim: f for f in ledger(load_study(study.directory)) if "is the choice for" in f.claim.claim}
+    chairs, kitti = statuses.values()
+    assert chairs.status == "not run" and "no metric epe/*/all on *chairs* or *sintel*" in chairs.reason
+    assert kitti.status in ("contradicted", "undecided") and kitti.metric == "epe/kitti-15/all"
+
+
+def test_arms_that_differ_elsewhere_too_test_nothing(simulate):
+    study = _study(simulate, "none", "wang")
+    for seed in study.seeds:
+        study.edit("wang", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 2}}))
+        study.edit("none", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 4}}))
+    assert _statuses(study, [MASK]) == [("", "", "not run")]
+
+
+def test_what_both_sides_share_has_to_be_the_same_choice(simulate):
+    claim = Claim(
+        claim="",
+        better={"occlusion.name": Other("none"), "occlusion.stop_gradient": True},
+        worse={"occlusion.name": Other("none"), "occlusion.stop_gradient": False},
+    )
+    study = _study(simulate, "wang stopped", "wang through", "brox through")
+    for label in study.labels:
+        name, state = label.split()
+        section = {"name": name, "revision": 1, "options": {"stop_gradient": state == "stopped"}}
+        for seed in study.seeds:
+            study.edit(label, seed, lambda c, section=section: c["spec"].update(occlusion=section))
+    assert [(b, w) for b, w, _ in _statuses(study, [claim])] == [("wang stopped", "wang through")]
+    assert flat_spec(load_study(study.directory), "wang stopped")["occlusion.stop_gradient"] is True
+
+
+def test_pairs_with_the_baseline_are_preferred(simulate):
+    study = _study(simulate, "none", "none + x", "wang", "wang + x")
+    for label in study.labels:
+        for seed in study.seeds:
+            study.edit(label, seed, lambda c, label=label: c["spec"]["occlusion"].update(name=label.split(" ")[0]))
+            study.edit(label, seed, lambda c, label=label: c["spec"].update(extra={"on": "x" in label}))
+    assert [(b, w) for b, w, _ in _statuses(study, [MASK])] == [("wang", "none")]
+
+
+def test_many_findings_are_adjusted_together(simulate):
+    study = simulate("none", *(f"mask {k}" for k in range(4)), seeds=tuple(range(5)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    for label in study.labels[1:]:
+        study.write_arm(label, [2.8, 3.05, 2.9, 3.28, 3.15])  # p = .03 alone
+    assert {f.status for f in ledger(load_study(study.directory), [MASK])} == {"undecided"}
+
+
+def test_published_numbers_are_those_of_the_sources():
+    assert len(PUBLISHED) == 15 and sum(not p.comparable for p in PUBLISHED) == 3
+    table = {(p.row.split(" ")[0], p.metric, p.split): p.value for p in PUBLISHED}
+    assert table["UFlow-train", "epe/*sintel*clean*/all", "train"] == 2.50
+    assert table["UFlow-test", "fl/*kitti*15*/all", "train"] == 9.39
+    assert table["UFlow", "epe/*chairs*/all", "validation"] == 2.735
+
+
+def test_published_numbers_appear_only_on_their_own_data(simulate):
+    study = simulate("none", seeds=(0, 1), metrics=(ALL, "epe/sintel-clean/all", "epe/sintel-clean/occ"))
+    study.write("none", 0, {ALL: 3.0, "epe/sintel-clean/all": 4.0, "epe/sintel-clean/occ": 9.0})
+    study.write("none", 1, {ALL: 3.0, "epe/sintel-clean/all": 5.0, "epe/sintel-clean/occ": 9.0})
+    beside = beside_published(load_study(study.directory))
+    assert [b.published.value for b in beside] == [3.01, 2.50, 3.345]  # not the test split
+    assert {b.metric for b in beside} == {"epe/sintel-clean/all"} and beside[0].measured.mean == 4.5
+    assert beside[0].unit == "px"

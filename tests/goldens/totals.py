@@ -118,8 +118,8 @@ def check_total_loss(golden):
                 inputs = tensors([flows["aug"], flows["trans"], flows["teach"], weights, images, occluded])
                 (value, _), gradients = numpy(cell(*inputs))
                 found[name] = value, gradients
-        total = sum(value for value, _ in found.values())
-        found["total"] = total, [sum(parts) for parts in zip(*(gradients for _, gradients in found.values()))]
+        values, gradients = zip(*found.values(), strict=True)
+        found["total"] = sum(values), [sum(parts) for parts in zip(*gradients, strict=True)]
         for name, (value, gradients) in found.items():
             golden.check(f"{variant}/loss/{name}", value, losses)
             for leaf, gradient in zip(LEAVES, gradients, strict=True):

@@ -42,6 +42,8 @@ class Objective(ms.nn.Cell):
             raise ValueError("selfsup.teacher=frozen needs the teacher's network")
         if self.frozen:
             self.teacher = teacher
+            for name, parameter in teacher.parameters_and_names():
+                parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
         self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
 
     def construct(

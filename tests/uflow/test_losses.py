@@ -159,3 +159,12 @@ def test_components_that_are_not_active_yet_cost_nothing():
     late = dataclasses.replace(choose(), occlusion=registry.build("occlusion", "wang", {"start": 0.5}))
     assert registry.entry_of(late.active_at(49, 100).occlusion).name == "none"
     assert registry.entry_of(late.active_at(50, 100).occlusion).name == "wang"
+
+
+def test_what_moves_out_of_the_frame_counts_for_nothing():
+    images, flows, occluded = pair()
+    flows[0][:, 0] += 40
+    terms, gradients = terms_of(choose("none"), images, flows, occluded)
+    assert terms[0] == 0
+    inside, _ = terms_of(choose("none"), images, [f * 0 for f in flows], occluded)
+    assert inside[0] > 0.1

@@ -41,6 +41,7 @@ def check_of(name):
     raise KeyError(f"{name}.npz: no check knows this file")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", sorted(path.stem for path in DIRECTORY.glob("*.npz")))
 def test_every_array_equals_the_reference(name, report):

@@ -41,7 +41,13 @@ class CostSurrogate(ms.nn.Cell):
 
     def construct(self, first: ms.Tensor, second: ms.Tensor) -> ms.Tensor:
         """(B, outputs, H, W); an even kernel is padded by one more pixel below and to the right."""
-        both = ms.ops.pad(ms.ops.concat((first, second), axis=1), [1, 2, 1, 2])
+        both = ms.ops.concat((first, second), axis=1)
+        # by hand: the gradient of MindSpore 2.10's pad is wrong from the second run of a graph on
+        b, c, h, w = both.shape
+        above, below = ms.ops.zeros((b, c, 1, w), both.dtype), ms.ops.zeros((b, c, 2, w), both.dtype)
+        both = ms.ops.concat((above, both, below), axis=2)
+        left, right = ms.ops.zeros((b, c, h + 3, 1), both.dtype), ms.ops.zeros((b, c, h + 3, 2), both.dtype)
+        both = ms.ops.concat((left, both, right), axis=3)
         return convolution(both, self.weight, self.bias, padding=0, active=True)
 
 

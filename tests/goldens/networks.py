@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from goldens.golden import Bound, Golden, flow_pixels, pixels, planes
-from goldens.graph import Fixed, Several, numpy, run, run_gradient, tensors
+from goldens.graph import Fixed, Several, assert_same, copied, numpy, run, run_gradient, tensors
 from goldens.masks import component_of
 from uflow import backend as ms
 from uflow import inference, ops, reference_weights, registry
@@ -82,7 +82,8 @@ def check_model(golden):
     network = network_of(golden)
     frames = [planes(golden["image0"]), planes(golden["image1"])]
     model = ModelGradient(network)
-    (loss, *found), gradients = numpy(model(*tensors(frames)))
+    (loss, *found), gradients = copied(model(*tensors(frames)))
+    assert_same(gradients, copied(model(*tensors(frames)))[1])
     features, flows = golden.tolerance("features"), golden.tolerance("flows")
     for i, maps in enumerate(found[:2]):
         for level, values in enumerate(maps):

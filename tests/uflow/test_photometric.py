@@ -20,7 +20,8 @@ def test_contract(name):
     image, other = frames()
     visible = np.ones((2, 1, 12, 14), np.float32)
     visible[:, :, :, 7:] = 0
-    loss, (gradient,) = run_gradient(component, [image, other, visible], np.float32(1), [1])
+    loss, (gradient, by_mask) = run_gradient(component, [image, other, visible], np.float32(1), [1, 2])
+    assert np.isfinite(by_mask).all() and (by_mask != 0).any()
     assert loss.shape == () and np.isfinite(loss) and np.isfinite(gradient).all()
     assert component.weight > 0 and loss > run(component, image, image, visible)
     # what is hidden counts for nothing, however wrong it is; a patch reaches 3 px over the edge of the mask

@@ -8,7 +8,6 @@ DISPLACEMENT = 4  # reach of the cost volume, px of its level
 DENSE = (128, 128, 96, 64, 32)  # channels of the decoder's dense block
 CONTEXT = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))  # channels and dilations of the context network
 PWC_PYRAMID = ((3, 16), (3, 32), (3, 64), (3, 96), (3, 128), (3, 196))  # layers and channels of Sun et al.
-UPSAMPLED_CONTEXT = 32
 
 
 @section
@@ -26,6 +25,7 @@ class Architecture:
     feature_warp: bool = option(True, FLAG, help="warp the features of the other frame by the flow so far")
     accumulate_flow: bool = option(True, FLAG, help="each level adds to the flow of the coarser one")
     context: bool = option(True, FLAG, help="hand the decoder's features to the next finer level")
+    context_channels: int = option(32, Range(1, 512), help="channels of these features, before the multiplier")
     level_dropout: float = option(
         0.1, Range(0.0, 0.9), search=Range(0.0, 0.5), help="chance per step to leave out the estimate of a level"
     )

@@ -8,16 +8,24 @@ from uflow.ops import robust_l1
 NAMES = ("l1", "robust_l1", "ddflow")
 
 
+def ddflow(difference: ms.Tensor, epsilon: float = 0.01, exponent: float = 0.4) -> ms.Tensor:
+    """(|x| + epsilon)^exponent: grows slower than linearly, so large errors pull little.
+
+    Source: Liu et al., AAAI 2019 (DDFlow), eq. 3; UFlow's `abs_robust_loss`.
+    """
+    return ms.ops.pow(ms.ops.abs(difference) + epsilon, exponent)
+
+
 def penalty(name: str, difference: ms.Tensor) -> ms.Tensor:
     """The penalty of `difference`, of the same shape.
 
     `l1`: |x + 1e-6| (the shift is the reference's); `robust_l1`: sqrt(x^2 + 0.001^2) (Charbonnier);
     `ddflow`: (|x| + 0.01)^0.4.
 
-    Source: Liu et al., AAAI 2019 (DDFlow), eq. 3, for `ddflow`; UFlow's `abs_robust_loss`, `robust_l1`, `l1`.
+    Source: UFlow's `l1`, `robust_l1` and `abs_robust_loss`.
     """
     if name == "l1":
         return ms.ops.abs(difference + 1e-6)
     if name == "robust_l1":
         return robust_l1(difference)
-    return ms.ops.pow(ms.ops.abs(difference) + 0.01, 0.4)
+    return ddflow(difference)

@@ -30,7 +30,7 @@ class Inference(ms.nn.Cell):
     """
 
     def __init__(self, network: FlowNetwork, size: tuple[int, int] | None = None, shared_statistics: bool = False):
-        super().__init__()
+        super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
         self.size = size
         self.shared_statistics = shared_statistics
@@ -78,7 +78,7 @@ class OcclusionInference(ms.nn.Cell):
     """
 
     def __init__(self, inference: Inference, occlusion: Any):
-        super().__init__()
+        super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.inference = inference
         self.occlusion = occlusion
 

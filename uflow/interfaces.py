@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from uflow import backend as ms
 
 
@@ -35,6 +37,8 @@ class Occlusion(Protocol):
         Args:
             forward: (B, 2, H, W), flow from the first frame to the second, px, at full resolution.
             backward: (B, 2, H, W), flow from the second frame to the first, px.
+
+        A component that needs `true_occlusion` is given a third argument, `occluded`, (B, 1, H, W), 1 = hidden.
         """
 
 
@@ -72,11 +76,34 @@ class SelfSupervision(Protocol):
     weight: float
     start: float
     ramp: float
+    teacher: str
+    teacher_image: str
+    mask: str
+    shifted: bool
 
-    def student_view(self, images: ms.Tensor) -> ms.Tensor:
-        """The part of the images that the student sees, (B, 3, H', W'), of (B, 3, H, W)."""
+    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
+        """Random shifts of the views, as `student_view` takes them; wanted if `shifted`."""
 
-    def __call__(self, teacher: ms.Tensor, teacher_back: ms.Tensor, student: ms.Tensor, student_back: ms.Tensor):
+    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+        """The part of the images that the student sees, (2B, 3, H', W'), of first and second frames, (2B, 3, H, W).
+
+        Args:
+            images: (2B, 3, H, W), the first frames, then the second.
+            shifts: (2, 2), int32, by which the view of first and second frames is moved: [frame, (x, y)], px at full
+                resolution, multiples of 4; `None` without shifts.
+        """
+
+    def __call__(
+        self,
+        teacher: ms.Tensor,
+        teacher_back: ms.Tensor,
+        student: ms.Tensor,
+        student_back: ms.Tensor,
+        shift: ms.Tensor | None = None,
+        other_shift: ms.Tensor | None = None,
+        teacher_visible: ms.Tensor | None = None,
+        student_visible: ms.Tensor | None = None,
+    ) -> ms.Tensor:
         """The unweighted loss, a scalar.
 
         Args:
@@ -84,4 +111,9 @@ class SelfSupervision(Protocol):
             teacher_back: (B, 2, H/4, W/4), flow in the other direction.
             student: (B, 2, H'/4, W'/4), flow of the student's view.
             student_back: (B, 2, H'/4, W'/4), flow in the other direction.
+            shift: (2,), of the view of the frame that the flow starts from, as in `student_view`.
+            other_shift: (2,), of the view of the frame that it leads to.
+            teacher_visible: (B, 1, H/4, W/4), what the occlusion component says of the teacher's flow; given for
+                the mask `advection`.
+            student_visible: (B, 1, H'/4, W'/4), the same of the student's flow.
         """

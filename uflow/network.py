@@ -12,7 +12,7 @@ import numpy as np
 
 from uflow import architecture, kernels
 from uflow import backend as ms
-from uflow.architecture import DISPLACEMENT, UPSAMPLED_CONTEXT, Architecture
+from uflow.architecture import DISPLACEMENT, Architecture
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
 
 
@@ -141,7 +141,7 @@ class FlowNetwork(ms.nn.Cell):
         self.pyramid = FeaturePyramid(options)
         top = options.levels  # pyramid levels are counted 1 (half size) to L
         sizes = [channels for _, channels in options.pyramid()]
-        upsampled = options.channels(UPSAMPLED_CONTEXT) if options.context else 0
+        upsampled = options.channels(options.context_channels) if options.context else 0
         cost = (2 * DISPLACEMENT + 1) ** 2 if options.cost_volume else options.channels(64)
         decoders, adapters, surrogates, upsamplings = [], [], [], []
         for level in range(2, top + 1):
@@ -182,7 +182,7 @@ class FlowNetwork(ms.nn.Cell):
             if options.shared_decoder and flow_up is None:
                 flow_up = ms.ops.zeros((b, 2, h, w), mine.dtype)
                 if options.context:
-                    context_up = ms.ops.zeros((b, options.channels(UPSAMPLED_CONTEXT), h, w), mine.dtype)
+                    context_up = ms.ops.zeros((b, options.channels(options.context_channels), h, w), mine.dtype)
             if flow_up is not None and options.feature_warp:
                 other = warp(other, flow_up)
             mine_normal, other_normal = self.normalization(mine, other, groups)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import registry
 from uflow.components import TERMS, Components
+from uflow.losses import Losses
 from uflow.network import FlowNetwork
-from uflow.ops import image_at_level, inside_frame, upsample_flow, warp
 
 REPORTED = ("total", *TERMS, "visible")  # entries of the vector that an `Objective` returns beside the loss
 
@@ -14,26 +13,36 @@ REPORTED = ("total", *TERMS, "visible")  # entries of the vector that an `Object
 class Objective(ms.nn.Cell):
     """The loss of a batch of image pairs, both directions at once.
 
-    Losses are taken on the images without photometric augmentation, the network sees the augmented ones; no gradient
-    reaches the image that is warped. Each direction is averaged by itself and the two are averaged.
+    Losses are taken on the images without photometric augmentation, the network sees the augmented ones.
 
     Args:
         network: the network that is trained.
         components: one per axis; the normalization is the network's own.
+        only_forward: leave out the losses of the flow from second to first frames.
+        teacher: what teaches if `components.selfsup.teacher` is `frozen`: a network with the same options and its own,
+            untrained parameters.
 
     Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
     """
 
-    def __init__(self, network: FlowNetwork, components: Components):
-        super().__init__()
+    def __init__(
+        self,
+        network: FlowNetwork,
+        components: Components,
+        only_forward: bool = False,
+        teacher: FlowNetwork | None = None,
+    ):
+        super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
-        self.photometric = components.photometric
-        self.occlusion = components.occlusion
-        self.smoothness = components.smoothness
+        self.losses = Losses(components, only_forward)
         self.selfsup = components.selfsup
-        self.stop_mask_gradient = getattr(components.occlusion, "stop_gradient", True)
-        self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
-        self.with_smoothness = components.smoothness.weight > 0
+        self.with_teacher = self.losses.with_teacher
+        self.frozen = self.with_teacher and components.selfsup.teacher == "frozen"
+        if self.frozen and teacher is None:
+            raise ValueError("selfsup.teacher=frozen needs the teacher's network")
+        if self.frozen:
+            self.teacher = teacher
+        self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
 
     def construct(
         self,
@@ -44,6 +53,8 @@ class Objective(ms.nn.Cell):
         weights: ms.Tensor,
         keep: ms.Tensor,
         student_keep: ms.Tensor,
+        occluded: ms.Tensor | None = None,
+        shifts: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor]:
         """The loss, a scalar, and the values of `REPORTED`, a vector.
 
@@ -55,41 +66,22 @@ class Objective(ms.nn.Cell):
             weights: weights of `TERMS`.
             keep: (levels, 2B), level dropout of the network on the whole images.
             student_keep: (levels, 2B), level dropout of the network on the student's view.
+            occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
+            shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
         """
-        half = first.shape[0]
         images = ms.ops.concat((first, second), axis=0)
-        others = ms.ops.concat((second, first), axis=0)
         seen = ms.ops.concat((seen_first, seen_second), axis=0)
-        quarter, quarter_back = self.network.both_directions(seen, keep)
-        middle = upsample_flow(quarter)
-        full = upsample_flow(middle)
-        back = ms.ops.concat((full[half:], full[:half]), axis=0)
-
-        visible = self.occlusion(full, back)
-        if self.stop_mask_gradient:
-            visible = ms.ops.stop_gradient(visible)
-        visible = visible * inside_frame(full)
-        reconstruction = warp(ms.ops.stop_gradient(others), full)
-        photometric = (
-            self.photometric(images[:half], reconstruction[:half], visible[:half])
-            + self.photometric(images[half:], reconstruction[half:], visible[half:])
-        ) / 2
-
-        smoothness = ms.ops.zeros_like(photometric)
-        if self.with_smoothness:
-            level = self.smoothness.level
-            flow = full if level == 0 else (middle if level == 1 else quarter)
-            smoothness = self.smoothness(image_at_level(images, level), flow)
-
-        selfsup = ms.ops.zeros_like(photometric)
+        flow, _ = self.network.both_directions(seen, keep)
+        taught, student = None, None
         if self.with_teacher:
-            # the teacher sees the images without photometric augmentation and is not trained by this term
-            teacher, teacher_back = self.network.both_directions(images, None)
-            student, student_back = self.network.both_directions(self.selfsup.student_view(seen), student_keep)
-            selfsup = self.selfsup(
-                ms.ops.stop_gradient(teacher), ms.ops.stop_gradient(teacher_back), student, student_back
-            )
-
+            # the teacher is run without dropout and is not trained by this term
+            shown = seen if self.sees_augmented else images
+            if self.frozen:
+                taught, _ = self.teacher.both_directions(shown)
+            else:
+                taught, _ = self.network.both_directions(shown)
+            student, _ = self.network.both_directions(self.selfsup.student_view(seen, shifts), student_keep)
+        photometric, smoothness, selfsup, visible = self.losses(images, flow, taught, student, occluded, shifts)
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean()))
         return total, ms.ops.stop_gradient(reported)

@@ -49,37 +49,41 @@ def rows(height: int) -> ms.Tensor:
     return ms.ops.arange(height).astype(ms.float32).reshape(1, height, 1)
 
 
+def destinations(flow: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
+    """Where each pixel moves to, `p + flow(p)`: coordinates x and y, (B, H, W) each."""
+    return columns(flow.shape[3]) + flow[:, 0], rows(flow.shape[2]) + flow[:, 1]
+
+
 def inside_frame(flow: ms.Tensor) -> ms.Tensor:
     """1 where `p + flow(p)` lies in the frame, borders included, (B, 1, H, W)."""
     _, _, h, w = flow.shape
-    x, y = columns(w) + flow[:, 0], rows(h) + flow[:, 1]
+    x, y = destinations(flow)
     inside = ms.ops.logical_and(ms.ops.logical_and(x >= 0, x <= w - 1), ms.ops.logical_and(y >= 0, y <= h - 1))
     return inside.astype(flow.dtype).expand_dims(1)
 
 
 def _corner(flat: ms.Tensor, x: ms.Tensor, y: ms.Tensor, weight: ms.Tensor, h: int, w: int) -> ms.Tensor:
     b, c, _ = flat.shape
+    n = x.shape[1] * x.shape[2]
     inside = ms.ops.logical_and(ms.ops.logical_and(x >= 0, x <= w - 1), ms.ops.logical_and(y >= 0, y <= h - 1))
     index = ms.ops.clamp(y, 0, h - 1) * w + ms.ops.clamp(x, 0, w - 1)
-    index = ms.ops.tile(index.astype(ms.int32).reshape(b, 1, h * w), (1, c, 1))
+    index = ms.ops.tile(index.astype(ms.int32).reshape(b, 1, n), (1, c, 1))
     value = ms.ops.gather_elements(flat, 2, index)
-    return value * (weight * inside.astype(flat.dtype)).reshape(b, 1, h * w)
+    return value * (weight * inside.astype(flat.dtype)).reshape(b, 1, n)
 
 
-def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
-    """`image` read at `p + flow(p)`, bilinearly; each neighbour outside of the frame counts as 0.
+def sample(image: ms.Tensor, x: ms.Tensor, y: ms.Tensor) -> ms.Tensor:
+    """`image` read at coordinates, bilinearly, (B, C, H', W'); each neighbour outside of the frame counts as 0.
 
     The neighbours are floor and ceil, not floor + 1. At a whole coordinate both are the same pixel, so the value is
     exact and the derivative by that coordinate is 0, as in the reference (a zero flow gets no photometric gradient).
 
     Args:
         image: (B, C, H, W).
-        flow: (B, 2, H, W), px.
+        x: (B, H', W'), px.
+        y: (B, H', W'), px.
     """
-    if kernels.usable(image) and kernels.usable(flow):
-        return kernels.warp(image, flow)
     b, c, h, w = image.shape
-    x, y = columns(w) + flow[:, 0], rows(h) + flow[:, 1]
     x0, y0 = ms.ops.floor(x), ms.ops.floor(y)
     x1, y1 = ms.ops.ceil(x), ms.ops.ceil(y)
     right, below = x - x0, y - y0
@@ -90,7 +94,20 @@ def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
         + _corner(flat, x0, y1, (1 - right) * below, h, w)
         + _corner(flat, x1, y1, right * below, h, w)
     )
-    return sampled.reshape(b, c, h, w)
+    return sampled.reshape(b, c, x.shape[1], x.shape[2])
+
+
+def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
+    """`image` read at `p + flow(p)`, (B, C, H, W); see `sample`.
+
+    Args:
+        image: (B, C, H, W).
+        flow: (B, 2, H, W), px.
+    """
+    if kernels.usable(image) and kernels.usable(flow):
+        return kernels.warp(image, flow)
+    x, y = destinations(flow)
+    return sample(image, x, y)
 
 
 def resize(x: ms.Tensor, height: int, width: int) -> ms.Tensor:
@@ -112,6 +129,15 @@ def upsample_flow(flow: ms.Tensor) -> ms.Tensor:
     return 2.0 * resize(flow, 2 * flow.shape[2], 2 * flow.shape[3])
 
 
+def downsample_flow(flow: ms.Tensor) -> ms.Tensor:
+    """A flow on the grid of half the size, (B, 2, H // 2, W // 2), halved.
+
+    For odd sizes the reference halves the flow although the grid shrinks by a little more; so does this. `resize_flow`
+    uses the ratio of the sizes.
+    """
+    return 0.5 * resize(flow, flow.shape[2] // 2, flow.shape[3] // 2)
+
+
 def image_at_level(image: ms.Tensor, level: int) -> ms.Tensor:
     """The image at a pyramid level, halved `level` times (for even sizes: means of 2x2 pixels)."""
     for _ in range(level):
@@ -127,6 +153,26 @@ def difference_along_columns(x: ms.Tensor, stride: int = 1) -> ms.Tensor:
 def difference_along_rows(x: ms.Tensor, stride: int = 1) -> ms.Tensor:
     """`x` minus its upper neighbour at distance `stride`, (B, C, H - stride, W): changes in the y direction."""
     return x[:, :, stride:] - x[:, :, :-stride]
+
+
+def average_along_columns(x: ms.Tensor) -> ms.Tensor:
+    """Means of horizontal neighbours, (B, C, H, W - 1)."""
+    return (x[:, :, :, 1:] + x[:, :, :, :-1]) / 2
+
+
+def average_along_rows(x: ms.Tensor) -> ms.Tensor:
+    """Means of vertical neighbours, (B, C, H - 1, W)."""
+    return (x[:, :, 1:] + x[:, :, :-1]) / 2
+
+
+def unit_activation(features: ms.Tensor) -> ms.Tensor:
+    """Features (B, C, H, W) whose absolute values add up to 1 at every pixel.
+
+    Each channel is first divided by the sum of its absolute values over the batch and all pixels, so that all
+    channels weigh the same. Source: the reference's `normalize_for_feature_metric_loss`.
+    """
+    even = features / (ms.ops.abs(features).sum(axis=(0, 2, 3), keepdims=True) + 1e-16)
+    return even / (ms.ops.abs(even).sum(axis=1, keepdims=True) + 1e-16)
 
 
 def robust_l1(x: ms.Tensor, epsilon: float = 1e-3) -> ms.Tensor:
@@ -149,19 +195,21 @@ def _splat(x: ms.Tensor, y: ms.Tensor, weight: ms.Tensor, h: int, w: int) -> ms.
     return ms.ops.unsorted_segment_sum(weight.reshape(-1), index.reshape(-1), b * h * w)
 
 
-def range_map(flow: ms.Tensor, factor: int = 1) -> ms.Tensor:
+def range_map(flow: ms.Tensor, factor: int = 1, resized: bool = True) -> ms.Tensor:
     """How much of the other frame the flow brings to each pixel, (B, 1, H, W): 1 for a one-to-one motion, 0 for a hole.
 
     Every pixel of the flow's frame hands its bilinear weights to the four pixels around `p + flow(p)`; weights that
     fall outside are lost. With `factor` d > 1 the flow is continued by d/2 px beyond the border, the weights are
-    gathered on a grid of 1/d of the size, divided by d^2 and resized back. Differentiable through the weights.
+    gathered on a grid of 1/d of the size, divided by d^2 and, if `resized`, brought back. Differentiable through the
+    weights.
 
     Source: Wang et al., CVPR 2018 (d = 1); the reference's `compute_range_map` with bias reduction, which upstream
     cannot leave out for d > 1 (it raises there) and which is always on here.
     """
     b, _, h, w = flow.shape
     if kernels.usable(flow):
-        return resize(kernels.range_map(flow, factor), h, w)
+        total = kernels.range_map(flow, factor)
+        return resize(total, h, w) if resized else total
     margin = factor // 2 if factor > 1 else 0
     if margin:
         # edge values outward: continuing the flow keeps the border from looking like a hole
@@ -169,8 +217,8 @@ def range_map(flow: ms.Tensor, factor: int = 1) -> ms.Tensor:
         flow = ms.ops.concat((top,) * margin + (flow,) + (bottom,) * margin, axis=2)
         left, right = flow[:, :, :, :1], flow[:, :, :, -1:]
         flow = ms.ops.concat((left,) * margin + (flow,) + (right,) * margin, axis=3)
-    x = columns(w + 2 * margin) + flow[:, 0] - margin
-    y = rows(h + 2 * margin) + flow[:, 1] - margin
+    x, y = destinations(flow)
+    x, y = x - margin, y - margin
     if factor > 1:
         x = (x + (1 - factor) * 0.5) / factor
         y = (y + (1 - factor) * 0.5) / factor
@@ -184,7 +232,7 @@ def range_map(flow: ms.Tensor, factor: int = 1) -> ms.Tensor:
         + _splat(x0 + 1, y0 + 1, right_share * lower_share, height, width)
     )
     total = total.reshape(b, 1, height, width) / (factor * factor)
-    return resize(total, h, w)
+    return resize(total, h, w) if resized else total
 
 
 def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, active: bool = False) -> ms.Tensor:

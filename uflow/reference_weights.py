@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from uflow import architecture
-from uflow.architecture import UPSAMPLED_CONTEXT, Architecture
+from uflow.architecture import Architecture
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -57,7 +58,7 @@ def _layer(parameter: str, plain: str, tensorflow: str, **places) -> list[Weight
 
 def _decoder(options: Architecture, index: int, plain: str, tensorflow: str, reads_flow: bool) -> list[Weight]:
     # the flow stands after the context of the coarser level; what the dense block adds comes behind both
-    place = (options.channels(UPSAMPLED_CONTEXT) if options.context else 0) if reads_flow else None
+    place = (options.channels(options.context_channels) if options.context else 0) if reads_flow else None
     found = []
     for i in range(len(architecture.DENSE)):
         found += _layer(
@@ -132,3 +133,14 @@ def parameters(values: Mapping[str, np.ndarray], options: Architecture, naming: 
             + (", ..." if len(missing) > 5 else "")
         )
     return {w.parameter: w.converted(np.asarray(values[getattr(w, naming)], np.float32)) for w in wanted}
+
+
+def load(network: Any, values: Mapping[str, np.ndarray], naming: str = "plain") -> None:
+    """Sets all parameters of a network (`uflow.network.FlowNetwork`) to the reference's values; see `parameters`."""
+    from uflow import backend as ms  # the rest of this module needs no tensors
+
+    converted = parameters(values, network.options, naming)
+    for name, parameter in network.parameters_and_names():
+        if parameter.shape != converted[name].shape:
+            raise ValueError(f"{name} has shape {converted[name].shape}, the network needs {parameter.shape}")
+        parameter.set_data(ms.Tensor(converted[name]))

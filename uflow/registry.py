@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from uflow import options
 
 AXES = ("photometric", "occlusion", "smoothness", "normalization", "selfsup")
-NEEDS = frozenset({"backward_flow", "teacher"})
+NEEDS = frozenset({"backward_flow", "teacher", "true_occlusion"})
 
 T = TypeVar("T", bound=type)
 

@@ -23,14 +23,22 @@ def census_transform(image: ms.Tensor, patch: int) -> ms.Tensor:
     return difference / ms.ops.sqrt(0.81 + difference * difference)
 
 
+def soft_hamming(first: ms.Tensor, second: ms.Tensor, threshold: float = 0.1) -> ms.Tensor:
+    """Number of neighbours in which two census transforms (B, patch^2, N) differ, soft, (B, N).
+
+    A difference of `threshold`^(1/2) counts by half.
+    """
+    change = first - second
+    square = change * change
+    return (square / (threshold + square)).sum(axis=1)
+
+
 def hamming_distance(image: ms.Tensor, reconstruction: ms.Tensor, patch: int) -> ms.Tensor:
     """Soft Hamming distance of the census transforms, (B, 1, H, W), 0 to patch^2 - 1; of (B, 3, H, W) in [0, 1]."""
     if kernels.usable(image) and kernels.usable(reconstruction):
         return kernels.hamming_distance(image, reconstruction, patch)
     b, _, h, w = image.shape
-    change = census_transform(image, patch) - census_transform(reconstruction, patch)
-    square = change * change
-    return (square / (0.1 + square)).sum(axis=1).reshape(b, 1, h, w)
+    return soft_hamming(census_transform(image, patch), census_transform(reconstruction, patch)).reshape(b, 1, h, w)
 
 
 def inner(mask: ms.Tensor, border: int) -> ms.Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from uflow import backend as ms
 from uflow.ops import forward_backward, inside_frame, resize, resize_flow, robust_l1
 from uflow.options import FLAG, Choices, Range, option
 from uflow.registry import register
+
+LEVEL = 2  # pyramid level of the loss
 
 
 @register(
@@ -20,58 +24,136 @@ class TeacherStudent:
     $\sum w\,\rho(sg(T(f_t)) - f_s) / n$ at pyramid level 2, where $w = T(c_t v_t)(1 - c_s v_s)$: a pixel counts where
     the teacher's flows agree forward and backward and the student's do not (motion out of the crop); $v$ is 1 inside
     of the frame, $T$ crops and resizes, $\rho$ is sqrt(x^2 + 0.001^2), $n$ the number of pixels of the mask.
-    `gaussian`: $c = \exp(-|f + b|^2/(\sigma^2 (h^2 + w^2)))$; `ddflow`: $c = [|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5]$.
+    `gaussian`: $c = \exp(-|f + b|^2/(\sigma^2 (h^2 + w^2)))$ with the size of the whole image; `ddflow`:
+    $c = [|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5]$; `advection`: $c$ is the visibility that the occlusion component
+    gives to the flows at level 2. The reference looks for that at a level where it has none and raises `IndexError`.
+
+    With a shift the crops of the two frames are moved by different random multiples of 4 px, and the flow changes by
+    their difference. At level l the shift is its value at full resolution divided by 2^l, and `max_shift_width` bounds
+    the shift in x; the reference divides once too often (by 8 at level 2) and takes the bound of y for both.
     """
 
     weight: float = option(0.6, Range(0.0, 100.0), search=Range(0.05, 3.0, log=True), help="weight of the term")
     start: float = option(0.5, Range(0.0, 1.0), help="share of the training steps done before the term is used")
     ramp: float = option(0.1, Range(0.0, 1.0), help="share of the training steps in which its weight grows linearly")
+    teacher: str = option(
+        "continual",
+        Choices(("continual", "frozen")),
+        help="the network as it is, or as it was at the start of the term",
+    )
+    teacher_image: str = option(
+        "original", Choices(("original", "augmented")), help="photometric augmentation of what the teacher sees"
+    )
     crop_height: int = option(64, Range(0, 4096), unit="px", help="rows cut off above and below for the student")
     crop_width: int = option(64, Range(0, 4096), unit="px", help="columns cut off left and right for the student")
+    max_shift_height: int = option(0, Range(0, 4096), unit="px", help="how far the crop of a frame may move in y")
+    max_shift_width: int = option(0, Range(0, 4096), unit="px", help="how far the crop of a frame may move in x")
     resize: bool = option(True, FLAG, help="bring the crop back to the size of the images")
-    mask: str = option("gaussian", Choices(("gaussian", "ddflow")), help="how the agreement of flows is measured")
+    mask: str = option(
+        "gaussian", Choices(("gaussian", "ddflow", "advection")), help="how the agreement of flows is measured"
+    )
     sigma_teacher: float = option(0.003, Range(1e-5, 10.0), help="tolerance of the teacher's agreement, share of size")
     sigma_student: float = option(0.03, Range(1e-5, 10.0), help="tolerance of the student's agreement, share of size")
 
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""
-        return [
-            f"{name} must be a multiple of 4 (the loss is at a quarter of the size), got {value}"
-            for name, value in (("crop_height", self.crop_height), ("crop_width", self.crop_width))
-            if value % 4
+        found = [
+            f"{name} must be a multiple of 4 (the loss is at a quarter of the size), got {getattr(self, name)}"
+            for name in ("crop_height", "crop_width", "max_shift_height", "max_shift_width")
+            if getattr(self, name) % 4
+        ]
+        return found + [
+            f"max_shift_{side} ({shift}) must not exceed crop_{side} ({crop}): the crop would leave the frame"
+            for side, shift, crop in (
+                ("height", self.max_shift_height, self.crop_height),
+                ("width", self.max_shift_width, self.crop_width),
+            )
+            if shift > crop
         ]
 
-    def crop(self, x: ms.Tensor, level: int) -> ms.Tensor:
-        """The central part of `x` at a pyramid level, before resizing."""
+    @property
+    def shifted(self) -> bool:
+        """Whether shifts have to be drawn."""
+        return self.max_shift_height > 0 or self.max_shift_width > 0
+
+    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
+        """Random shifts of the views of first and second frames, (2, 2), int32, [frame, (x, y)], px, multiples of 4."""
+        reach = np.array([self.max_shift_width, self.max_shift_height]) // 2**LEVEL
+        return (generator.integers(-reach, reach + 1, (2, 2)) * 2**LEVEL).astype(np.int32)
+
+    def crop(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:
+        """The central part of `x` at a pyramid level, moved by `shift`, (x, y), px at full resolution."""
         _, _, h, w = x.shape
-        rows, columns = self.crop_height // 2**level, self.crop_width // 2**level
-        return x[:, :, rows : h - rows, columns : w - columns]
+        above, left = self.crop_height // 2**level, self.crop_width // 2**level
+        if shift is None:
+            return x[:, :, above : h - above, left : w - left]
+        # taken by index, for the shift is not known when the graph is compiled
+        rows = ms.ops.arange(h - 2 * above) + above + shift[1] // 2**level
+        columns = ms.ops.arange(w - 2 * left) + left + shift[0] // 2**level
+        return ms.ops.gather(ms.ops.gather(x, rows, 2), columns, 3)
 
-    def student_view(self, images: ms.Tensor) -> ms.Tensor:
-        """The images that the student sees, (B, 3, H', W'); of the size of `images` if they are resized."""
-        _, _, h, w = images.shape
-        return resize(self.crop(images, 0), h, w) if self.resize else self.crop(images, 0)
+    def view(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:
+        """What is left of images or masks of one frame at a pyramid level, resized if asked for."""
+        _, _, h, w = x.shape
+        cropped = self.crop(x, level, shift)
+        return resize(cropped, h, w) if self.resize else cropped
 
-    def agreement(self, flow: ms.Tensor, back: ms.Tensor, sigma: float) -> ms.Tensor:
-        """How far the two flows cancel inside of the frame, (B, 1, H, W), in [0, 1]."""
+    def flow_view(self, flow: ms.Tensor, level: int, shift: ms.Tensor | None, other: ms.Tensor | None) -> ms.Tensor:
+        """What is left of a flow from a frame that is moved by `shift` to one that is moved by `other`."""
         _, _, h, w = flow.shape
+        if shift is not None:
+            change = shift // 2**level - other // 2**level
+            flow = flow + change.astype(flow.dtype).reshape(1, 2, 1, 1)
+        cropped = self.crop(flow, level, shift)
+        return resize_flow(cropped, h, w) if self.resize else cropped
+
+    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+        """The images that the student sees; see `uflow.interfaces.SelfSupervision`."""
+        if shifts is None:
+            return self.view(images, 0, None)
+        half = images.shape[0] // 2
+        first, second = self.view(images[:half], 0, shifts[0]), self.view(images[half:], 0, shifts[1])
+        return ms.ops.concat((first, second), axis=0)
+
+    def agreement(
+        self, flow: ms.Tensor, back: ms.Tensor, visible: ms.Tensor | None, sigma: float, diagonal: float
+    ) -> ms.Tensor:
+        """How far the two flows cancel inside of the frame, (B, 1, H, W), in [0, 1].
+
+        Args:
+            flow: (B, 2, H, W).
+            back: (B, 2, H, W).
+            visible: (B, 1, H, W), for `advection`.
+            sigma: tolerance, for `gaussian`.
+            diagonal: square of the length of the image's diagonal, px of this level.
+        """
+        if self.mask == "advection":
+            return visible * inside_frame(flow)
         gap, size = forward_backward(flow, back)
         if self.mask == "ddflow":
             agree = (gap < 0.01 * size + 0.5).astype(flow.dtype)
         else:
-            agree = ms.ops.exp(-gap / (sigma**2 * (h**2 + w**2)))
+            agree = ms.ops.exp(-gap / (sigma**2 * diagonal))
         return agree * inside_frame(flow)
 
     def __call__(
-        self, teacher: ms.Tensor, teacher_back: ms.Tensor, student: ms.Tensor, student_back: ms.Tensor
+        self,
+        teacher: ms.Tensor,
+        teacher_back: ms.Tensor,
+        student: ms.Tensor,
+        student_back: ms.Tensor,
+        shift: ms.Tensor | None = None,
+        other_shift: ms.Tensor | None = None,
+        teacher_visible: ms.Tensor | None = None,
+        student_visible: ms.Tensor | None = None,
     ) -> ms.Tensor:
         """Mean over all pixels of the student's grid, a scalar; see `uflow.interfaces.SelfSupervision`."""
         _, _, h, w = teacher.shape
-        target = self.crop(teacher, 2)
-        trusted = self.crop(self.agreement(teacher, teacher_back, self.sigma_teacher), 2)
-        if self.resize:
-            target, trusted = resize_flow(target, h, w), resize(trusted, h, w)
-        missed = 1 - self.agreement(student, student_back, self.sigma_student)
+        diagonal = h**2 + w**2
+        trusted = self.agreement(teacher, teacher_back, teacher_visible, self.sigma_teacher, diagonal)
+        target = self.flow_view(teacher, LEVEL, shift, other_shift)
+        trusted = self.view(trusted, LEVEL, shift)
+        missed = 1 - self.agreement(student, student_back, student_visible, self.sigma_student, diagonal)
         mask = ms.ops.stop_gradient(trusted * missed)
         error = robust_l1(ms.ops.stop_gradient(target) - student)
         return (mask * error).sum() / mask.size

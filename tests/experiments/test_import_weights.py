@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from goldens.conftest import directory
+from goldens.golden import Golden, flow_pixels, planes
+from goldens.graph import run
+from goldens.networks import Model, architecture, weights_of
+from tensor_bundle_writer import write
+
+from experiments import checkpoints, import_weights, records, tensor_bundle
+from uflow import reference_weights, registry
+from uflow.architecture import Architecture
+from uflow.network import FlowNetwork
+
+DIRECTORY, _ = directory()
+NETWORKS = sorted({p.stem for p in DIRECTORY.glob("model_*.npz")} - {"model_dropout", "model_full5"})
+
+
+def given_options(golden):
+    return architecture(golden.entry["feature_kwargs"], golden.entry["flow_kwargs"])
+
+
+def checkpoint_of(golden, prefix):
+    """What the reference's trainer would have saved of a golden network: its weights, moments and counters."""
+    values = weights_of(golden)
+    arrays = {w.tensorflow: values[w.plain] for w in reference_weights.weights(given_options(golden))}
+    moments = {k.replace("/.ATTRIBUTES", "/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES"): v + 1 for k, v in arrays.items()}
+    counters = {"optimizer_step/.ATTRIBUTES/VARIABLE_VALUE": np.array(7), "save_counter": np.array(1)}
+    write(prefix, arrays | moments | counters)
+
+
+def imported(prefix, out, golden):
+    switches = golden.entry["flow_kwargs"]
+    flags = ["--no-feature-warp"] * (not switches.get("use_feature_warp", True))
+    flags += ["--no-accumulate-flow"] * (not switches.get("accumulate_flow", True))
+    assert import_weights.main(["--tensorflow", str(prefix), "--out", str(out), *flags]) == 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_options_and_weights_of_every_network_are_found(name, tmp_path):
+    golden = Golden(DIRECTORY, name)
+    checkpoint_of(golden, tmp_path / "ckpt-1")
+    switches = golden.entry["flow_kwargs"]
+    options, values = import_weights.imported(
+        tmp_path / "ckpt-1",
+        feature_warp=switches.get("use_feature_warp", True),
+        accumulate_flow=switches.get("accumulate_flow", True),
+    )
+    wanted = given_options(golden)
+    assert options.pyramid() == wanted.pyramid()
+    assert reference_weights.weights(options) == reference_weights.weights(wanted)
+    network = FlowNetwork(options, registry.build("normalization", "none"))
+    assert {n: p.shape for n, p in network.parameters_and_names()} == {n: v.shape for n, v in values.items()}
+
+
+@pytest.mark.parametrize("name", [n for n in ("model_base3", "model_shared3", "model_nocost3") if n in NETWORKS])
+def test_an_imported_network_estimates_the_flow_of_the_reference(name, tmp_path):
+    golden = Golden(DIRECTORY, name)
+    checkpoint_of(golden, tmp_path / "ckpt-1")
+    imported(tmp_path / "ckpt-1", tmp_path / "uflow.ckpt", golden)
+    options = Architecture(**records.read_json(tmp_path / "uflow.json")["network"])
+    network = FlowNetwork(options, registry.build("normalization", "center_scale"))
+    checkpoints.load_parameters(tmp_path / "uflow.ckpt", checkpoints.parameters_of([network]))
+    _, _, _, flows, _ = run(Model(network), planes(golden["image0"]), planes(golden["image1"]))
+    flow = flows[0]
+    np.testing.assert_allclose(flow_pixels(flow), golden["flow12_0"], atol=1e-3)
+
+
+def test_the_checksum_is_crc32c():
+    crc = tensor_bundle._masked_crc32c(b"123456789")
+    rotated = (crc - 0xA282EAD8) & 0xFFFFFFFF
+    assert (rotated >> 17 | rotated << 15) & 0xFFFFFFFF == 0xE3069283  # the check value of the standard
+
+
+def small(tmp_path):
+    prefix = tmp_path / "ckpt-1"
+    write(prefix, {"a/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(3), "c": np.zeros((0, 2))})
+    return prefix
+
+
+def test_tensors_of_several_types_and_shapes_are_read(tmp_path):
+    found = tensor_bundle.read(small(tmp_path))
+    np.testing.assert_array_equal(found["a/kernel"], [[0, 1, 2], [3, 4, 5]])
+    assert found["b"] == 3 and found["c"].shape == (0, 2)
+
+
+def damaged(prefix, suffix, at):
+    path = prefix.with_name(prefix.name + suffix)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def test_what_cannot_be_read_is_refused_with_one_sentence(tmp_path, capsys):
+    prefix = small(tmp_path)
+    with pytest.raises(tensor_bundle.BundleError, match="prefixes there: ckpt-1"):
+        tensor_bundle.read(tmp_path / "ckpt-2")
+    assert import_weights.main(["--tensorflow", str(prefix), "--out", str(tmp_path / "o.ckpt")]) == 2
+    assert "not weights of the reference's network" in capsys.readouterr().err
+    damaged(prefix, ".data-00000-of-00001", 5)
+    with pytest.raises(tensor_bundle.BundleError, match="a/kernel is damaged"):
+        tensor_bundle.read(prefix)
+    damaged(prefix, ".index", -1)
+    with pytest.raises(tensor_bundle.BundleError, match="not the index of a TensorFlow checkpoint"):
+        tensor_bundle.read(prefix)
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    golden = Golden(DIRECTORY, "model_base3")
+    values = {w.tensorflow: np.zeros(1) for w in reference_weights.weights(given_options(golden))[1:]}
+    with pytest.raises(ValueError, match=r"1 of \d+ weights are missing .*_convs/0/0/kernel"):
+        reference_weights.parameters(values, given_options(golden), "tensorflow")

@@ -1,0 +1,87 @@
+"""Runs functions and components of the project as compiled graphs, with gradients."""
+
+import numpy as np
+
+from uflow import backend as ms
+
+
+class Fixed:
+    """A function with its last arguments given; the graph compiler knows neither partial functions nor defaults."""
+
+    def __init__(self, function, *last):
+        self.function, self.last = function, last
+
+    def __call__(self, *first):
+        return self.function(*first, *self.last)
+
+
+class Several:
+    """The values of some functions of the same arguments, in one graph: compiling is what takes the time."""
+
+    def __init__(self, *functions):
+        self.functions = functions
+
+    def __call__(self, *arguments):
+        found = ()
+        for function in self.functions:
+            found = found + (function(*arguments),)
+        return found
+
+
+class InGraph(ms.nn.Cell):
+    """A function of tensors, or a component, as a cell."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    @ms.jit
+    def construct(self, *tensors):
+        return self.function(*tensors)
+
+
+class Weighted(ms.nn.Cell):
+    """The sum of a function's values times the last argument, and the values."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def construct(self, *tensors):
+        values = self.function(*tensors[:-1])
+        return (values * tensors[-1]).sum(), values
+
+
+class Gradient(ms.nn.Cell):
+    """Values of a function and the gradients of their weighted sum."""
+
+    def __init__(self, function, positions):
+        super().__init__()
+        self.gradient = ms.value_and_grad(Weighted(function), positions, has_aux=True)
+
+    @ms.jit
+    def construct(self, *tensors):
+        (_, values), gradients = self.gradient(*tensors)
+        return values, gradients
+
+
+def tensors(arrays):
+    return [ms.Tensor(np.ascontiguousarray(a)) for a in arrays]
+
+
+def numpy(values):
+    if isinstance(values, (tuple, list)):
+        return tuple(numpy(v) for v in values)
+    return values.asnumpy()
+
+
+def run(function, *arrays):
+    """The values of a function."""
+    return numpy(InGraph(function)(*tensors(arrays)))
+
+
+def run_gradient(function, arrays, cotangent, positions):
+    """The values of a function and the gradients of `sum(values * cotangent)` by the arguments at `positions`."""
+    values, gradients = Gradient(function, tuple(positions))(*tensors([*arrays, cotangent]))
+    gradients = gradients if isinstance(gradients, (tuple, list)) else (gradients,)
+    return numpy(values), numpy(tuple(gradients))

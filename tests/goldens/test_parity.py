@@ -1,0 +1,57 @@
+"""Walks a directory of the reference's inputs and outputs and compares every array in every file.
+
+The directory is named by `UFLOW_GOLDENS`; sizes, seeds and parameters are read from it.
+"""
+
+import re
+
+import pytest
+
+from goldens import augmenting, geometry, losses, masks, networks, totals, training
+from goldens.conftest import directory
+from goldens.golden import SMALL, Golden
+
+CHECKS = {
+    "warp_ops": geometry.check_warp_ops,
+    "resize": geometry.check_resize,
+    "range_map": geometry.check_range_map,
+    "losses_basic": losses.check_losses_basic,
+    "smoothness": losses.check_smoothness,
+    "supervised": losses.check_supervised,
+    "occlusion": masks.check_occlusion,
+    "normalize_cost": networks.check_normalize_cost,
+    "model_dropout": networks.check_dropout,
+    "model_.*": networks.check_model,
+    "inference": networks.check_inference,
+    "augmentation": augmenting.check_augmentation,
+    "optimizer": training.check_optimizer,
+    "schedules": training.check_schedules,
+    "metrics": training.check_metrics,
+    "selfsup_transforms": training.check_selfsup_transforms,
+    "total_loss": totals.check_total_loss,
+    "train_step": totals.check_train_step,
+}
+DIRECTORY, ABSENT = directory()
+
+
+def check_of(name):
+    for pattern, check in CHECKS.items():
+        if re.fullmatch(pattern, name):
+            return check
+    raise KeyError(f"{name}.npz: no check knows this file")
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", sorted(path.stem for path in DIRECTORY.glob("*.npz")))
+def test_every_array_equals_the_reference(name, report):
+    golden = Golden(DIRECTORY, name)
+    report(golden)
+    check_of(name)(golden)
+    golden.finish()
+
+
+def test_the_whole_set_is_there():
+    if DIRECTORY == SMALL:
+        pytest.skip(f"only the files in {SMALL.name} were compared: {ABSENT}")
+    missing = {path.stem for path in SMALL.glob("*.npz")} - {path.stem for path in DIRECTORY.glob("*.npz")}
+    assert not missing

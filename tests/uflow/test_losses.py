@@ -1,0 +1,161 @@
+"""How the terms are put together: directions, gradients that are stopped, and the options of the objective."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from goldens.graph import numpy, tensors
+
+from uflow import backend as ms
+from uflow import registry
+from uflow.architecture import Architecture
+from uflow.components import Components
+from uflow.losses import Losses
+from uflow.network import FlowNetwork, initialize
+from uflow.objective import REPORTED, Objective
+
+NETWORK = Architecture(levels=2, width=1 / 16, cost_volume=True)
+SIZE = (32, 32)
+
+
+def choose(occlusion="wang", occlusion_options=None, **selfsup):
+    taught = {"crop_height": 4, "crop_width": 4, **selfsup}
+    return Components(
+        photometric=registry.build("photometric", "charbonnier"),
+        occlusion=registry.build("occlusion", occlusion, occlusion_options or {}),
+        smoothness=registry.build("smoothness", "first_order", {"edge_constant": 1.0}),
+        normalization=registry.build("normalization", "center_scale"),
+        selfsup=registry.build("selfsup", "teacher_student", taught),
+    )
+
+
+def pair(seed=0, batch=2):
+    generator = np.random.default_rng(seed)
+    images = generator.random((2 * batch, 3, *SIZE), np.float32)
+    flows = [generator.standard_normal((2 * batch, 2, 8, 8)).astype(np.float32) for _ in range(3)]
+    return images, flows, (generator.random((batch, 1, *SIZE)) > 0.3).astype(np.float32)
+
+
+class Terms(ms.nn.Cell):
+    """The weighted terms, with gradients by the flow, the teacher's and the student's."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+        self.gradient = ms.value_and_grad(self.total, (0, 1, 2), has_aux=True)
+
+    def total(self, flow, teacher, student, images, occluded):
+        terms = self.losses(images, flow, teacher, student, occluded)[:3]
+        return terms[0] + 10 * terms[1] + 100 * terms[2], terms
+
+    @ms.jit
+    def construct(self, flow, teacher, student, images, occluded):
+        return self.gradient(flow, teacher, student, images, occluded)
+
+
+def terms_of(components, images, flows, occluded, **options):
+    (_, terms), gradients = numpy(Terms(Losses(components, **options))(*tensors([*flows, images, occluded])))
+    return np.array(terms), gradients
+
+
+def swapped(x):
+    return np.concatenate(np.split(x, 2)[::-1])
+
+
+def test_both_directions_count_alike_and_by_half():
+    images, flows, occluded = pair()
+    both, gradients = terms_of(choose(), images, flows, occluded)
+    backward, _ = terms_of(choose(), swapped(images), [swapped(f) for f in flows], occluded)
+    np.testing.assert_allclose(backward, both, rtol=1e-5)
+    assert (gradients[1] == 0).all()  # the teacher
+    assert (gradients[0] != 0).any() and (gradients[2] != 0).any()
+    first, one_way = terms_of(choose(), images, flows, occluded, only_forward=True)
+    second, _ = terms_of(choose(), swapped(images), [swapped(f) for f in flows], occluded, only_forward=True)
+    np.testing.assert_allclose(first + second, both, rtol=1e-5)
+    assert (one_way[0][2:] == 0).all() and (one_way[2][2:] == 0).all()
+
+
+def test_the_true_occlusion_masks_the_forward_direction_and_leaves_out_the_other():
+    images, flows, occluded = pair()
+    nothing, _ = terms_of(choose("ground_truth"), images, flows, np.zeros_like(occluded))
+    plain, _ = terms_of(choose("none"), images, flows, occluded, only_forward=True)
+    np.testing.assert_allclose(nothing, plain, rtol=1e-6)
+    masked, _ = terms_of(choose("ground_truth"), images, flows, occluded)
+    assert masked[0] != pytest.approx(plain[0], rel=1e-3)
+    changed = images.copy()
+    changed[:2] = np.where(occluded > 0, 1 - images[:2], images[:2])  # what is hidden may look as it likes
+    again, _ = terms_of(choose("ground_truth"), changed, flows, occluded)
+    assert again[0] == pytest.approx(masked[0], rel=1e-5)
+
+
+def test_the_mask_passes_a_gradient_only_if_it_is_asked_to():
+    images, flows, occluded = pair()
+    stopped = terms_of(choose(), images, flows, occluded)
+    through = terms_of(choose(occlusion_options={"stop_gradient": False}), images, flows, occluded)
+    np.testing.assert_allclose(stopped[0], through[0], rtol=1e-6)
+    assert np.abs(stopped[1][0] - through[1][0]).max() > 0.05 * np.abs(stopped[1][0]).max()
+
+
+class Gradient(ms.nn.Cell):
+    def __init__(self, objective, trained):
+        super().__init__(auto_prefix=False)
+        self.gradient = ms.value_and_grad(objective, None, trained, has_aux=True)
+
+    @ms.jit
+    def construct(self, *inputs):
+        return self.gradient(*inputs)
+
+
+def outcome(components, seen=None, shifts=None, teacher_seed=None, **options):
+    """Reported values and gradients of the network's parameters."""
+    network = FlowNetwork(NETWORK, components.normalization)
+    initialize(network, 0)
+    if teacher_seed is not None:
+        options["teacher"] = FlowNetwork(NETWORK, components.normalization)
+        initialize(options["teacher"], teacher_seed)
+    images, _, _ = pair()
+    frames = np.split(images, 2)
+    keep = np.ones((NETWORK.levels, 4), np.float32)
+    inputs = [*frames, *(frames if seen is None else seen), np.ones(3, np.float32), keep, keep]
+    inputs += [np.zeros((2, 1, *SIZE), np.float32)] + ([] if shifts is None else [shifts])
+    objective = Objective(network, components, **options)
+    (_, reported), gradients = numpy(Gradient(objective, network.trainable_params())(*tensors(inputs)))
+    return dict(zip(REPORTED, reported, strict=True)), gradients
+
+
+def test_a_frozen_teacher_teaches_what_it_knew():
+    alive, gradients = outcome(choose())
+    same, same_gradients = outcome(choose(teacher="frozen"), teacher_seed=0)
+    other, _ = outcome(choose(teacher="frozen"), teacher_seed=1)
+    assert same["selfsup"] == pytest.approx(alive["selfsup"], rel=1e-5)
+    for one, two in zip(gradients, same_gradients, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+    assert other["selfsup"] != pytest.approx(alive["selfsup"], rel=1e-3)
+    assert other["photometric"] == alive["photometric"]
+    with pytest.raises(ValueError, match="needs the teacher's network"):
+        outcome(choose(teacher="frozen"))
+
+
+def test_the_teacher_sees_the_original_or_the_augmented_frames():
+    images, _, _ = pair()
+    seen = [1 - frame for frame in np.split(images, 2)]
+    original, _ = outcome(choose(), seen=seen)
+    augmented, _ = outcome(choose(teacher_image="augmented"), seen=seen)
+    assert augmented["selfsup"] != pytest.approx(original["selfsup"], rel=1e-3)
+    assert augmented["photometric"] == original["photometric"]
+
+
+def test_shifts_and_the_advection_mask_work_in_a_whole_step():
+    shifted = choose(max_shift_height=4, max_shift_width=4, mask="advection")
+    still, _ = outcome(shifted, shifts=np.zeros((2, 2), np.int32))
+    moved, gradients = outcome(shifted, shifts=np.array([[4, -4], [-4, 0]], np.int32))
+    plain, _ = outcome(choose(mask="advection"))
+    assert still["selfsup"] == pytest.approx(plain["selfsup"], rel=1e-5)
+    assert moved["selfsup"] != pytest.approx(plain["selfsup"], rel=1e-3)
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_components_that_are_not_active_yet_cost_nothing():
+    late = dataclasses.replace(choose(), occlusion=registry.build("occlusion", "wang", {"start": 0.5}))
+    assert registry.entry_of(late.active_at(49, 100).occlusion).name == "none"
+    assert registry.entry_of(late.active_at(50, 100).occlusion).name == "wang"

@@ -1,0 +1,81 @@
+"""Contract of every photometric component, one value of each by hand, and what must not count."""
+
+import numpy as np
+import pytest
+from goldens.graph import run, run_gradient
+
+from uflow import registry
+
+NAMES = registry.names("photometric")
+
+
+def frames(seed=0, size=(12, 14)):
+    generator = np.random.default_rng(seed)
+    return [generator.random((2, 3, *size), np.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name):
+    component = registry.build("photometric", name)
+    image, other = frames()
+    visible = np.ones((2, 1, 12, 14), np.float32)
+    visible[:, :, :, 7:] = 0
+    loss, (gradient,) = run_gradient(component, [image, other, visible], np.float32(1), [1])
+    assert loss.shape == () and np.isfinite(loss) and np.isfinite(gradient).all()
+    assert component.weight > 0 and loss > run(component, image, image, visible)
+    # what is hidden counts for nothing, however wrong it is; a patch reaches 3 px over the edge of the mask
+    far = other.copy()
+    far[:, :, :, 11:] = 1 - far[:, :, :, 11:]
+    assert run(component, image, far, visible) == pytest.approx(float(loss), rel=1e-6)
+    assert (gradient[..., 11:] == 0).all() and (gradient[..., 2:5] != 0).any()
+    # one half of the mask is not the other
+    assert run(component, image, far, visible[..., ::-1].copy()) != pytest.approx(float(loss), rel=1e-3)
+    nothing, (gradient,) = run_gradient(component, [image, other, np.zeros_like(visible)], np.float32(1), [1])
+    assert np.isfinite(nothing) and np.isfinite(gradient).all()
+
+
+COLORS = {"l1": 0.3 + 0.2 + 1e-6, "charbonnier": (0.09 + 1e-6) ** 0.5 + (0.04 + 1e-6) ** 0.5 + 1e-3}
+COLORS["ddflow"] = 0.31**0.4 + 0.21**0.4 + 0.01**0.4
+
+
+@pytest.mark.parametrize("name", COLORS)
+def test_differences_of_colors_are_added_up_over_channels_and_averaged_over_visible_pixels(name):
+    image = np.zeros((1, 3, 1, 2), np.float32)
+    image[0, :, 0, 0] = 0.3, -0.2, 0.0
+    image[0, :, 0, 1] = 1.0  # hidden
+    visible = np.array([1.0, 0.0], np.float32).reshape(1, 1, 1, 2)
+    loss = run(registry.build("photometric", name), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(COLORS[name], rel=1e-6)
+
+
+def test_census_of_one_patch():
+    # eight neighbours are brighter by 10 grey values: t = 10 / sqrt(0.81 + 100), each neighbour gives t^2 / (0.1 + t^2)
+    image = np.full((1, 3, 3, 3), 10 / 255 / 0.9999, np.float32)  # the weights of the colours add up to 0.9999
+    image[..., 1, 1] = 0
+    square = 100 / 100.81
+    hamming = 8 * square / (0.1 + square)
+    component = registry.build("photometric", "census", {"patch": 3, "distance": "l1"})
+    loss = run(component, image, np.zeros_like(image), np.ones((1, 1, 3, 3), np.float32))
+    # only the inner pixel has its patch in the frame, and 1e-6 is added to the denominator for each of the nine
+    assert loss == pytest.approx((hamming + 1e-6) / (1 + 9e-6), rel=1e-5)
+
+
+def test_census_does_not_see_a_change_of_brightness():
+    image = frames()[0] / 2
+    component = registry.build("photometric", "census")
+    visible = np.ones((2, 1, 12, 14), np.float32)
+    same, brighter = run(component, image, image, visible), run(component, image, image + np.float32(0.25), visible)
+    assert brighter == pytest.approx(float(same), rel=1e-3)
+
+
+def test_ssim_of_one_patch():
+    image = np.zeros((1, 3, 3, 3), np.float32)
+    image[..., 1, 1] = 1  # variance 1/9 - 1/81, no covariance with an empty patch
+    visible = np.ones((1, 1, 3, 3), np.float32)
+    similarity = 9e-6 / (8 / 81 + 9e-6)
+    loss = run(registry.build("photometric", "ssim"), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)
+    # means 1/9 and 0
+    similarity = 1e-4 / (1 / 81 + 1e-4)
+    luminance = registry.build("photometric", "ssim", {"factors": "luminance"})
+    assert run(luminance, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)

@@ -1,0 +1,81 @@
+"""Contract of every smoothness component, one value of each by hand, and scenes whose answer is known."""
+
+import numpy as np
+import pytest
+from goldens.graph import run, run_gradient
+
+from uflow import registry
+
+NAMES = [n for n in registry.names("smoothness") if n != "none"]
+FLAT = np.full((1, 3, 8, 10), 0.5, np.float32)
+
+
+def field(x=0.0, y=0.0):
+    """A flow whose components are functions of the place."""
+    rows, columns = np.meshgrid(np.arange(8.0), np.arange(10.0), indexing="ij")
+    parts = [part(columns, rows) if callable(part) else np.full((8, 10), part) for part in (x, y)]
+    return np.stack(parts)[None].astype(np.float32)
+
+
+def edge(axis, at):
+    """Black on one side of a line between two columns (axis 3) or rows (axis 2), white on the other."""
+    image = np.zeros((1, 3, 8, 10), np.float32)
+    image[(slice(None),) * axis + (slice(at, None),)] = 1
+    return image
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name):
+    component = registry.build("smoothness", name)
+    generator = np.random.default_rng(0)
+    image = generator.random((2, 3, 8, 10), np.float32)
+    flow = generator.standard_normal((2, 2, 8, 10)).astype(np.float32)
+    loss, (gradient,) = run_gradient(component, [image, flow], np.float32(1), [1])
+    assert loss.shape == () and np.isfinite(loss) and np.isfinite(gradient).all() and (gradient != 0).any()
+    assert component.weight > 0 and component.level in (0, 1, 2)
+    still, (gradient,) = run_gradient(component, [image, np.zeros_like(flow)], np.float32(1), [1])
+    assert 0 < still < loss and (gradient == 0).all()
+    # both components and both directions weigh the same
+    turned = run(component, image.swapaxes(2, 3).copy(), flow[:, ::-1].swapaxes(2, 3).copy())
+    assert turned == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_none_is_zero():
+    assert run(registry.build("smoothness", "none"), FLAT, field(x=lambda x, y: 3 * x)) == 0
+
+
+def test_first_order_of_a_ramp_is_its_slope():
+    component = registry.build("smoothness", "first_order")
+    # x grows by 2 from column to column: half of the components along one of two directions; the rest is 0.001
+    loss = run(component, FLAT, field(x=lambda x, y: 2 * x))
+    assert loss == pytest.approx((((4 + 1e-6) ** 0.5 + 1e-3) / 2 + 1e-3) / 2, rel=1e-6)
+    assert run(component, FLAT, field(x=7, y=-3)) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_second_order_of_a_parabola_is_its_curvature():
+    component = registry.build("smoothness", "second_order")
+    loss = run(component, FLAT, field(y=lambda x, y: y**2))
+    assert loss == pytest.approx((((4 + 1e-6) ** 0.5 + 1e-3) / 2 + 1e-3) / 2, rel=1e-5)
+    assert run(component, FLAT, field(x=lambda x, y: 3 * x - y)) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_jump_of_the_flow_is_free_at_an_edge_of_the_image_and_only_there(name, axis):
+    component = registry.build("smoothness", name)
+    jump = field(x=(lambda x, y: 5.0 * (x >= 4)) if axis == 3 else (lambda x, y: 5.0 * (y >= 4)))
+    at, away, across = edge(axis, 4), edge(axis, 7), edge(5 - axis, 4)
+    free, asked, other = (run(component, image, jump) for image in (at, away, across))
+    assert free < 2e-3 < 0.1 < asked
+    assert other == pytest.approx(float(run(component, FLAT, jump)), rel=0.3) and other > 0.1
+
+
+def test_the_edge_constant_enters_the_gaussian_weight_squared():
+    image = np.zeros((1, 3, 8, 10), np.float32)
+    image[:, :, :, ::2] = 0.1  # every difference along columns is 0.1
+    flow = field(x=lambda x, y: 2 * x)
+    root, small = (4 + 1e-6) ** 0.5, 1e-3
+    for weighting, strength in (("exponential", 20 * 0.1), ("gaussian", (20 * 0.1) ** 2)):
+        component = registry.build("smoothness", "first_order", {"edge_constant": 20, "edge_weighting": weighting})
+        wanted = (np.exp(-strength) * (root + small) / 2 + small) / 2
+        assert run(component, image, flow) == pytest.approx(wanted, rel=1e-5)

@@ -1,0 +1,67 @@
+"""Which choices cannot work together, although each is valid by itself; needs no MindSpore."""
+
+from __future__ import annotations
+
+from uflow import registry
+from uflow.architecture import Architecture
+from uflow.components import Components
+
+
+def problems(network: Architecture, components: Components, height: int, width: int) -> list[str]:
+    """Why images of a size cannot be trained on with these choices; empty if they can.
+
+    Each line begins with the option that is in the way, `data.` for the size of the images, and names the limit.
+
+    Args:
+        network: the network's options.
+        components: one per axis.
+        height: rows of the training images.
+        width: columns of the training images.
+    """
+    found = [f"data.{p}" for p in network.size_problems(height, width)]
+    if "teacher" in registry.entry_of(components.selfsup).needs:
+        found += _view_problems(network, components.selfsup, {"height": height, "width": width})
+        if components.selfsup.mask == "advection":
+            found += _advection_problems(components)
+    patch = getattr(components.photometric, "patch", 1)
+    found += [
+        f"photometric.patch={patch} is too large for data.{name}={size}: no pixel has a whole patch around it"
+        for name, size in (("height", height), ("width", width))
+        if size < patch
+    ]
+    return found
+
+
+def _view_problems(network: Architecture, selfsup: object, sizes: dict[str, int]) -> list[str]:
+    found = []
+    for name, size in sizes.items():
+        cut = getattr(selfsup, f"crop_{name}")
+        if 2 * cut >= size:
+            found.append(
+                f"selfsup.crop_{name}={cut} cuts away all of data.{name}={size}: it must be less than {size // 2}"
+            )
+        elif not selfsup.resize:
+            view = sizes | {name: size - 2 * cut}
+            found += [
+                f"selfsup.crop_{name}={cut}: the student's {p} (without selfsup.resize)"
+                for p in network.size_problems(view["height"], view["width"])
+                if p.startswith(name)
+            ]
+    return found
+
+
+def _advection_problems(components: Components) -> list[str]:
+    """The mask `advection` is made of what the occlusion component says of the flows of teacher and student."""
+    entry = registry.entry_of(components.occlusion)
+    if entry.name == "none" or "true_occlusion" in entry.needs:
+        able = [name for name in registry.names("occlusion") if name not in ("none", "ground_truth")]
+        return [
+            f"selfsup.mask=advection needs masks of estimated flows, which occlusion.name={entry.name} does not give;"
+            f" possible: {', '.join(able)}"
+        ]
+    if components.occlusion.start > components.selfsup.start:
+        return [
+            f"selfsup.mask=advection needs masks from selfsup.start={components.selfsup.start:g} on, but"
+            f" occlusion.start={components.occlusion.start:g} is later"
+        ]
+    return []

@@ -1,0 +1,27 @@
+"""Range map on a coarse grid, cut at a threshold."""
+
+from __future__ import annotations
+
+from uflow import backend as ms
+from uflow.occlusion.activation import Activation
+from uflow.ops import range_map
+from uflow.options import Range, option
+from uflow.registry import register
+
+
+@register(
+    "occlusion",
+    "wang4thres",
+    source="Wang et al., CVPR 2018, section 3.2; UFlow's hard variant at a quarter of the size",
+    needs=("backward_flow",),
+)
+class Wang4Threshold(Activation):
+    r"""Visible where the backward flow brings enough near: $R_4(b) \ge \theta$, the range map being that of `wang4`."""
+
+    threshold: float = option(
+        0.75, Range(0.0, 1.0), search=Range(0.3, 1.0), help="least value of the range map of a visible pixel"
+    )
+
+    def __call__(self, forward: ms.Tensor, backward: ms.Tensor) -> ms.Tensor:
+        """Visibility of the pixels of the first frame, (B, 1, H, W), 0 or 1; see `uflow.interfaces.Occlusion`."""
+        return (range_map(backward, 4) >= self.threshold).astype(forward.dtype)

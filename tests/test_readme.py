@@ -20,7 +20,7 @@ def test_the_table_of_components_is_up_to_date():
 def test_every_option_that_it_names_exists():
     known = study_run.parser().format_help() + one_run.parser().format_help() + "--seeds --progress-bar -e -m"
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
-        assert option in known or option in ("--workers", "--backend-store-uri"), option
+        assert option in known or option in ("--dist", "--backend-store-uri"), option
 
 
 def test_every_module_that_it_runs_exists():

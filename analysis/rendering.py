@@ -130,7 +130,8 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
             c.verdict,
         )
         across = UNKNOWN if row.crossed is None else _ends(row.crossed.low, row.crossed.high, decimals)
-        chance = c.better and (c.better.share if c.better.normal is None else c.better.normal)
+        # one pair of runs says nothing of a new seed, although the share of seeds is 0 or 1 then
+        chance = c.better and c.better.normal
         better = UNKNOWN if chance is None else f"{chance:.2f}"
     return (
         f"{row.label} (baseline)" if c is None else row.label,

@@ -16,7 +16,7 @@ from typing import Any
 from experiments import locks, records
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.sources import open_source
-from experiments.spec import ExperimentSpec, canonical, from_config, to_config
+from experiments.spec import ExperimentSpec, canonical, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
 
@@ -58,6 +58,11 @@ def with_digests(spec: ExperimentSpec) -> ExperimentSpec:
     training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
     for pairs in {id(p): p for p in (training, tested)}.values():
         pairs.verify()
+    if lacking := wanted_truth(spec) - training.provides:
+        raise DataError(
+            f"{training.name} has no ground truth {' and no '.join(sorted(lacking))}, which this experiment trains with"
+            " (train.supervised or occlusion.name)"
+        )
     if "flow" not in tested.provides:
         raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
     # the digest of a short set stands for its content; all splits of a set come from the same files

@@ -35,7 +35,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
             "sequence": sequence,
             "network": {k: v for k, v in dataclasses.asdict(spec.network).items() if k != "level_dropout"},
             "batch": [spec.train.batch_size, spec.data.height, spec.data.width],
-            "optimizer": spec.train.optimizer,
+            "training": [spec.train.optimizer, spec.train.only_forward, spec.train.supervised],
             "evaluation": [spec.data.digest, spec.evaluation.digest],
         }
     )

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.scene_options import SceneOptions
-from uflow import options, registry, schedule
+from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
 from uflow.options import FLAG, Choices, Range, Text, option, section
@@ -31,6 +32,8 @@ class TrainOptions:
     decay: str = option("none", Choices(schedule.DECAYS), help="how the learning rate falls")
     decay_start: float = option(0.0, Range(0.0, 1.0), help="share of training at which the decay starts")
     decay_length: float = option(1.0, Range(0.0, 1.0), help="share of training in which it falls to 0 (or by half)")
+    only_forward: bool = option(False, FLAG, help="leave out the losses of the flow from second to first frames")
+    supervised: bool = option(False, FLAG, help="learn from the true flow instead, for comparison")
     validations: int = option(4, Range(0, 1000), help="how often a few validation pairs are evaluated on the way")
     collapse_below: float = option(
         0.1, Range(0.0, 1.0), help="visible share of pixels under which a run that uses a mask counts as collapsed"
@@ -45,8 +48,8 @@ class DataOptions:
     digest: str = option("", Text("a digest of the content"), help="filled in: what the source held")
     height: int = option(384, Range(16, 8192), unit="px", help="rows that training images are resized to")
     width: int = option(512, Range(16, 8192), unit="px", help="columns that training images are resized to")
-    flip_horizontal: bool = option(False, FLAG, help="mirror half of the pairs left to right")
-    flip_vertical: bool = option(False, FLAG, help="mirror half of the pairs top to bottom")
+    fit: str = option("resize", Choices(("resize", "crop")), help="how frames are brought to height and width")
+    augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     scenes: SceneOptions = dataclasses.field(default_factory=SceneOptions)
 
 
@@ -301,18 +304,12 @@ def _foreign(key: str, config: Mapping[str, Any]) -> str:
 
 def problems_of(spec: ExperimentSpec) -> list[str]:
     """Why a spec cannot be run: options that are valid by themselves and do not fit together; empty if they do."""
-    data = spec.data
-    found = [f"data.{p}" for p in spec.network.size_problems(data.height, data.width)]
-    if (crop := getattr(spec.selfsup, "crop_height", None)) is not None:
-        for name, cut, size in (("height", crop, data.height), ("width", spec.selfsup.crop_width, data.width)):
-            if 2 * cut >= size:
-                found.append(
-                    f"selfsup.crop_{name}={cut} cuts away all of data.{name}={size}: it must be less than {size // 2}"
-                )
-            elif not spec.selfsup.resize:
-                view = {"height": data.height, "width": data.width} | {name: size - 2 * cut}
-                found += [
-                    f"selfsup.crop_{name}={cut}: the student's {p}"
-                    for p in spec.network.size_problems(view["height"], view["width"])
-                ]
-    return found
+    return compatibility.problems(spec.network, components(spec), spec.data.height, spec.data.width)
+
+
+def wanted_truth(spec: ExperimentSpec) -> frozenset[str]:
+    """The ground truth that training needs, out of `flow` and `occlusion`; nothing for unsupervised training."""
+    if spec.train.supervised:
+        return frozenset({"flow"})
+    known = "true_occlusion" in registry.entry_of(spec.occlusion).needs
+    return frozenset({"occlusion"}) if known else frozenset()

@@ -18,13 +18,14 @@ from experiments import checkpoints, locks, records, step
 from experiments.data.ahead import ahead
 from experiments.data.batches import Batches
 from experiments.data.pairs import PairSet
-from experiments.spec import ExperimentSpec, components, prefix_id
+from experiments.spec import ExperimentSpec, components, prefix_id, wanted_truth
 from uflow import backend as ms
 from uflow import schedule
 from uflow.network import FlowNetwork, initialize
 from uflow.objective import REPORTED
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
+TEACHER = "teacher."  # of the names of a frozen teacher's parameters
 COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels that make a run collapsed
 
 
@@ -125,7 +126,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
     for shared in sorted(place.shared_steps, reverse=True):
         folder = _prefix_folder(spec, place, shared)
         if folder and (found := checkpoints.latest(folder)):
-            checkpoints.load_parameters(found.file, parameters)
+            checkpoints.load_parameters(found.file, _without_teacher(parameters))
             curve = (folder / "metrics.jsonl").read_bytes()[: found.memory["metrics_bytes"]]
             records.atomic_write(place.metrics, curve)
             return State(found.step, **found.memory)
@@ -143,7 +144,12 @@ def _save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, An
     folder.mkdir(parents=True, exist_ok=True)
     if not checkpoints.latest(folder):
         records.atomic_write(folder / "metrics.jsonl", place.metrics.read_bytes()[: state.metrics_bytes])
-        checkpoints.save(folder, state.step, parameters, state.memory(), keep=1)
+        checkpoints.save(folder, state.step, _without_teacher(parameters), state.memory(), keep=1)
+
+
+def _without_teacher(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A frozen teacher is made when self-supervision starts, so what is trained before has none."""
+    return {name: parameter for name, parameter in parameters.items() if not name.startswith(TEACHER)}
 
 
 def train(
@@ -172,6 +178,10 @@ def train(
         starting: told the step at which training starts, before anything is compiled.
     """
     parameters = checkpoints.parameters_of((network, update))
+    teacher = step.build_teacher(spec)
+    if teacher is not None:
+        taught = checkpoints.parameters_of((teacher,))
+        parameters |= {f"{TEACHER}{name}": parameter for name, parameter in taught.items()}
     with contextlib.ExitStack() as prefix_lock:
         state = begin(spec, parameters, network, place)
         ahead_of_us = [s for s in sorted(place.shared_steps) if s > state.step and _prefix_folder(spec, place, s)]
@@ -185,45 +195,62 @@ def train(
                 prefix_lock.close()
         starting(state.step)
         validate()  # always first, so that every process compiles its graphs in the same order
-        return _loop(spec, pairs, network, update, place, parameters, state, prefix_lock, stop, validate, report)
+        job = _Job(spec, pairs, network, update, teacher, parameters, place, stop, validate, report)
+        return _loop(job, state, prefix_lock)
 
 
-def _loop(
-    spec: ExperimentSpec,
-    pairs: PairSet,
-    network: FlowNetwork,
-    update: Any,
-    place: Place,
-    parameters: Mapping[str, Any],
-    state: State,
-    prefix_lock: contextlib.ExitStack,
-    stop: Callable[[], bool],
-    validate: Callable[[], Mapping[str, float]],
-    report: Callable[[Mapping[str, Any]], None],
-) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What stays the same while training goes on; see `train`."""
+
+    spec: ExperimentSpec
+    pairs: PairSet
+    network: FlowNetwork
+    update: Any
+    teacher: FlowNetwork | None
+    parameters: Mapping[str, Any]
+    place: Place
+    stop: Callable[[], bool]
+    validate: Callable[[], Mapping[str, float]]
+    report: Callable[[Mapping[str, Any]], None]
+
+    def batches(self) -> Batches:
+        """The training data."""
+        data, train = self.spec.data, self.spec.train
+        truth = wanted_truth(self.spec)
+        size = train.batch_size, data.height, data.width
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth)
+
+    def freeze_teacher(self) -> None:
+        """Gives a frozen teacher the network as it is now."""
+        for name, parameter in checkpoints.parameters_of((self.network,)).items():
+            self.parameters[f"{TEACHER}{name}"].set_data(ms.Tensor(parameter.asnumpy()))
+
+    def save(self, state: State, keep: int = 2) -> None:
+        """Writes a checkpoint."""
+        checkpoints.save(self.place.checkpoints, state.step, self.parameters, state.memory(), keep)
+
+
+def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome:
+    spec, place, update = job.spec, job.place, job.update
     steps, chosen, compiled = spec.train.steps, components(spec), {}
     lines, validated = report_steps(spec)
     shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
-    data = spec.data
-    batches = Batches(
-        pairs, spec.train.batch_size, data.height, data.width, spec.seed, data.flip_horizontal, data.flip_vertical
-    )
+    frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
     curve = Curve(place.metrics, state.metrics_bytes)
     durations: list[float] = []
     saved_at = time.monotonic()
     outcome = None
-    with contextlib.closing(curve), ahead(batches, state.step, steps) as source:
-        for number, (first, second) in source:
+    with contextlib.closing(curve), ahead(job.batches(), state.step, steps) as source:
+        for number, batch in source:
             began = time.perf_counter()
+            if number == frozen_at:
+                job.freeze_teacher()
             active = chosen.active_at(number, steps)
             fresh = active not in compiled
             if fresh:
-                compiled[active] = step.build(network, active, update)
-            given = step.varying(spec, active, number)
-            values = compiled[active](
-                ms.Tensor(first), ms.Tensor(second), ms.Tensor(given.weights), ms.Tensor(given.keep),
-                ms.Tensor(given.student_keep), ms.Tensor(given.learning_rate), ms.Tensor(update.powers(number)),
-            ).asnumpy()  # fmt: skip
+                compiled[active] = step.build(spec, job.network, active, update, job.teacher)
+            values = step.run(compiled[active], spec, active, number, batch, update)
             if not fresh:
                 durations.append(time.perf_counter() - began)
             state.step = number + 1
@@ -236,14 +263,14 @@ def _loop(
                 outcome = Outcome("diverged", state.step, f"the loss was not finite at step {state.step}")
                 break
             if state.step in lines:
-                line = {"step": state.step, "learning_rate": float(given.learning_rate)} | {
+                line = {"step": state.step, "learning_rate": float(step.learning_rate(spec, number))} | {
                     name: float(v) for name, v in zip(REPORTED, np.mean(state.window, axis=0), strict=True)
                 }
                 state.window = []
                 if state.step in validated:
-                    line |= validate()
+                    line |= job.validate()
                 state.metrics_bytes = curve.write(line)
-                report(line)
+                job.report(line)
                 masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
                 low = masked and line["visible"] < spec.train.collapse_below
                 state.low_visible = state.low_visible + 1 if low else 0
@@ -253,13 +280,13 @@ def _loop(
                     outcome = Outcome("collapsed", state.step, reason)
                     break
             if state.step in shared:
-                _save_prefix(shared[state.step], state, parameters, place)
+                _save_prefix(shared[state.step], state, job.parameters, place)
                 if state.step == max(shared):
                     prefix_lock.close()
-            stopping = stop()
+            stopping = job.stop()
             if stopping or (time.monotonic() - saved_at > place.checkpoint_seconds and state.step < steps):
                 curve.sync()
-                checkpoints.save(place.checkpoints, state.step, parameters, state.memory())
+                job.save(state)
                 saved_at = time.monotonic()
             if stopping:
                 outcome = Outcome("interrupted", state.step)
@@ -268,6 +295,6 @@ def _loop(
     if outcome is None:
         outcome = Outcome("completed", state.step)
     if outcome.status in ("completed", "collapsed"):
-        checkpoints.save(place.checkpoints, state.step, parameters, state.memory(), keep=1)
+        job.save(state, keep=1)
     speed = float(np.median(durations)) * 1e3 if durations else None
     return dataclasses.replace(outcome, ms_per_step=speed, waited=waited)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import execution, records
+from experiments import execution
 from experiments.data.sources import canonical as source_names
 from experiments.spec import (
     ExperimentSpec,
-    canonical,
     changed,
     components,
     flatten,
-    from_config,
     prefix_id,
     problems_of,
     to_config,
@@ -26,10 +23,6 @@ from studies.design import Arm, Study
 from uflow import registry
 
 FORMAT = 1
-
-
-class DriftError(ValueError):
-    """The same question would be asked of other runs than before: the code or the data has changed."""
 
 
 class PlanError(ValueError):
@@ -206,75 +199,6 @@ def _refuse_twins(specs: Mapping[str, ExperimentSpec]) -> None:
             raise PlanError(f"arms {other!r} and {label!r} are the same experiment")
 
 
-def stored(directory: pathlib.Path) -> dict[str, Any] | None:
-    """The `plan.json` of a study, or `None`."""
-    path = directory / "plan.json"
-    return records.read_json(path) if path.exists() else None
-
-
-def merged(plan: Plan, out: pathlib.Path) -> dict[str, Any]:
-    """What `plan.json` has to hold: the plan, and what an earlier command planned of the same study.
-
-    Raises:
-        PlanError: if the earlier plan was made with another preset or other changes.
-        DriftError: if it was made with the same and yet means other runs now, naming the keys that differ.
-    """
-    new, old = plan.plain(), stored(out / plan.study.name)
-    if old is None:
-        return new
-    for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):
-        if old.get(key) != new[key]:
-            raise PlanError(
-                f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
-                f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
-            )
-    arms = {arm["label"]: arm for arm in old["arms"]}
-    for arm in new["arms"]:
-        earlier = arms.setdefault(arm["label"], arm)
-        for seed, directory in earlier["runs"].items():
-            if arm["runs"].get(seed, directory) != directory:
-                raise DriftError(_drift(plan, arm["label"], int(seed), out / "runs" / directory))
-        arms[arm["label"]] = arm | {"runs": earlier["runs"] | arm["runs"]}
-    labels = [arm.label for arm in plan.study.arms]
-    ordered = sorted(arms.values(), key=lambda arm: labels.index(arm["label"]) if arm["label"] in labels else 10**6)
-    return new | {"arms": ordered, "seeds": sorted({int(s) for arm in ordered for s in arm["runs"]})}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{k}={v}" for k, v in value.items()) or "(none)"
-    return str(value)
-
-
-def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
-    now = next(run.spec for run in plan.runs if run.arm == label and run.seed == seed)
-    new = flatten(canonical(now))
-    try:
-        old = flatten(records.read_json(directory / "spec.json"))
-        known = flatten(canonical(from_config(records.read_json(directory / "spec.json"))))
-    except ValueError:
-        known = {}
-    old = known or old
-    keys = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
-    listed = ", ".join(f"{k} ({old.get(k)!r} then, {new.get(k)!r} now)" for k in keys) or "the spec format"
-    return (
-        f"arm {label!r} seed {seed} is another experiment now than when {plan.study.name!r} was planned: {listed};"
-        " use another --out, or --fresh to plan it anew (finished runs are kept)"
-    )
-
-
-def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Writes `spec.json` of every run that has none, and then `plan.json`."""
-    for run in plan.runs:
-        directory = out / "runs" / run.directory
-        if not (directory / "spec.json").exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            records.write_json(directory / "spec.json", to_config(run.spec))
-    folder = out / plan.study.name
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write_json(folder / "plan.json", dict(content))
-
-
 def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
     """The runs in the order in which workers should take them.
 
@@ -305,15 +229,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers):
         raise PlanError(f"--seeds names a seed twice: {text}")
     return numbers
-
-
-def pending(plan: Plan, out: pathlib.Path, workers: int = 1) -> list[PlannedRun]:
-    """The runs that have no result yet, in the order in which to do them; a run shared by two arms counts once."""
-    seen: dict[str, PlannedRun] = {}
-    for run in in_order(plan, workers):
-        if not (out / "runs" / run.directory / "result.json").exists():
-            seen.setdefault(run.directory, run)
-    return list(seen.values())
 
 
 def estimate(plan: Plan, todo: Sequence[PlannedRun], workers: int) -> float:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import pathlib
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from studies import catalog
 
 DONE, USAGE, FAILED, DRIFT, INTERRUPTED = 0, 2, 3, 4, 130
-ROUNDS = 3  # so often runs that left no result are given to new workers before the study ends without them
-_ROOT = pathlib.Path(__file__).parents[1]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,9 +40,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
     made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
     made.add_argument("--force", action="store_true", help="let a preset run that is not made for this machine")
-    made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    made.add_argument("--shared-steps", default="", help=argparse.SUPPRESS)
-    made.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     return made
 
 
@@ -61,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             study = catalog.load(name)
             print(f"{name:24s} {study.question}\n{'':24s} arms: {', '.join(arm.label for arm in study.arms)}")
         return DONE
-    if arguments.worker:
-        return _worker(arguments)
-    from studies.planning import DriftError
+    from studies.plan_file import DriftError
 
     try:
         return _study(arguments)
@@ -96,7 +84,7 @@ def _asked(arguments: argparse.Namespace) -> Any:
 
 def _study(arguments: argparse.Namespace) -> int:
     from experiments import execution
-    from studies import planning
+    from studies import plan_file, planning
 
     if not arguments.study:
         raise planning.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
@@ -109,8 +97,8 @@ def _study(arguments: argparse.Namespace) -> int:
     workers = _workers(arguments)
     _check_device(asked.preset, arguments)
     plan = planning.make(study, asked)
-    content = plan.plain() if arguments.fresh else planning.merged(plan, out)
-    todo = planning.pending(plan, out, workers)
+    content = plan.plain() if arguments.fresh else plan_file.merged(plan, out)
+    todo = plan_file.pending(plan, out, workers)
     if plan.note:
         print(f"note: {plan.note}")
     if arguments.plan:
@@ -119,7 +107,7 @@ def _study(arguments: argparse.Namespace) -> int:
     execution.check_writable(out)
     print(f"{study.name}: {study.question}")
     print(f"everything goes to {out}; {len(plan.runs)} runs, {len(plan.runs) - len(todo)} of them done")
-    planning.write(plan, out, content)
+    plan_file.write(plan, out, content)
     tracking = arguments.tracking_uri or f"sqlite:///{out / 'mlflow.db'}"
     mirror = None
     if tracking != "none":
@@ -127,25 +115,35 @@ def _study(arguments: argparse.Namespace) -> int:
 
         mirror = Mirror(tracking, study.name, out / "mlartifacts")
         mirror.parent(study.question)  # before any worker: several would make the store at the same time
-    interrupted = bool(todo) and _run_all(arguments, plan, out, workers, tracking)
+    interrupted = False
+    if todo:
+        from studies.launcher import run_all
+        from studies.worker import WorkerSettings
+
+        settings = WorkerSettings(
+            out=out,
+            study=study.name,
+            device=arguments.device,
+            shared_steps=plan.shared_steps,
+            tracking=None if tracking == "none" else tracking,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+        )
+        interrupted = run_all(plan, out, workers, settings)
     if mirror:
         _mirror_all(mirror, plan, out)
     if interrupted:
-        left = len(planning.pending(plan, out))
-        print(f"interrupted, {left} runs left; the same command goes on:\n  {_again(arguments)}")
+        left = len(plan_file.pending(plan, out))
+        command = "python -m studies.run " + " ".join(sys.argv[1:])
+        print(f"interrupted, {left} runs left; the same command goes on:\n  {command}")
         return INTERRUPTED
     return _report(out, folder, mirror)
 
 
-def _again(arguments: argparse.Namespace) -> str:
-    return "python -m studies.run " + " ".join(sys.argv[1:])
-
-
 def _workers(arguments: argparse.Namespace) -> int:
+    from studies.launcher import cores
     from studies.planning import PlanError
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if arguments.workers is None else arguments.workers
+    workers = cores() if arguments.workers is None else arguments.workers
     if not 1 <= workers <= 1024:
         raise PlanError(f"--workers must be a whole number in [1, 1024], got {workers}")
     return workers
@@ -187,91 +185,6 @@ def _show_plan(plan: Any, todo: Sequence[Any], workers: int, out: pathlib.Path) 
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
     return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def _run_all(arguments: argparse.Namespace, plan: Any, out: pathlib.Path, workers: int, tracking: str) -> bool:
-    """Lets workers do all runs that have no result; True if it was interrupted.
-
-    Another command may be at work on the same study: runs of its workers are waited for, and taken over if they die.
-    """
-    from experiments import locks
-    from studies.planning import pending
-    from studies.queue import Queue
-
-    stop, idle = _signals(), 0
-    while (todo := pending(plan, out, workers)) and not stop() and idle < ROUNDS:
-        Queue(out / plan.study.name, out / "runs").enqueue([run.directory for run in todo])
-        free = [run for run in todo if locks.is_free(out / "runs" / run.directory / "worker.lock")]
-        _supervise(arguments, plan, out, todo, min(workers, len(free)), tracking, stop)
-        idle = idle + 1 if len(pending(plan, out)) == len(todo) and free else 0
-    return stop()
-
-
-def _supervise(
-    arguments: argparse.Namespace,
-    plan: Any,
-    out: pathlib.Path,
-    todo: Sequence[Any],
-    count: int,
-    tracking: str,
-    stop: Callable[[], bool],
-) -> None:
-    """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while."""
-    from studies.progress import Progress
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    command = [
-        sys.executable, "-m", "studies.run", plan.study.name, "--worker", "--out", str(out),
-        "--device", arguments.device, "--tracking-uri", tracking,
-        "--checkpoint-seconds", str(arguments.checkpoint_seconds),
-        "--shared-steps", ",".join(map(str, plan.shared_steps)), "--threads", str(max(1, cores // max(1, count))),
-    ]  # fmt: skip
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    environment = dict(os.environ) | {"PYTHONPATH": path}
-    log = open(out / plan.study.name / "study.log", "ab")
-    progress = Progress(out / "runs", [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
-    with contextlib.closing(log):
-        running = [
-            subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            for _ in range(count)
-        ]
-        told, until = False, time.monotonic() + (0 if running else 5.0)
-        while any(process.poll() is None for process in running) or (time.monotonic() < until and not stop()):
-            time.sleep(0.5)
-            progress.show()
-            if stop() and not told:
-                told = True
-                progress.say("stopping: the runs are being saved")
-                for process in running:
-                    if process.poll() is None:
-                        process.send_signal(signal.SIGTERM)
-        progress.end()
-    if broken := [process.returncode for process in running if process.returncode not in (0, INTERRUPTED)]:
-        print(f"a worker ended with exit code {broken[0]}; see {out / plan.study.name / 'study.log'}", file=sys.stderr)
-
-
-def _signals() -> Callable[[], bool]:
-    """A function that is True once SIGINT or SIGTERM has arrived."""
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked.append(received))
-    return lambda: bool(asked)
-
-
-def _worker(arguments: argparse.Namespace) -> int:
-    from studies.worker import WorkerSettings, work
-
-    tracking = arguments.tracking_uri
-    settings = WorkerSettings(
-        out=arguments.out,
-        study=arguments.study,
-        device=arguments.device,
-        shared_steps=tuple(int(word) for word in arguments.shared_steps.split(",") if word),
-        threads=arguments.threads,
-        tracking=None if tracking in (None, "none") else tracking,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-    )
-    return work(settings, _signals())
 
 
 def _mirror_all(mirror: Any, plan: Any, out: pathlib.Path) -> None:

@@ -1,7 +1,11 @@
-"""A worker: takes runs of a study from its queue, trains each in a fresh process and mirrors it into MLflow."""
+"""A worker: takes runs of a study from its queue, trains each in a fresh process and mirrors it into MLflow.
+
+Started by `studies.launcher` as `python -m studies.worker`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import os
@@ -9,7 +13,7 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import locks, records
@@ -17,7 +21,8 @@ from experiments.tracking import Mirror
 from studies.queue import Queue
 
 ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
-_ROOT = pathlib.Path(__file__).parents[1]
+INTERRUPTED = 130
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
         pass
     if mirror and mirror.failures:
         print(f"{len(mirror.failures)} messages did not reach MLflow, first: {mirror.failures[0]}", file=sys.stderr)
-    return 130 if stop() else 0
+    return INTERRUPTED if stop() else 0
 
 
 def run_one(
@@ -94,7 +99,7 @@ def run_one(
                         stopped = True
                 if (directory / "result.json").exists():
                     break
-                if stop() or process.returncode == 130:
+                if stop() or process.returncode == INTERRUPTED:
                     return None
                 if attempt == ATTEMPTS:
                     _record_death(directory, process.returncode)
@@ -113,7 +118,7 @@ def _start(settings: WorkerSettings, directory: pathlib.Path) -> subprocess.Pope
     ]  # fmt: skip
     if settings.shared_steps:
         command += ["--shared-steps", ",".join(map(str, settings.shared_steps))]
-    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {"OMP_NUM_THREADS": str(settings.threads)} | dict(os.environ) | {"PYTHONPATH": path}
     with open(directory / "log.txt", "ab") as log:
         # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
@@ -142,3 +147,46 @@ def _record_death(directory: pathlib.Path, code: int) -> None:
         spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.protocol,
     )  # fmt: skip
     records.write_result(directory, record)
+
+
+def stop_on_signals() -> Callable[[], bool]:
+    """A function that is True once SIGINT or SIGTERM has arrived."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: asked.append(received))
+    return lambda: bool(asked)
+
+
+def command_line(settings: WorkerSettings, threads: int) -> list[str]:
+    """The words after `python -m studies.worker` for a worker whose runs use a number of threads."""
+    words = [str(settings.out), settings.study, "--device", settings.device, "--threads", str(threads)]
+    words += ["--checkpoint-seconds", str(settings.checkpoint_seconds)]
+    words += ["--shared-steps", ",".join(map(str, settings.shared_steps))]
+    return [*words, "--tracking-uri", settings.tracking] if settings.tracking else words
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Works on a study until no run is waiting."""
+    parser = argparse.ArgumentParser(prog="python -m studies.worker", description=__doc__)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("study")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0)
+    parser.add_argument("--shared-steps", default="")
+    parser.add_argument("--tracking-uri")
+    given = parser.parse_args(argv)
+    settings = WorkerSettings(
+        out=given.out,
+        study=given.study,
+        device=given.device,
+        shared_steps=tuple(int(word) for word in given.shared_steps.split(",") if word),
+        threads=given.threads,
+        tracking=given.tracking_uri,
+        checkpoint_seconds=given.checkpoint_seconds,
+    )
+    return work(settings, stop_on_signals())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

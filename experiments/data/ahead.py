@@ -7,14 +7,14 @@ import concurrent.futures
 import time
 from typing import Protocol
 
-import numpy as np
+from experiments.data.batches import Batch
 
 
 class HasBatches(Protocol):
     """What can be prepared ahead: `batch(step)` must not depend on earlier calls."""
 
-    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """First and second frames of a step, float32 (B, 3, H, W)."""
+    def batch(self, step: int) -> Batch:
+        """What a step is given."""
         ...
 
 
@@ -52,7 +52,7 @@ class Ahead:
     def __iter__(self) -> Ahead:
         return self
 
-    def __next__(self) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
+    def __next__(self) -> tuple[int, Batch]:
         if not self._pending:
             self.close()
             raise StopIteration

@@ -172,3 +172,34 @@ def test_a_lost_learning_curve_does_not_keep_a_run_from_its_result(undisturbed, 
     run = runner.finish(tmp_path)
     assert (run / "result.json").read_bytes() == (undisturbed / "result.json").read_bytes()
     assert lines(run)[0]["step"] >= 20 and b"\0" not in (run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "selfsup.name": "teacher_student",
+            "selfsup.crop_height": 4,
+            "selfsup.crop_width": 8,
+            "selfsup.max_shift_width": 4,
+            "selfsup.teacher": "frozen",
+            "selfsup.start": 0.5,
+            "data.augmentation.scale_high": 1.2,
+            "data.augmentation.noise": 0.02,
+        },
+        {"train.supervised": True, "data.augmentation.flip_horizontal": True},
+        {"occlusion.name": "ground_truth", "train.only_forward": True, "data.fit": "crop"},
+    ],
+    ids=["frozen teacher, shifts, augmentation", "supervised", "true occlusion, forward only"],
+)
+def test_other_kinds_of_training_go_on_after_a_kill_with_the_same_bits(runner, tmp_path, changes):
+    changes = {"train.steps": 40, "train.validations": 1} | changes
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    straight = runner.finish(whole, **changes)
+    process = runner.start(cut, "--checkpoint-seconds", "0", **changes)
+    runner.interrupt_when(process, lambda: list(cut.glob("runs/*/checkpoints/step_00000002*.json")), signal.SIGKILL)
+    same_training(straight, runner.finish(cut, **changes))
+    curve = lines(straight)
+    assert all(line["total"] > 0 for line in curve)
+    if "selfsup.name" in changes:
+        assert [line["selfsup"] > 0 for line in curve] == [False, False, True, True]

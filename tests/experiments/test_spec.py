@@ -64,9 +64,9 @@ def test_run_id_does_not_follow_paths_or_unused_scenes():
 
 def test_text_is_read_in_the_type_of_the_option():
     spec = changed(
-        SMALL, {"train.steps": "12", "data.flip_vertical": "true", "train.learning_rate": "2e-4", "seed": "3"}
+        SMALL, {"train.steps": "12", "train.only_forward": "true", "train.learning_rate": "2e-4", "seed": "3"}
     )
-    assert (spec.train.steps, spec.data.flip_vertical, spec.train.learning_rate, spec.seed) == (12, True, 2e-4, 3)
+    assert (spec.train.steps, spec.train.only_forward, spec.train.learning_rate, spec.seed) == (12, True, 2e-4, 3)
 
 
 def test_another_component_starts_from_its_own_defaults_and_the_usual_options():
@@ -89,7 +89,7 @@ def test_the_same_component_keeps_its_options():
         ({"train.steps": 0}, "train.steps must be a whole number"),
         ({"train.steps": "many"}, "train.steps must be a whole number in .* got 'many'"),
         ({"train.learning_rate": float("nan")}, "train.learning_rate must be a number"),
-        ({"data.flip_vertical": "perhaps"}, "data.flip_vertical must be one of false, true"),
+        ({"data.augmentation.flip_vertical": "perhaps"}, "data.augmentation.flip_vertical must be one of false, true"),
         ({"data.scenes.radius_min": 20.0}, "data.scenes.radius_min must not exceed radius_max"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"occlusion.revision": 7}, "occlusion.revision' cannot be set|has no option 'revision'"),

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from experiments.spec import prefix_id
-from studies import catalog, planning
+from studies import catalog, plan_file, planning
 from studies.baselines import PRESETS
 from studies.design import Arm, Study
-from studies.planning import Asked, DriftError, PlanError, make, merged, parse_seeds
+from studies.plan_file import DriftError, merged
+from studies.planning import Asked, PlanError, make, parse_seeds
 
 STUDY = catalog.load("occlusion_ablation")
 
@@ -72,7 +73,7 @@ def test_arms_that_are_the_same_experiment_are_refused():
 
 
 def written(tmp_path, plan):
-    planning.write(plan, tmp_path, merged(plan, tmp_path))
+    plan_file.write(plan, tmp_path, merged(plan, tmp_path))
     return json.loads((tmp_path / "occlusion_ablation" / "plan.json").read_text())
 
 

@@ -429,9 +429,12 @@ def test_only_float32_is_taken(built, monkeypatch):
 
 
 def test_wrong_arguments_raise_instead_of_crashing(built):
-    operator = kernels.switch.warp
+    switch = kernels.switch
+    image, wider, flow = (ms.Tensor(noise(*shape)) for shape in [(1, 1, 3, 4), (1, 1, 3, 5), (1, 2, 3, 5)])
     with pytest.raises(RuntimeError):
-        operator(ms.Tensor(noise(1, 1, 3, 4)), ms.Tensor(noise(1, 2, 3, 5))).asnumpy()
+        switch.warp(image, flow).asnumpy()
+    with pytest.raises(RuntimeError):
+        switch.cost_volume_4_1(image, wider, switch.options_4_1).asnumpy()
 
 
 CACHED = """

@@ -3,9 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.batches import Batches, resize
 from experiments.data.flying_chairs import flying_chairs
 from experiments.data.pairs import DataError, Pair
+from experiments.data.scene_options import SceneOptions
+from experiments.data.scenes import Scenes
 
 
 class Numbered:
@@ -29,8 +32,16 @@ class Numbered:
         pass
 
 
+def flips(horizontal=False, vertical=False):
+    return AugmentationOptions(color_swap=False, hue=0.0, flip_horizontal=horizontal, flip_vertical=vertical)
+
+
 def _batches(count=7, batch_size=3, seed=5, height=4, width=6, horizontal=False, vertical=False):
-    return Batches(Numbered(count), batch_size, height, width, seed, horizontal, vertical)
+    return Batches(Numbered(count), batch_size, height, width, seed, flips(horizontal, vertical))
+
+
+def frames(batch):
+    return batch.first, batch.second
 
 
 def _numbers(frames):
@@ -39,7 +50,7 @@ def _numbers(frames):
 
 
 def test_batches_are_float32_frames_in_0_to_1():
-    first, second = _batches().batch(0)
+    first, second = frames(_batches().batch(0))
     assert first.shape == second.shape == (3, 3, 4, 6) and first.dtype == second.dtype == np.float32
     assert first.flags.c_contiguous and first.max() == 1
     assert [b - a for a, b in zip(_numbers(first), _numbers(second), strict=True)] == [100] * 3
@@ -50,7 +61,7 @@ def test_channels_stay_in_order():
     image = np.zeros((4, 6, 3), np.uint8)
     image[..., 0], image[1, 2, 2] = 255, 51
     pairs.__class__ = type("Colored", (Numbered,), {"__getitem__": lambda self, i: Pair("c", image, image)})
-    first, _ = Batches(pairs, 1, 4, 6, 0, False, False).batch(0)
+    first = Batches(pairs, 1, 4, 6, 0, flips()).batch(0).first
     assert np.all(first[0, 0] == 1) and np.all(first[0, 1] == 0)
     assert first[0, 2, 1, 2] == np.float32(0.2) and first[0, 2].sum() == np.float32(0.2)
 
@@ -68,7 +79,7 @@ def test_every_pair_is_seen_once_per_epoch(count, batch_size, seed):
 def test_batches_hold_the_pairs_of_their_indices():
     batches = _batches(horizontal=True, vertical=True)
     for step in range(6):
-        assert _numbers(batches.batch(step)[0]) == batches.indices(step)
+        assert _numbers(batches.batch(step).first) == batches.indices(step)
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
@@ -78,15 +89,15 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_a_batch_depends_on_seed_and_step_only():
     straight = _batches(horizontal=True, vertical=True)
-    all_steps = [straight.batch(step) for step in range(12)]
+    all_steps = [frames(straight.batch(step)) for step in range(12)]
     for resumed_at in (0, 1, 5, 11):
         resumed = _batches(horizontal=True, vertical=True)
         for step in range(resumed_at, 12):
-            assert all(np.array_equal(a, b) for a, b in zip(resumed.batch(step), all_steps[step], strict=True))
+            assert all(np.array_equal(a, b) for a, b in zip(frames(resumed.batch(step)), all_steps[step], strict=True))
     for step in (7, 2, 2, 9):
-        assert all(np.array_equal(a, b) for a, b in zip(straight.batch(step), all_steps[step], strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(frames(straight.batch(step)), all_steps[step], strict=True))
     other = _batches(seed=6, horizontal=True, vertical=True)
-    assert any(not np.array_equal(other.batch(step)[0], all_steps[step][0]) for step in range(12))
+    assert any(not np.array_equal(other.batch(step).first, all_steps[step][0]) for step in range(12))
 
 
 @pytest.mark.parametrize("horizontal", [False, True])
@@ -95,7 +106,7 @@ def test_flips_move_the_corner_of_both_frames_in_half_of_the_cases(horizontal, v
     batches = _batches(8, 8, horizontal=horizontal, vertical=vertical)
     corners = []
     for step in range(30):
-        first, second = batches.batch(step)
+        first, second = frames(batches.batch(step))
         for a, b in zip(first[:, 0], second[:, 0], strict=True):
             corner = tuple(np.argwhere(a == 1)[0])
             assert corner == tuple(np.argwhere(b == 1)[0]), "both frames are flipped alike"
@@ -110,7 +121,7 @@ def test_flips_move_the_corner_of_both_frames_in_half_of_the_cases(horizontal, v
 
 def test_every_pair_of_a_batch_is_flipped_by_itself_and_every_seed_flips_others():
     def mirrored(seed):
-        return (_batches(8, 8, seed, horizontal=True).batch(0)[0][:, 0, 0, 5] == 1).tolist()
+        return (_batches(8, 8, seed, horizontal=True).batch(0).first[:, 0, 0, 5] == 1).tolist()
 
     patterns = [tuple(mirrored(seed)) for seed in range(6)]
     assert all(len(set(pattern)) == 2 for pattern in patterns) and len(set(patterns)) == 6
@@ -118,8 +129,8 @@ def test_every_pair_of_a_batch_is_flipped_by_itself_and_every_seed_flips_others(
 
 def test_flips_do_not_change_the_kept_frames():
     batches = _batches(1, 1, horizontal=True, vertical=True)
-    before = [batches.batch(step)[0].copy() for step in range(8)]
-    assert all(np.array_equal(batches.batch(step)[0], before[step]) for step in range(8))
+    before = [batches.batch(step).first.copy() for step in range(8)]
+    assert all(np.array_equal(batches.batch(step).first, before[step]) for step in range(8))
 
 
 def test_small_sets_are_read_once_and_large_ones_are_not_kept(monkeypatch):
@@ -164,7 +175,7 @@ def test_resize_is_bilinear_between_pixel_centers(h, w, height, width):
 
 
 def test_frames_are_resized_to_the_batch():
-    first, _ = _batches(height=8, width=3).batch(0)
+    first = _batches(height=8, width=3).batch(0).first
     assert first.shape == (3, 3, 8, 3)
 
 
@@ -184,7 +195,67 @@ def test_impossible_batches_are_refused(change, message):
 
 
 def test_real_pairs_make_a_batch(real):
-    batches = Batches(flying_chairs(real("FlyingChairs_release"), "train"), 4, 64, 96, 0, True, True)
-    first, second = batches.batch(0)
+    batches = Batches(flying_chairs(real("FlyingChairs_release"), "train"), 4, 64, 96, 0, flips(True, True))
+    first, second = frames(batches.batch(0))
     assert first.shape == (4, 3, 64, 96) and 0 <= first.min() and first.max() <= 1
     assert 0 < np.abs(first - second).mean() < 0.3
+
+
+SCENES = Scenes(SceneOptions(train_pairs=5), 32, 48, "train")
+EVERYTHING = frozenset({"flow", "occlusion"})
+
+
+def test_without_changes_the_network_sees_what_the_loss_compares():
+    batch = Batches(SCENES, 2, 32, 48, 0, flips()).batch(0)
+    assert batch.seen_first is batch.first and batch.seen_second is batch.second
+    assert batch.flow is None and batch.valid is None and batch.occluded is None
+
+
+def test_photometric_changes_are_for_the_network_only():
+    plain = Batches(SCENES, 2, 32, 48, 0, flips()).batch(3)
+    changed = Batches(SCENES, 2, 32, 48, 0, AugmentationOptions()).batch(3)
+    assert np.array_equal(plain.first, changed.first) and np.array_equal(plain.second, changed.second)
+    assert np.abs(changed.seen_first - changed.first).max() > 0.05
+    assert changed.seen_first.min() >= 0 and changed.seen_first.max() <= 1
+
+
+def test_truth_goes_with_its_pair_and_is_flipped_with_it():
+    batches = Batches(SCENES, 3, 32, 48, 0, flips(True, True), truth=EVERYTHING)
+    signs = set()
+    for step in range(6):
+        batch = batches.batch(step)
+        for slot, index in enumerate(batches.indices(step)):
+            pair = SCENES[index]
+            image = np.rint(batch.first[slot] * 255).astype(np.uint8).transpose(1, 2, 0)
+            across, down = next((x, y) for x in (1, -1) for y in (1, -1) if np.array_equal(image, pair.first[::y, ::x]))
+            signs.add((across, down))
+            expected = pair.flow[:, ::down, ::across] * np.array([across, down], np.float32).reshape(2, 1, 1)
+            np.testing.assert_allclose(batch.flow[slot], expected, atol=1e-5)
+            assert np.array_equal(batch.occluded[slot, 0] == 1, pair.occluded[::down, ::across])
+            assert (batch.valid[slot] == 1).all()
+    assert len(signs) == 4
+
+
+def test_truth_is_resized_with_the_frames():
+    batch = Batches(SCENES, 1, 16, 48, 0, flips(), truth=EVERYTHING).batch(0)
+    assert batch.flow.shape == (1, 2, 16, 48) and batch.occluded.shape == batch.valid.shape == (1, 1, 16, 48)
+    whole = Batches(SCENES, 1, 32, 48, 0, flips(), truth=EVERYTHING).batch(0)
+    assert np.abs(batch.flow[0, 1]).mean() == pytest.approx(np.abs(whole.flow[0, 1]).mean() / 2, rel=0.1)
+    assert np.abs(batch.flow[0, 0]).mean() == pytest.approx(np.abs(whole.flow[0, 0]).mean(), rel=0.1)
+
+
+def test_a_crop_is_a_part_of_the_frame():
+    batches = Batches(SCENES, 1, 16, 24, 0, flips(), fit="crop")
+    places = set()
+    for step in range(8):
+        image = np.rint(batches.batch(step).first[0] * 255).astype(np.uint8).transpose(1, 2, 0)
+        whole = SCENES[batches.indices(step)[0]].first
+        found = [(y, x) for y in range(17) for x in range(25) if np.array_equal(whole[y : y + 16, x : x + 24], image)]
+        assert found
+        places.add(found[0])
+    assert len(places) > 3
+
+
+def test_truth_that_the_data_has_not_is_refused():
+    with pytest.raises(DataError, match="numbered has no ground truth flow and no occlusion to train with"):
+        Batches(Numbered(3), 1, 4, 6, 0, flips(), truth=EVERYTHING)

@@ -59,6 +59,9 @@ def test_census_of_one_patch():
     loss = run(component, image, np.zeros_like(image), np.ones((1, 1, 3, 3), np.float32))
     # only the inner pixel has its patch in the frame, and 1e-6 is added to the denominator for each of the nine
     assert loss == pytest.approx((hamming + 1e-6) / (1 + 9e-6), rel=1e-5)
+    hardly = np.full((1, 1, 3, 3), 1e-5, np.float32)
+    loss = run(component, image, np.zeros_like(image), hardly)
+    assert loss == pytest.approx((hamming + 1e-6) * 1e-5 / (1e-5 + 9e-6), rel=1e-4)
 
 
 def test_census_does_not_see_a_change_of_brightness():

@@ -109,10 +109,11 @@ def test_a_shift_is_divided_once_per_level(level):
     """Upstream divides cumulatively: the shift at level 2 is an eighth of that at full resolution."""
     component = build(max_shift_width=8, max_shift_height=8, resize=False)
     size = (32 // 2**level, 48 // 2**level)
-    column = np.broadcast_to(np.arange(size[1], dtype=np.float32), (1, 1, *size)).copy()
+    rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size), indexing="ij")
     view, flow_view = shift_of(component, level)
-    seen = run(view, column, np.array([-8, 4], np.int32))
-    assert seen[0, 0, 0, 0] == (8 - 8) / 2**level and seen.shape[3] == size[1] - 16 // 2**level
+    seen = run(view, np.stack([columns, rows])[None], np.array([-8, 4], np.int32))
+    assert seen[0, :, 0, 0].tolist() == [(8 - 8) / 2**level, (8 + 4) / 2**level]
+    assert seen.shape[2:] == (size[0] - 16 // 2**level, size[1] - 16 // 2**level)
     # the first frame's view moves by (-8, 4), the second's by (4, 0): what stands still moves by (-12, 4) in the view
     moved = run(flow_view, flow(size=size), np.array([-8, 4], np.int32), np.array([4, 0], np.int32))
     np.testing.assert_array_equal(moved[0, :, 0, 0], np.array([-12, 4]) / 2**level)

@@ -39,6 +39,9 @@ class Preset:
         return changed(default_spec(), self.changes, self.usual)
 
 
+# Of the occlusion methods, `brox` with the paper's tolerance of 0.5 px^2 declares everything occluded within 300 steps
+# (seeds 0 and 1); with 2 px^2 it does not (validation, seed 0). Networks this small do not reach the accuracy that the
+# paper's tolerance is made for, so `short` takes 2 px^2.
 # Scenes, warm start and schedule: large opposed motion, weak smoothness first, the mask on a network that has learned
 # to match. A mask only takes a signal away; the smoothness has to supply another one, hence its weight at the end.
 _SMALL = {
@@ -60,6 +63,22 @@ _SMALL_USUAL = {
     "smoothness.edge_constant": 30.0,
     "selfsup.crop_height": 8,
     "selfsup.crop_width": 8,
+}
+
+# Objects of the scenes' default speed are not learned from most seeds: the network settles on the background's motion
+# everywhere (end-point error on validation 2.3-2.5 after 1000 steps from seeds 1, 2 and 3, 1.6 from seed 0). With these
+# they are (1.1 after 600 steps).
+_SLOWER_SCENES = {
+    "data.scenes.object_motion_min": 3.0,
+    "data.scenes.object_motion_max": 6.0,
+    "data.scenes.background_motion_min": 1.0,
+    "data.scenes.background_motion_max": 3.0,
+}
+# From 1 to 14: strong smoothness from the first step keeps the network from learning any motion.
+_GROWING_SMOOTHNESS = {
+    "smoothness.initial": 0.0714,
+    "smoothness.ramp_start": 0.4,
+    "smoothness.ramp_end": 0.65,
 }
 
 PRESETS = {
@@ -88,28 +107,26 @@ PRESETS = {
             name="short",
             about="small scenes and a small network on two CPU cores; effects are real, but not the paper's data",
             changes=_SMALL
+            | _SLOWER_SCENES
             | {
-                "train.steps": 1300,
+                "train.steps": 1200,
                 "train.decay": "linear",
-                "train.decay_start": 0.965,
-                "train.decay_length": 0.035,
+                "train.decay_start": 0.95,
+                "train.decay_length": 0.05,
                 "smoothness.weight": 14.0,
-                "smoothness.initial": 0.0714,
-                "smoothness.ramp_start": 0.3,
-                "smoothness.ramp_end": 0.77,
-            },
+            }
+            | _GROWING_SMOOTHNESS,
             usual=_SMALL_USUAL
+            | _GROWING_SMOOTHNESS
             | {
-                "occlusion.start": 0.77,
-                "selfsup.start": 0.77,
+                "occlusion.start": 0.65,
+                "occlusion.beta": 2.0,
+                "selfsup.start": 0.65,
                 "selfsup.ramp": 0.05,
-                "smoothness.initial": 0.0714,
-                "smoothness.ramp_start": 0.3,
-                "smoothness.ramp_end": 0.77,
             },
-            seeds=4,
-            ms_per_step=200.0,
-            seconds_per_run=25.0,
+            seeds=6,
+            ms_per_step=110.0,
+            seconds_per_run=20.0,
         ),
         Preset(
             name="paper",

@@ -102,34 +102,29 @@ class Losses(ms.nn.Cell):
         teacher = ms.ops.stop_gradient(teacher)
         teacher_back, student_back = self.swapped(teacher)[:count], self.swapped(student)[:count]
         teacher, student = teacher[:count], student[:count]
-        teacher_visible, student_visible = None, None
-        if self.with_advection:
-            teacher_visible = self.occlusion(teacher, teacher_back)
-            student_visible = self.occlusion(student, student_back)
         if not self.shifted:
-            return self.selfsup(
-                teacher, teacher_back, student, student_back, None, None, teacher_visible, student_visible
-            )
-        forward = self.selfsup(
-            teacher[:half],
-            teacher_back[:half],
-            student[:half],
-            student_back[:half],
-            shifts[0],
-            shifts[1],
-            None if teacher_visible is None else teacher_visible[:half],
-            None if student_visible is None else student_visible[:half],
+            return self.compared(teacher, teacher_back, student, student_back, None, None)
+        forward = self.compared(
+            teacher[:half], teacher_back[:half], student[:half], student_back[:half], shifts[0], shifts[1]
         )
         if self.only_forward:
             return forward
-        backward = self.selfsup(
-            teacher[half:],
-            teacher_back[half:],
-            student[half:],
-            student_back[half:],
-            shifts[1],
-            shifts[0],
-            None if teacher_visible is None else teacher_visible[half:],
-            None if student_visible is None else student_visible[half:],
+        backward = self.compared(
+            teacher[half:], teacher_back[half:], student[half:], student_back[half:], shifts[1], shifts[0]
         )
         return (forward + backward) / 2
+
+    def compared(
+        self,
+        teacher: ms.Tensor,
+        teacher_back: ms.Tensor,
+        student: ms.Tensor,
+        student_back: ms.Tensor,
+        shift: ms.Tensor | None,
+        other: ms.Tensor | None,
+    ) -> ms.Tensor:
+        """The self-supervision term of one direction; `shift` is the view's, `other` the other frame's."""
+        if not self.with_advection:
+            return self.selfsup(teacher, teacher_back, student, student_back, shift, other)
+        visible, seen = self.occlusion(teacher, teacher_back), self.occlusion(student, student_back)
+        return self.selfsup(teacher, teacher_back, student, student_back, shift, other, visible, seen)

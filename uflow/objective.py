@@ -74,16 +74,23 @@ class Objective(ms.nn.Cell):
         images = ms.ops.concat((first, second), axis=0)
         seen = ms.ops.concat((seen_first, seen_second), axis=0)
         flow, _ = self.network.both_directions(seen, keep)
-        taught, student = None, None
+        # no name is bound to None first and to a tensor later: that becomes a call of Python in the compiled graph,
+        # and a graph with one cannot be stored
         if self.with_teacher:
-            # the teacher is run without dropout and is not trained by this term
-            shown = seen if self.sees_augmented else images
-            if self.frozen:
-                taught, _ = self.teacher.both_directions(shown)
-            else:
-                taught, _ = self.network.both_directions(shown)
-            student, _ = self.network.both_directions(self.selfsup.student_view(seen, shifts), student_keep)
-        photometric, smoothness, selfsup, visible = self.losses(images, flow, taught, student, occluded, shifts)
+            taught = self.taught_flow(seen if self.sees_augmented else images)
+            student, _ = self.network.both_directions(self.student_view(seen, shifts), student_keep)
+            photometric, smoothness, selfsup, visible = self.losses(images, flow, taught, student, occluded, shifts)
+        else:
+            photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean()))
         return total, ms.ops.stop_gradient(reported)
+
+    def student_view(self, seen: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+        """What the student sees of the frames."""
+        return self.selfsup.student_view(seen, shifts) if self.selfsup.shifted else self.selfsup.student_view(seen)
+
+    def taught_flow(self, frames: ms.Tensor) -> ms.Tensor:
+        """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
+        teacher = self.teacher if self.frozen else self.network
+        return teacher.both_directions(frames)[0]

@@ -6,8 +6,6 @@ import pytest
 from goldens.golden import SMALL
 from uflow import backend as ms
 
-REPORT = []
-
 
 def directory():
     """Where the goldens are: `UFLOW_GOLDENS`, else beside the project, else the few that are part of it."""
@@ -25,15 +23,26 @@ def graph_mode():
 
 
 @pytest.fixture
-def report():
-    return REPORT.append
+def report(request):
+    """Keeps what was compared with the test's own report, which also comes home from other processes (pytest-xdist)."""
+    compared = []
+    yield compared.append
+    for golden in compared:
+        row = (golden.name, golden.cases, float(golden.worst), str(golden.worst_key), len(golden.failures))
+        request.node.user_properties.append(("parity", row))
 
 
 def pytest_terminal_summary(terminalreporter):
-    if not REPORT:
+    rows = {
+        value
+        for group in terminalreporter.stats.values()
+        for found in group
+        for name, value in ((n, tuple(v)) for n, v in getattr(found, "user_properties", ()) if n == "parity")
+    }
+    if not rows:
         return
     terminalreporter.section("parity with the reference")
     terminalreporter.write_line(f"{'file':32} {'cases':>6}  worst error / maximum")
-    for golden in sorted(REPORT, key=lambda g: g.name):
-        failed = f"  FAILED {len(golden.failures)}" if golden.failures else ""
-        terminalreporter.write_line(f"{golden.name:32} {golden.cases:6}  {golden.worst:.2e} {golden.worst_key}{failed}")
+    for name, cases, worst, key, failures in sorted(rows):
+        failed = f"  FAILED {failures}" if failures else ""
+        terminalreporter.write_line(f"{name:32} {cases:6}  {worst:.2e} {key}{failed}")

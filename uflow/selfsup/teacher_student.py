@@ -107,7 +107,7 @@ class TeacherStudent:
         cropped = self.crop(flow, level, shift)
         return resize_flow(cropped, h, w) if self.resize else cropped
 
-    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None = None) -> ms.Tensor:
         """The images that the student sees; see `uflow.interfaces.SelfSupervision`."""
         if shifts is None:
             return self.view(images, 0, None)
@@ -156,4 +156,4 @@ class TeacherStudent:
         missed = 1 - self.agreement(student, student_back, student_visible, self.sigma_student, diagonal)
         mask = ms.ops.stop_gradient(trusted * missed)
         error = robust_l1(ms.ops.stop_gradient(target) - student)
-        return (mask * error).sum() / mask.size
+        return (mask * error).sum() / (mask.shape[0] * mask.shape[2] * mask.shape[3])

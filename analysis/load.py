@@ -98,8 +98,6 @@ def _read_run(run: pathlib.Path, seed: int) -> RunRecord:
         record = read_result(run)
     except (TypeError, AttributeError, RecursionError) as error:  # entries of a type that no run writes
         raise RecordError(f"{path}: not a run record ({error})") from None
-    if not isinstance(record.spec, dict):
-        raise RecordError(f"{path}: spec must be a JSON object, not {type(record.spec).__name__}")
     if record.run_id != run.name.rsplit("__", 1)[-1]:
         raise RecordError(f"{path}: holds run {record.run_id!r}, not the run of its directory")
     if record.spec.get("seed", seed) != seed:

@@ -170,3 +170,12 @@ def test_what_moves_out_of_the_frame_counts_for_nothing():
     assert terms[0] == 0
     inside, _ = terms_of(choose("none"), images, [f * 0 for f in flows], occluded)
     assert inside[0] > 0.1
+
+
+def test_what_is_visible_in_the_forward_direction_follows_from_the_backward_flow():
+    images, flows, occluded = pair()
+    before, _ = terms_of(choose(), images, flows, occluded, only_forward=True)
+    flows[0][2:, 0] += 3  # the backward direction alone
+    after, _ = terms_of(choose(), images, flows, occluded, only_forward=True)
+    assert abs(after[0] - before[0]) > 1e-3 * before[0]
+    assert after[1] == before[1]

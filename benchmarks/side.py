@@ -1,0 +1,133 @@
+"""One side of a comparison in a process of its own: `python -m benchmarks.side SIDE CASE MODE DIRECTORY`.
+
+Reads commands as lines of JSON and answers each with one: `prepare` builds and does the first step, `time` does some
+more and tells how long each took, `memory` tells the largest resident size so far. Parameters come from
+`parameters.npz` in the directory, which the side `uflow` writes; the first step's loss and gradients, or the flow, are
+left in `SIDE.npz` there.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import CASES, SEED, Case
+
+SIDES = ("uflow", "eager", "compile")
+
+
+def uflow_side(case: Case, mode: str, directory: pathlib.Path) -> Callable[[], Any]:
+    """This project's training step or inference, compiled; leaves the parameters and the results of a first call."""
+    from experiments import device, step
+    from experiments.data.batches import Batch
+    from experiments.spec import components
+    from uflow import backend as ms
+    from uflow.inference import Inference
+    from uflow.network import FlowNetwork, initialize
+
+    device.prepare("CPU", 0, directory / "mindspore")
+    spec = case.spec(mode == "selfsup")
+    network = FlowNetwork(spec.network, spec.normalization)
+    initialize(network, SEED)
+    names = [name for name, _ in network.parameters_and_names()]
+    np.savez(directory / "parameters.npz", **{n: p.asnumpy() for n, p in network.parameters_and_names()})
+    first, second = case.images()
+    if mode == "inference":
+        inference = Inference(network)
+        inference.set_train(False)
+        pair = ms.Tensor(first), ms.Tensor(second)
+        np.savez(directory / "uflow.npz", flow=inference(*pair).asnumpy())
+        return lambda: inference(*pair).asnumpy()
+    update = step.build_optimizer(spec, network)
+    chosen = components(spec)
+    compiled = step.build(spec, network, chosen, update, None)
+    batch = Batch(first, second, first, second)
+    reported = step.run(compiled, spec, chosen, 0, batch, update)
+    # after one step the first moment is the gradient times (1 - beta1)
+    gradients = {n: m.asnumpy() / (1 - update.beta1) for n, m in zip(names, update.moment1, strict=True)}
+    np.savez(directory / "uflow.npz", loss=reported[0], **gradients)
+    return lambda: step.run(compiled, spec, chosen, 1, batch, update)
+
+
+def torch_side(side: str, case: Case, mode: str, directory: pathlib.Path, threads: int) -> Callable[[], Any]:
+    """The same in PyTorch, eager or compiled."""
+    import torch
+
+    from benchmarks import peer
+
+    torch.set_num_threads(threads)
+    spec = case.spec(mode == "selfsup")
+    network = peer.FlowNetwork(spec.network)
+    stored = np.load(directory / "parameters.npz")
+    network.load_state_dict({name: torch.from_numpy(stored[name]) for name in stored.files})
+    first, second = (torch.from_numpy(image) for image in case.images())
+    if mode == "inference":
+
+        def infer() -> Any:
+            with torch.no_grad():
+                features, others = network.pyramid(first), network.pyramid(second)
+                flow = network(features, others, case.batch)
+                growth = flow.new_tensor([4.0, 4.0])[:, None, None]
+                return (peer.resized(flow, case.height, case.width) * growth).numpy()
+
+        run = torch.compile(infer) if side == "compile" else infer
+        np.savez(directory / f"{side}.npz", flow=run())
+        return run
+    weights = peer.Weights(
+        smoothness=spec.smoothness.weight,
+        edge_constant=spec.smoothness.edge_constant,
+        selfsup=spec.selfsup.weight if mode == "selfsup" else 0.0,
+        crop=case.crop,
+    )
+    images = torch.cat((first, second))
+    optimizer = torch.optim.Adam(network.parameters(), lr=spec.train.learning_rate)
+    loss = torch.compile(peer.loss) if side == "compile" else peer.loss
+
+    def train() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(network, images, weights)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    value = train()
+    gradients = {n: p.grad.numpy() for n, p in network.named_parameters() if p.grad is not None}
+    np.savez(directory / f"{side}.npz", loss=value, **gradients)
+    return train
+
+
+def main() -> int:
+    """Answers commands until there are no more."""
+    side, name, mode, where, threads = sys.argv[1:]
+    case, directory = CASES[name], pathlib.Path(where)
+    run: Callable[[], Any] | None = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        began = time.perf_counter()
+        if command["do"] == "prepare":
+            if side == "uflow":
+                run = uflow_side(case, mode, directory)
+            else:
+                run = torch_side(side, case, mode, directory, int(threads))
+            answer: Any = time.perf_counter() - began
+        elif command["do"] == "time":
+            answer = []
+            for _ in range(command["times"]):
+                began = time.perf_counter()
+                run()
+                answer.append((time.perf_counter() - began) * 1e3)
+        else:
+            answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""Times training steps and inference against PyTorch: `python -m benchmarks.step [--sizes 64x64,...] [--json FILE]`.
+
+The peer (`benchmarks.peer`) is the same network and losses in PyTorch. Before anything is timed both sides start from
+the same parameters, and their loss and every gradient (for inference: the flow) must agree to 1e-4 of the largest
+value. Then the two processes take turns, so that what else the machine does hits both alike; the ratio is the median of
+the ratios of the turns. Needs the extra `bench`: pip install -e '.[bench]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import roofline
+from benchmarks.cases import CASES, MODES, Case
+from experiments import records
+from uflow.backend import environment
+
+AGREEMENT = 1e-4  # of the largest value: how far loss, gradients and flow of the sides may be apart
+PEERS = ("eager", "compile")
+
+
+class SideError(RuntimeError):
+    """A side that cannot be timed."""
+
+
+class Side:
+    """A process that runs one side and answers commands."""
+
+    def __init__(self, side: str, case: Case, mode: str, directory: pathlib.Path, threads: int):
+        self.name = side
+        self.log = directory / f"{side}.log"
+        command = [sys.executable, "-m", "benchmarks.side", side, case.name, mode, str(directory), str(threads)]
+        variables = dict(os.environ) | environment() | {"OMP_NUM_THREADS": str(threads)}
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+
+    def ask(self, **command: Any) -> Any:
+        """The answer to a command."""
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            for line in self.process.stdout:
+                if line.startswith(("[", "{")) or line[:1].isdigit():  # libraries print there too
+                    return json.loads(line)
+        except BrokenPipeError:
+            pass
+        last = (self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+        raise SideError(f"{self.name} ended with exit code {self.process.wait()}: {last}")
+
+    def close(self) -> None:
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        size: of the images.
+        mode: `step`, `selfsup` or `inference`.
+        peer: `eager` or `compile`.
+        ms: median of this project, ms.
+        peer_ms: median of the peer, ms.
+        ratio: median over the turns of the ratio of their medians, this project over the peer.
+        low: the smallest of these ratios.
+        high: the largest.
+        apart: largest difference of loss and gradients, or of the flow, in units of the largest value.
+        memory: largest resident size of this project's process, bytes.
+        peer_memory: of the peer's.
+        first: seconds from the start to the end of the first step, of which most is compilation.
+        peer_first: of the peer's.
+        least_ms: what arithmetic and traffic take at least, ms; `None` for inference.
+    """
+
+    size: str
+    mode: str
+    peer: str
+    ms: float
+    peer_ms: float
+    ratio: float
+    low: float
+    high: float
+    apart: float
+    memory: int
+    peer_memory: int
+    first: float
+    peer_first: float
+    least_ms: float | None
+
+
+def distance(directory: pathlib.Path, peer: str) -> float:
+    """How far the sides are apart, per array in units of its largest value, at worst; a loss by itself.
+
+    Raises:
+        SideError: if they have computed different things.
+    """
+    ours, theirs = np.load(directory / "uflow.npz"), np.load(directory / f"{peer}.npz")
+    # a parameter that nothing depends on has no gradient there and a zero here
+    if odd := [n for n in set(ours.files) ^ set(theirs.files) if n not in ours.files or np.abs(ours[n]).max() > 0]:
+        raise SideError(f"one side only has {', '.join(sorted(odd)[:3])}")
+    largest = max(float(np.abs(ours[n]).max()) for n in ours.files if n != "loss")
+    worst = 0.0
+    for name in set(ours.files) & set(theirs.files):
+        scale = float(np.abs(ours[name])) if name == "loss" else largest
+        worst = max(worst, float(np.abs(ours[name] - theirs[name]).max()) / scale)
+    return worst
+
+
+def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine: roofline.Machine) -> Row:
+    """Times one size and mode against one peer.
+
+    Raises:
+        SideError: if a side fails, or they do not compute the same.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = pathlib.Path(scratch)
+        sides = []
+        try:
+            sides.append(ours := Side("uflow", case, mode, directory, threads))
+            first = ours.ask(do="prepare")
+            sides.append(theirs := Side(peer, case, mode, directory, threads))
+            peer_first = theirs.ask(do="prepare")
+            apart = distance(directory, peer)
+            if not apart <= AGREEMENT:
+                raise SideError(f"{case.name} {mode}: the sides are {apart:.2g} apart, more than {AGREEMENT:g}")
+            times: list[tuple[list[float], list[float]]] = []
+            each = max(1, round(500 / max(1.0, ours.ask(do="time", times=2)[-1])))
+            theirs.ask(do="time", times=2)
+            for _ in range(turns):
+                times.append((ours.ask(do="time", times=each), theirs.ask(do="time", times=each)))
+            memory, peer_memory = ours.ask(do="memory"), theirs.ask(do="memory")
+        finally:
+            for side in sides:
+                side.close()
+    ratios = [statistics.median(a) / statistics.median(b) for a, b in times]
+    return Row(
+        size=case.name,
+        mode=mode,
+        peer=peer,
+        ms=statistics.median(t for a, _ in times for t in a),
+        peer_ms=statistics.median(t for _, b in times for t in b),
+        ratio=statistics.median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        apart=apart,
+        memory=memory,
+        peer_memory=peer_memory,
+        first=first,
+        peer_first=peer_first,
+        least_ms=None if mode == "inference" else roofline.least_ms(case, mode == "selfsup", machine),
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table."""
+    lines = [
+        "| size | what | peer | here, ms | peer, ms | ratio [range] | memory, GB | peer, GB | first call, s | peer, s |"
+        " least, ms |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        least = "-" if row.least_ms is None else f"{row.least_ms:.1f}"
+        lines.append(
+            f"| {row.size} | {row.mode} | {row.peer} | {row.ms:.1f} | {row.peer_ms:.1f} | {row.ratio:.2f}"
+            f" [{row.low:.2f}, {row.high:.2f}] | {row.memory / 1e9:.2f} | {row.peer_memory / 1e9:.2f} |"
+            f" {row.first:.0f} | {row.peer_first:.0f} | {least} |"
+        )
+    return "\n".join(lines)
+
+
+def about(threads: int, machine: roofline.Machine) -> dict[str, Any]:
+    """Where the numbers come from."""
+    model = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    versions = {name: importlib.metadata.version(name) for name in ("mindspore", "torch", "numpy")}
+    return {
+        "cpu": model,
+        "threads": threads,
+        "python": platform.python_version(),
+        **versions,
+        "product GFLOP/s": round(machine.flops / 1e9, 1),
+        "copy GB/s": round(machine.bandwidth / 1e9, 1),
+    }
+
+
+def _chosen(text: str, known: Sequence[str], flag: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    if unknown := [word for word in words if word not in known]:
+        raise ValueError(f"{flag}: unknown {unknown[0]!r} (known: {', '.join(known)})")
+    return words
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Times what is asked for and prints a table; 0, 2 for wrong usage, 3 if the sides do not agree."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--sizes", default=",".join(CASES), help="which sizes (%(default)s)")
+    parser.add_argument("--modes", default=",".join(MODES), help="which of step, selfsup, inference (%(default)s)")
+    parser.add_argument("--peers", default="eager", help="eager, compile or both (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each side (%(default)s)")
+    parser.add_argument("--turns", type=int, default=7, help="how often the sides take turns (%(default)s)")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the rows there too")
+    given = parser.parse_args(argv)
+    try:
+        sizes = _chosen(given.sizes, tuple(CASES), "--sizes")
+        modes = _chosen(given.modes, MODES, "--modes")
+        peers = _chosen(given.peers, PEERS, "--peers")
+        if given.threads < 1 or given.turns < 1:
+            raise ValueError("--threads and --turns must be at least 1")
+        importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        print("benchmarks.step: PyTorch is not installed; pip install -e '.[bench]'", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(f"benchmarks.step: {error}", file=sys.stderr)
+        return 2
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)
+    machine = roofline.measured(given.threads)
+    source = about(given.threads, machine)
+    print("  ".join(f"{key}: {value}" for key, value in source.items()), flush=True)
+    rows = []
+    for size in sizes:
+        for mode in modes:
+            for peer in peers:
+                try:
+                    rows.append(compare(CASES[size], mode, peer, given.threads, given.turns, machine))
+                except SideError as error:
+                    print(f"benchmarks.step: {error}", file=sys.stderr)
+                    return 3
+                print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+                if given.json:
+                    plain = {"about": source, "rows": [dataclasses.asdict(row) for row in rows]}
+                    records.write_json(given.json, plain)
+    print("\n" + markdown(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,13 +9,14 @@ of threads.
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.kernels.dispatch import fingerprint, mode, switch
+from uflow.kernels.dispatch import fingerprint, left_out, mode, switch
 
 __all__ = [
     "convolution",
     "cost_volume",
     "fingerprint",
     "hamming_distance",
+    "left_out",
     "mode",
     "range_map",
     "transposed_convolution",

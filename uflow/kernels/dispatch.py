@@ -6,10 +6,12 @@ trace that meets a kernel builds the library; importing this module does not, no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from uflow import backend as ms
@@ -45,6 +47,7 @@ class Switch:
     """The kernels as graph mode sees them."""
 
     __ms_class__ = True
+    left_out = False  # for a while, see `left_out`
 
     @property
     def active(self) -> bool:
@@ -53,7 +56,7 @@ class Switch:
         Raises:
             RuntimeError: if they cannot be had with `UFLOW_KERNELS=on`.
         """
-        if mode() == "off" or ms.get_context("device_target") != "CPU":
+        if self.left_out or mode() == "off" or ms.get_context("device_target") != "CPU":
             return False
         path, reason = _library()
         if reason and mode() == "on":
@@ -82,6 +85,19 @@ class Switch:
 
 
 switch = Switch()
+
+
+@contextlib.contextmanager
+def left_out() -> Iterator[None]:
+    """What is traced meanwhile is made of MindSpore's own operators, as a graph must be that leaves this machine.
+
+    Trace a new cell: one that was traced before keeps its graph, kernels included.
+    """
+    before, switch.left_out = switch.left_out, True
+    try:
+        yield
+    finally:
+        switch.left_out = before
 
 
 def fingerprint() -> str:

@@ -242,7 +242,10 @@ def export(request: Request) -> tuple[pathlib.Path, str]:
         execution.check_writable(request.out)
         with tempfile.TemporaryDirectory(prefix=".export.", dir=request.out) as staging:
             file = pathlib.Path(staging) / name
-            write(file, network, request, properties_of(found, request))
+            try:
+                write(file, network, request, properties_of(found, request))
+            except OSError as error:
+                raise OSError(f"--out {request.out}: cannot be written to ({error.strerror})") from None
             said = checked(file, network, request)
             file.chmod(0o644)  # MindSpore lets only the owner read
             with open(file, "rb+") as whole:

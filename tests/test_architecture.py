@@ -13,6 +13,8 @@ OWNERS = {
     "mindspore": {"uflow/backend.py"},
     "sacred": {"experiments/run.py", "experiments/sacred_files.py"},
     "mlflow": {"experiments/tracking.py"},
+    "onnx": {"experiments/onnx_graph.py"},
+    "onnxruntime": {"experiments/export.py"},
     "optuna": {"studies/queue.py", "studies/sweep.py"},
 }
 

@@ -225,32 +225,33 @@ def checked(file: pathlib.Path, network: Any, request: Request) -> str:
     )
 
 
-def export(request: Request) -> tuple[pathlib.Path, str]:
+def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]:
     """The file that was written, and how it was checked.
 
+    Args:
+        found: the checkpoint, from `checkpoint_for`.
+        request: what is to be written; its device is prepared.
+
     Raises:
-        ValueError: if what is asked for cannot be had, or the checkpoint is damaged; nothing is written.
+        ValueError: if the checkpoint is damaged or cannot be had in this format; nothing is written.
         OSError: if `out` cannot be written to.
         Mismatch: if the file does not do what the checkpoint does; it is removed.
     """
-    found = checkpoint_for(request)
+    network = found.network()
     write = FORMATS[request.file_format][0]
     name = f"{found.file.stem}_{request.height}x{request.width}.{request.file_format.lower()}"
-    with tempfile.TemporaryDirectory(prefix="uflow-mindspore-") as scratch:
-        device.prepare(request.target, request.device_id, scratch)
-        network = found.network()
-        execution.check_writable(request.out)
-        with tempfile.TemporaryDirectory(prefix=".export.", dir=request.out) as staging:
-            file = pathlib.Path(staging) / name
-            try:
-                write(file, network, request, properties_of(found, request))
-            except OSError as error:
-                raise OSError(f"--out {request.out}: cannot be written to ({error.strerror})") from None
-            said = checked(file, network, request)
-            file.chmod(0o644)  # MindSpore lets only the owner read
-            with open(file, "rb+") as whole:
-                os.fsync(whole.fileno())
-            os.replace(file, request.out / name)
+    execution.check_writable(request.out)
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=request.out) as staging:
+        file = pathlib.Path(staging) / name
+        try:
+            write(file, network, request, properties_of(found, request))
+        except OSError as error:
+            raise OSError(f"--out {request.out}: cannot be written to ({error.strerror})") from None
+        said = checked(file, network, request)
+        file.chmod(0o644)  # MindSpore lets only the owner read
+        with open(file, "rb+") as whole:
+            os.fsync(whole.fileno())
+        os.replace(file, request.out / name)
     return request.out / name, said
 
 
@@ -278,7 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command: 0 done, 2 wrong usage, 3 the file was not what it should be."""
     request = Request(**vars(parser().parse_args(arguments)))
     try:
-        file, said = export(request)
+        found = checkpoint_for(request)
+        with tempfile.TemporaryDirectory(prefix="uflow-mindspore-") as scratch:
+            device.prepare(request.target, request.device_id, scratch)
+            file, said = export(found, request)
     except (ValueError, OSError, Mismatch) as error:
         print(f"experiments.export: {error}", file=sys.stderr)
         return 3 if isinstance(error, Mismatch) else 2

@@ -131,7 +131,8 @@ def evaluated(write, *inputs):
     graph = onnx_graph.Graph()
     names = [f"input{i}" for i in range(len(inputs))]
     output = write(graph, *names)
-    values = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, x.shape) for n, x in zip(names, inputs)]
+    given = dict(zip(names, inputs, strict=True))
+    values = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, x.shape) for n, x in given.items()]
     made = helper.make_graph(
         graph.nodes,
         "part",
@@ -141,7 +142,7 @@ def evaluated(write, *inputs):
     )
     opset = [helper.make_opsetid("", onnx_graph.OPSET)]
     session = session_of(helper.make_model(made, opset_imports=opset, ir_version=onnx_graph.IR_VERSION))
-    return session.run(None, dict(zip(names, inputs)))[0]
+    return session.run(None, given)[0]
 
 
 def test_warping_reads_at_the_destination_and_zero_outside():

@@ -9,16 +9,15 @@ it); `noc`, the rest of the valid pixels.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from experiments.data.pairs import Pair, PairSet
-from uflow import backend as ms
+from experiments.estimation import estimates
+from experiments.regions import by_visibility, known
 from uflow import metrics
 from uflow.inference import Inference
-
-BATCH_PIXELS = 8 * 64 * 64  # small frames are evaluated several at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,39 +38,8 @@ class Evaluation:
 def frame_errors(flow: np.ndarray, pair: Pair) -> dict[str, float | None]:
     """End-point error of a flow (2, H, W) by kind of pixel, px; only the kinds that the ground truth tells apart."""
     error = metrics.end_point_error(flow, pair.flow)
-    valid = np.ones(error.shape, bool) if pair.valid is None else pair.valid
-    found = {"all": metrics.masked_mean(error, valid)}
-    if pair.occluded is not None:
-        found["noc"] = metrics.masked_mean(error, valid & ~pair.occluded)
-        found["occ"] = metrics.masked_mean(error, valid & pair.occluded)
-    return found
-
-
-def predictions(network: Inference, pairs: PairSet, indices: range) -> Iterator[tuple[Pair, np.ndarray]]:
-    """Each pair with the network's flow (2, H, W) for it; frames of one small size are computed together."""
-    waiting: list[Pair] = []
-    for index in indices:
-        pair = pairs[index]
-        if waiting and (waiting[0].first.shape != pair.first.shape):
-            yield from _flows(network, waiting)
-            waiting = []
-        waiting.append(pair)
-        if len(waiting) * pair.first.shape[0] * pair.first.shape[1] >= BATCH_PIXELS:
-            yield from _flows(network, waiting)
-            waiting = []
-    if waiting:
-        yield from _flows(network, waiting)
-
-
-def _flows(network: Inference, pairs: list[Pair]) -> Iterator[tuple[Pair, np.ndarray]]:
-    height, width = pairs[0].first.shape[:2]
-    size = max(1, BATCH_PIXELS // (height * width))
-    # a batch is always filled up, so that there is one compiled graph per frame size
-    filled = pairs + [pairs[-1]] * (size - len(pairs))
-    stacked = [np.stack([getattr(p, side) for p in filled]).transpose(0, 3, 1, 2) for side in ("first", "second")]
-    first, second = (ms.Tensor(np.ascontiguousarray(x, np.float32) / np.float32(255)) for x in stacked)
-    flows = network(first, second).asnumpy()
-    yield from zip(pairs, flows, strict=False)
+    masks = by_visibility(pair, known(pair))
+    return {kind: metrics.masked_mean(error, mask) for kind, mask in masks.items()}
 
 
 def evaluate(network: Inference, pairs: PairSet, count: int | None = None) -> Evaluation:
@@ -80,12 +48,12 @@ def evaluate(network: Inference, pairs: PairSet, count: int | None = None) -> Ev
     total = len(pairs) if count is None else min(count, len(pairs))
     frames: dict[str, list[float | None]] = {}
     number = 0
-    for pair, flow in predictions(network, pairs, range(total)):
-        if pair.flow is None:
+    for estimate in estimates(network, (pairs[index] for index in range(total))):
+        if estimate.pair.flow is None:
             continue
-        if not np.isfinite(flow).all():
+        if not np.isfinite(estimate.flow).all():
             return Evaluation({}, {}, finite=False)
-        errors = frame_errors(flow, pair)
+        errors = frame_errors(estimate.flow, estimate.pair)
         for kind in errors:
             frames.setdefault(f"epe/{name}/{kind}", [None] * number)
         for key, row in frames.items():

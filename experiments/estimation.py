@@ -1,0 +1,66 @@
+"""From image pairs to the network's flow, and where asked the visibility, pair by pair."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from experiments.data.pairs import Pair
+from uflow import backend as ms
+
+BATCH_PIXELS = 8 * 64 * 64  # small frames are computed several at a time
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a network says of a pair.
+
+    Attributes:
+        pair: the pair.
+        flow: float32 (2, H, W), px, channel 0 = x, channel 1 = y; the network may have made it not finite.
+        visible: float32 (H, W), in [0, 1], 1 = the pixel of the first frame is seen in the second one; `None` if the
+            network was not asked.
+    """
+
+    pair: Pair
+    flow: np.ndarray
+    visible: np.ndarray | None = None
+
+
+def estimates(network: Callable[..., Any], pairs: Iterable[Pair]) -> Iterator[Estimate]:
+    """The estimate for every pair, in order; only the frames of a batch are held.
+
+    Small frames that follow each other with one size are computed together.
+
+    Args:
+        network: `uflow.inference.Inference`, or `OcclusionInference`, which says what is visible, too.
+        pairs: may be lazy.
+    """
+    waiting: list[Pair] = []
+    for pair in pairs:
+        if waiting and waiting[0].first.shape != pair.first.shape:
+            yield from _batch(network, waiting)
+            waiting = []
+        waiting.append(pair)
+        if len(waiting) * pair.first.shape[0] * pair.first.shape[1] >= BATCH_PIXELS:
+            yield from _batch(network, waiting)
+            waiting = []
+    if waiting:
+        yield from _batch(network, waiting)
+
+
+def _batch(network: Callable[..., Any], pairs: list[Pair]) -> Iterator[Estimate]:
+    height, width = pairs[0].first.shape[:2]
+    size = max(1, BATCH_PIXELS // (height * width))
+    # a batch is always filled up, so that there is one compiled graph per frame size
+    filled = pairs + [pairs[-1]] * (size - len(pairs))
+    stacked = [np.stack([getattr(p, side) for p in filled]).transpose(0, 3, 1, 2) for side in ("first", "second")]
+    first, second = (ms.Tensor(np.ascontiguousarray(x, np.float32) / np.float32(255)) for x in stacked)
+    found = network(first, second)
+    flows, visible = found if isinstance(found, tuple) else (found, None)
+    flows, visible = flows.asnumpy(), None if visible is None else visible.asnumpy()[:, 0]
+    for index, pair in enumerate(pairs):
+        yield Estimate(pair, flows[index], None if visible is None else visible[index])

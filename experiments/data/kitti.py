@@ -46,9 +46,9 @@ def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
         raise DataError(f"{folder}: KITTI {year} must hold a folder 'training' or 'testing'")
     name, note = f"kitti{year}", ""
     if split == "train":
-        files = [p for place in places for p in _pairs(place, lambda n: n not in EXCLUDED and n + 1 not in EXCLUDED)]
+        files = [p for place in places for p in neighbors(place, lambda n: n not in EXCLUDED and n + 1 not in EXCLUDED)]
         if not files:
-            files = _pairs(places[-1], lambda n: n == 10)
+            files = neighbors(places[-1], lambda n: n == 10)
             note = f"KITTI {year} without the multi-view frames: trained on frames 10 and 11 of {places[-1].name}"
     else:
         files = _evaluated(folder / "training")
@@ -58,7 +58,7 @@ def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
     return FileSet(name, tuple(files), note)
 
 
-def _pairs(place: pathlib.Path, wanted: Callable[[int], bool]) -> list[PairFiles]:
+def neighbors(place: pathlib.Path, wanted: Callable[[int], bool]) -> list[PairFiles]:
     """Pairs of neighboring frames whose first number is wanted, without ground truth."""
     frames: dict[str, dict[int, pathlib.Path]] = collections.defaultdict(dict)
     for images in reversed(IMAGES):

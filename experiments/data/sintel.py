@@ -37,12 +37,12 @@ def sintel(folder: str | os.PathLike, split: str, *, rendering: str) -> FileSet:
     folder = check_folder(folder, "MPI-Sintel")
     name = f"sintel_{rendering}"
     if split == "train" and (folder / "test" / rendering).is_dir():
-        if files := _pairs(folder / "test", rendering):
+        if files := neighbors(folder / "test", rendering):
             return FileSet(name, tuple(files))
     place = folder / "training"
     if not (place / rendering).is_dir():
         raise DataError(f"{place / rendering}: is missing, MPI-Sintel must hold training/{rendering}")
-    files = _pairs(place, rendering)
+    files = neighbors(place, rendering)
     if split == "train":
         note = f"Sintel without its test frames: trained on the {rendering} frames of its training part, without flow"
     else:
@@ -53,7 +53,8 @@ def sintel(folder: str | os.PathLike, split: str, *, rendering: str) -> FileSet:
     return FileSet(name, tuple(files), note)
 
 
-def _pairs(place: pathlib.Path, rendering: str) -> list[PairFiles]:
+def neighbors(place: pathlib.Path, rendering: str) -> list[PairFiles]:
+    """Pairs of neighboring frames, scene by scene, with the ground truth that there is for them."""
     found = []
     for scene in sorted(p for p in (place / rendering).iterdir() if p.is_dir()):
         frames = {int(m[1]): p for p in scene.iterdir() if (m := _FRAME.fullmatch(p.name))}

@@ -1,0 +1,222 @@
+"""Measures a trained network on data sets with ground truth, or computes what their benchmarks want.
+
+    python -m experiments.evaluate --eval_on sintel_clean:MPI-Sintel --checkpoint results/runs/NAME --out evaluation
+
+Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
+protocol and what it was computed from, per_frame.csv the values of every frame. --submission DIR writes flow files and
+archives for Sintel and KITTI instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments import evaluation_files, records
+from experiments.data.pairs import SPLITS, DataError, PairSet
+from experiments.data.sources import names, open_source, parse
+from experiments.execution import check_writable
+from experiments.measuring import Measured, NotFinite, measure, readable
+from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
+from experiments.protocols import PROTOCOLS
+from experiments.spec import PROTOCOL
+from experiments.submission import CheckFailed, Task, open_task, submit
+from uflow import registry
+
+PROGRAM = "experiments.evaluate"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m {PROGRAM}",
+        description=__doc__,
+        epilog="Protocols: " + "; ".join(f"{p.name}: {p.about}" for p in PROTOCOLS.values()) + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "--eval_on",
+        metavar="NAME:PATH[;NAME:PATH]",
+        help=f"data; default: what the run of the checkpoint is evaluated on (names: {', '.join(names())})",
+    )
+    add_arguments(made)
+    made.add_argument(
+        "--out", type=pathlib.Path, metavar="DIR", help="keep the numbers there; default: only print them"
+    )
+    made.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL, help="what is counted (%(default)s)")
+    made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
+    made.add_argument("--max_pairs", type=int, metavar="N", help="only the first N pairs of each set")
+    made.add_argument(
+        "--skip_bad", "--skip-bad", type=int, default=0, metavar="N",
+        help="leave out up to N pairs of each set that cannot be read, and report them (%(default)s)",
+    )  # fmt: skip
+    made.add_argument(
+        "--submission", type=pathlib.Path, metavar="DIR",
+        help="write what the benchmarks of Sintel and KITTI want into a new directory, and measure nothing",
+    )  # fmt: skip
+    return made
+
+
+def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tuple[str, str], ...]:
+    """Name and path of every data set; raises `ValueError` if none is given or one twice."""
+    spec = predictor.trained.spec
+    if arguments.eval_on is None and not predictor.trained.whole:
+        raise ValueError("--eval_on NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
+    asked = parse(arguments.eval_on or spec.evaluation.source or spec.data.source)
+    twice = {name for name, _ in asked if [n for n, _ in asked].count(name) > 1}
+    if twice:
+        raise ValueError(f"--eval_on: {twice.pop()} is given twice, evaluate one after the other")
+    return asked
+
+
+def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, predictor: Predictor) -> list[PairSet]:
+    """The data sets to measure on, their headers checked unless faults are tolerated.
+
+    Raises:
+        DataError: if one is missing or damaged, or has no ground truth.
+        ValueError: if the protocol is not made for it.
+    """
+    found = []
+    allowed = PROTOCOLS[arguments.protocol].data
+    data = predictor.trained.spec.data
+    for name, path in asked:
+        if allowed and name not in allowed:
+            raise ValueError(f"protocol {arguments.protocol} is not made for {name} (for: {', '.join(allowed)})")
+        text = f"{name}:{path}" if path else name
+        pairs = open_source(text, arguments.split, height=data.height, width=data.width, scenes=data.scenes)
+        if "flow" not in pairs.provides:
+            raise DataError(f"{text}: has no ground truth flow to evaluate on ({arguments.split} split)")
+        if not arguments.skip_bad:
+            pairs.verify()
+        found.append(pairs)
+    return found
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises `ValueError` for options that cannot be followed; looks at the disk, changes nothing."""
+    if arguments.max_pairs is not None and arguments.max_pairs < 1:
+        raise ValueError(f"--max_pairs must be at least 1, got {arguments.max_pairs}")
+    if arguments.skip_bad < 0:
+        raise ValueError(f"--skip_bad must be at least 0, got {arguments.skip_bad}")
+    if arguments.out and arguments.submission:
+        raise ValueError("--out keeps numbers, --submission makes flow files: give one of them")
+    if arguments.out and (arguments.out / evaluation_files.RESULT).exists():
+        raise ValueError(f"--out {arguments.out}: holds an evaluation already, give another directory")
+    if arguments.submission:
+        place = arguments.submission.absolute()
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise ValueError(f"--submission {arguments.submission}: must be a new or an empty directory")
+
+
+class Progress:
+    """Tells on stderr how far a data set is, every ten seconds."""
+
+    def __init__(self, name: str):
+        self.name, self.told = name, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Called after every pair."""
+        if time.monotonic() - self.told > 10:
+            self.told = time.monotonic()
+            print(f"{self.name}: {done} of {total} pairs", file=sys.stderr, flush=True)
+
+
+def evaluate(
+    arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, sets: Sequence[PairSet]
+) -> list[Measured]:
+    """Measures all sets, prints and keeps the numbers."""
+    protocol = PROTOCOLS[arguments.protocol]
+    occlusion = registry.entry_of(predictor.occlusion).name if predictor.occlusion else None
+    found = []
+    print(f"{predictor.trained.file}\nprotocol {protocol.name}: {protocol.about}")
+    for pairs in sets:
+        found.append(
+            measure(
+                loaded,
+                pairs,
+                protocol,
+                check=predictor.check,
+                count=arguments.max_pairs,
+                allowed=arguments.skip_bad,
+                progress=Progress(pairs.name),
+            )
+        )
+        note = f"\n{pairs.note}" if pairs.note else ""
+        print(
+            f"\n{pairs.name}, {arguments.split} split{note}\n{evaluation_files.table(found[-1], occlusion)}", flush=True
+        )
+    if arguments.out:
+        about = [
+            {"split": arguments.split, "digest": p.digest, "pairs": len(p), "measured": len(m.pairs), "note": p.note}
+            for p, m in zip(sets, found, strict=True)
+        ]
+        evaluation_files.write(arguments.out, protocol, predictor.describe(), list(zip(found, about, strict=True)))
+        print(f"\n{arguments.out / evaluation_files.RESULT}\n{arguments.out / evaluation_files.FRAMES}")
+    return found
+
+
+def make_submission(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, tasks: Sequence[Task]) -> None:
+    """Computes the flow of all tasks, writes and checks the files."""
+
+    def flows(task: Task):
+        total = len(task.pairs) if arguments.max_pairs is None else min(arguments.max_pairs, len(task.pairs))
+        progress = Progress(task.benchmark.data)
+        source = (predictor.check(pair) for pair in readable(task.pairs, total, 0, []))
+        for done, estimate in enumerate(loaded.estimates(source, always=False), 1):
+            progress(done, total)
+            if not np.isfinite(estimate.flow).all():
+                raise NotFinite(f"the flow of pair {estimate.pair.name} of {task.benchmark.data} is not finite")
+            yield estimate.pair.name, estimate.flow
+
+    began = time.monotonic()
+    out = arguments.submission.absolute()
+    written, lacking = submit(tasks, {t.benchmark.data: flows(t) for t in tasks}, out, predictor.describe())
+    for name, count in written.items():
+        print(f"{name}: {count} files, read back and checked")
+    print(f"{time.monotonic() - began:.0f} s; {arguments.submission}: " + ", ".join(sorted(os.listdir(out))))
+    for sentence in lacking:
+        print(f"not yet a submission: {sentence}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 done, 2 wrong usage or data, 3 flow not finite or a file reads back wrong, 130 stopped."""
+    arguments = parser().parse_args(argv)
+    try:
+        check_arguments(arguments)
+        predictor = Predictor.from_arguments(arguments)
+        asked = asked_data(arguments, predictor)
+        if arguments.submission:
+            opened = [open_task(name, path) for name, path in asked]
+            for task in opened:
+                task.pairs.verify()
+        else:
+            opened = open_sets(asked, arguments, predictor)
+        from experiments import device
+
+        with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
+            device.prepare(arguments.device_target, arguments.device_id, scratch)
+            loaded = predictor.load()
+            if arguments.out:
+                check_writable(arguments.out)
+            (make_submission if arguments.submission else evaluate)(arguments, predictor, loaded, opened)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted, nothing was kept", file=sys.stderr)
+        return 130
+    except (NotFinite, CheckFailed) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 3
+    except (ValueError, DataError, records.RecordError, OSError) as error:
+        print(f"{PROGRAM}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""What a trained network gets right and wrong on one data set, under a protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from experiments.data.pairs import DataError, Pair, PairSet
+from experiments.predictor import Loaded
+from experiments.protocols import Protocol, Total
+from uflow import metrics
+
+
+class NotFinite(ValueError):
+    """A flow with values that are not finite; nothing can be said about the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OcclusionScore:
+    """How well hidden pixels are found: the best F-score over all thresholds, its threshold, from how many frames."""
+
+    f_score: float
+    threshold: float
+    frames: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The numbers of a data set.
+
+    Attributes:
+        name: the data set.
+        pairs: names of the pairs that were measured.
+        skipped: one sentence for every pair that could not be read.
+        numbers: by `<measure>/<region>`; of a region that no frame has there is none.
+        frames: how many frames have pixels of the region, by the same names.
+        rows: the values of every frame by the same names, `None` where a frame has no such pixels.
+        occlusion: `None` without ground truth of occlusion or a method that finds it.
+        seconds: what the first pair took (with the compilation of the graph), and the others together.
+    """
+
+    name: str
+    pairs: tuple[str, ...]
+    skipped: tuple[str, ...]
+    numbers: Mapping[str, float]
+    frames: Mapping[str, int]
+    rows: tuple[Mapping[str, float | None], ...]
+    occlusion: OcclusionScore | None
+    seconds: tuple[float, float]
+
+    @property
+    def pairs_per_second(self) -> float | None:
+        """Of all pairs but the first; `None` if there was one only."""
+        return (len(self.pairs) - 1) / self.seconds[1] if len(self.pairs) > 1 and self.seconds[1] > 0 else None
+
+
+def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> Iterator[Pair]:
+    """The first `count` pairs without those that cannot be read, which are told in `skipped`.
+
+    Raises:
+        DataError: if more than `allowed` cannot be read.
+    """
+    for index in range(count):
+        try:
+            pair = pairs[index]
+        except DataError as error:
+            skipped.append(str(error))
+            if len(skipped) > allowed:
+                given = f" ({len(skipped)} pairs cannot be read, --skip_bad {allowed} allows fewer)" if allowed else ""
+                raise DataError(f"{error}{given}") from None
+            continue
+        yield pair
+
+
+def measure(
+    loaded: Loaded,
+    pairs: PairSet,
+    protocol: Protocol,
+    *,
+    check: Callable[[Pair], Pair] = lambda pair: pair,
+    count: int | None = None,
+    allowed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Measured:
+    """Measures the flow of the first `count` pairs, by default of all, at the size of the ground truth.
+
+    Args:
+        loaded: the network.
+        pairs: with ground truth.
+        protocol: what is counted.
+        check: raises `DataError` for a pair that the network cannot be given.
+        count: how many pairs.
+        allowed: how many pairs may be unreadable; they are left out.
+        progress: told after every pair how many of how many are done.
+
+    Raises:
+        DataError: if too many pairs cannot be read, if none is left, or if one has no ground truth.
+        NotFinite: if a flow is not finite.
+    """
+    total = len(pairs) if count is None else min(count, len(pairs))
+    skipped: list[str] = []
+    names, totals, hidden = [], [], []
+    began = time.perf_counter()
+    first = 0.0
+    source = (_with_truth(check(pair)) for pair in readable(pairs, total, allowed, skipped))
+    for estimate in loaded.estimates(source, always=False):
+        pair, flow = estimate.pair, estimate.flow
+        if not np.isfinite(flow).all():
+            raise NotFinite(f"the flow of pair {pair.name} of {pairs.name} is not finite")
+        names.append(pair.name)
+        totals.append(protocol.totals(pairs.name, pair, flow))
+        if pair.occluded is not None and estimate.visible is not None:
+            counted = protocol.counted(pairs.name, pair)
+            hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
+        progress(len(names) + len(skipped), total)
+        first = first or time.perf_counter() - began
+    if not names:
+        raise DataError(f"{pairs.name}: none of {total} pairs is left to measure")
+    keys = list(dict.fromkeys(key for frame in totals for key in frame))
+    having = {key: [frame.get(key, Total(0.0, 0)) for frame in totals] for key in keys}
+    numbers = {key: protocol.number(pairs.name, key.split("/")[0], having[key]) for key in keys}
+    return Measured(
+        name=pairs.name,
+        pairs=tuple(names),
+        skipped=tuple(skipped),
+        numbers={key: value for key, value in numbers.items() if value is not None},
+        frames={key: sum(total.pixels > 0 for total in having[key]) for key in keys},
+        rows=tuple({key: frame[key].mean if key in frame else None for key in keys} for frame in totals),
+        occlusion=OcclusionScore(*metrics.best_f_score(sum(hidden)), len(hidden)) if hidden else None,
+        seconds=(first, time.perf_counter() - began - first),
+    )
+
+
+def _with_truth(pair: Pair) -> Pair:
+    if pair.flow is None:
+        raise DataError(f"pair {pair.name}: has no ground truth flow to evaluate on")
+    return pair

@@ -115,7 +115,8 @@ def write_kitti_flow(path: str | os.PathLike, flow: np.ndarray, valid: np.ndarra
         raise DataError(f"{path}: valid must have shape {(height, width)}, got {valid.shape}")
     if not np.isfinite(flow[:, valid]).all():
         raise DataError(f"{path}: the flow to write has values that are not finite")
-    steps = np.clip(np.rint(np.where(valid, flow, 0) * 64.0 + 2**15), 0, 2**16 - 1)
+    # in float32 the sum would be rounded before it is rounded to a step
+    steps = np.clip(np.rint(np.where(valid, flow, 0).astype(np.float64) * 64 + 2**15), 0, 2**16 - 1)
     u, v = np.where(valid, steps, 0).astype(np.uint16)
     done, encoded = cv2.imencode(".png", np.dstack([valid.astype(np.uint16), v, u]))
     if not done:

@@ -1,0 +1,205 @@
+"""Computes the flow of frames or of a video, without ground truth, as files and as pictures.
+
+    python -m experiments.predict --checkpoint CKPT a.png b.png --out DIR
+    python -m experiments.predict --checkpoint CKPT frames/ --out DIR
+    python -m experiments.predict --checkpoint CKPT video.mp4 --out DIR
+
+DIR then holds, for every pair of neighbors, named like its first frame:
+
+    flow/NAME.flo       the flow, px, at the size of the frames
+    color/NAME.png      its picture: the hue says where to, the saturation how far; legend.png says how much
+    visible/NAME.png    white where the pixel is seen in the second frame, black where it is hidden
+    panels/NAME.png     frame, flow and visibility side by side, with the legend
+    panels.mp4          these as a video, if there are three frames or more
+    prediction.json     what was computed from what; written last
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from experiments import records
+from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.flow_files import read_flo, write_flo
+from experiments.data.frames import frames
+from experiments.data.image_files import SUFFIXES
+from experiments.data.pairs import DataError, PairSet
+from experiments.data.video import Video
+from experiments.execution import check_writable
+from experiments.flow_colors import colors
+from experiments.panels import legend, panels, visibility_picture
+from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
+from experiments.video_file import VideoFile
+
+PROGRAM = "experiments.predict"
+FPS = 24.0
+USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m {PROGRAM}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "input", nargs="+", type=pathlib.Path, metavar="INPUT", help="two or more images, or a folder, or a video"
+    )
+    add_arguments(made)
+    made.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="where everything goes")
+    made.add_argument(
+        "--longest", type=float, metavar="PX",
+        help=f"motion of full colour in all pictures; default: what {USUAL:g} %% of every frame stays below",
+    )  # fmt: skip
+    made.add_argument("--fps", type=float, help=f"frames per second of panels.mp4; default: the video's, or {FPS:g}")
+    return made
+
+
+def open_input(paths: Sequence[pathlib.Path]) -> tuple[PairSet, float]:
+    """The pairs of neighbors in what was given, and how many frames a second they have.
+
+    Raises:
+        DataError: if it is neither images nor a folder nor a video, or cannot be read.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        return frames(paths[0], "test"), FPS
+    if len(paths) == 1 and paths[0].suffix.lower() not in SUFFIXES:
+        rate = cv2.VideoCapture(str(paths[0])).get(cv2.CAP_PROP_FPS) if paths[0].is_file() else 0.0
+        return Video(paths[0]), rate if 0 < rate < 1000 else FPS
+    if len(paths) == 1:
+        raise DataError(f"{paths[0]}: is one image, a pair needs two")
+    if odd := next((path for path in paths if path.suffix.lower() not in SUFFIXES), None):
+        raise DataError(f"{odd}: several inputs must be images ({', '.join(SUFFIXES)})")
+    stems = [path.stem for path in paths[:-1]]
+    names = stems if len(set(stems)) == len(stems) else [f"{i:06}_{stem}" for i, stem in enumerate(stems)]
+    files = [PairFiles(name, a, b) for name, a, b in zip(names, paths, paths[1:], strict=False)]
+    return FileSet("frames", tuple(files)), FPS
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The places of all files of a prediction."""
+
+    directory: pathlib.Path
+
+    def file(self, kind: str, name: str) -> pathlib.Path:
+        """Of one pair; `kind` is flow, color, visible or panels."""
+        return self.directory / kind / (name + (".flo" if kind == "flow" else ".png"))
+
+    def make(self, kinds: Sequence[str]) -> None:
+        """Makes the folders."""
+        for kind in kinds:
+            (self.directory / kind).mkdir(parents=True, exist_ok=True)
+
+
+def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output) -> tuple[list[str], float, bool]:
+    """Writes flow and visibility of every pair; one pair at a time is in memory.
+
+    Returns:
+        The names of the pairs; the motion, px, that all but few pixels of every pair stay below; whether there is
+        visibility.
+
+    Raises:
+        DataError: if a frame cannot be read, or is too small.
+    """
+    source = (predictor.check(pairs[index]) for index in range(len(pairs)))
+    names, longest, told = [], 0.0, time.monotonic()
+    for estimate in loaded.estimates(source, always=True):
+        name = estimate.pair.name
+        if not np.isfinite(estimate.flow).all():
+            print(f"{name}: the flow has values that are not finite; they are black in the pictures", file=sys.stderr)
+        write_flo(output.file("flow", name), estimate.flow)
+        if estimate.visible is not None:
+            write_png(output.file("visible", name), visibility_picture(estimate.visible))
+        lengths = np.hypot(*estimate.flow)
+        longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], USUAL)) if lengths.size else 0.0)
+        names.append(name)
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(f"{len(names)} of {len(pairs)} pairs", file=sys.stderr, flush=True)
+    return names, longest, loaded.hidden is not None
+
+
+def draw(pairs: PairSet, output: Output, names: Sequence[str], longest: float, hidden: bool) -> Iterator[np.ndarray]:
+    """Draws the pictures of every pair from the files, with one scale for all, and yields its panels."""
+    for index, name in enumerate(names):
+        flow = read_flo(output.file("flow", name))
+        write_png(output.file("color", name), colors(flow, longest))
+        visible = None
+        if hidden:
+            visible = cv2.imread(str(output.file("visible", name)), cv2.IMREAD_GRAYSCALE) / np.float32(255)
+        picture = panels(pairs[index].first, flow, visible, longest)
+        write_png(output.file("panels", name), picture)
+        yield picture
+
+
+def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
+    """Writes uint8 (H, W) or (H, W, 3), RGB, as a PNG that is there whole or not at all."""
+    picture = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".png", picture)
+    if not done:
+        raise OSError(f"{path}: the picture cannot be encoded")
+    records.atomic_write(path, encoded.tobytes())
+
+
+def predict(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, pairs: PairSet, rate: float) -> None:
+    """Computes and draws everything; says where it is."""
+    output = Output(arguments.out)
+    output.make(("flow", "color", "panels", *(("visible",) if loaded.hidden is not None else ())))
+    began = time.monotonic()
+    names, usual, hidden = compute(predictor, loaded, pairs, output)
+    spent = time.monotonic() - began
+    longest = arguments.longest or usual or 1.0
+    pictures = draw(pairs, output, names, longest, hidden)
+    if len(names) > 1:
+        with VideoFile(arguments.out / "panels.mp4", arguments.fps or rate) as video:
+            for picture in pictures:
+                video.add(picture)
+    else:
+        list(pictures)
+    write_png(arguments.out / "legend.png", legend(longest))
+    about = {"pairs": len(names), "longest_px": longest, "note": pairs.note, "input": [p.name for p in arguments.input]}
+    records.write_json(arguments.out / "prediction.json", {"format": 1, **predictor.describe(), **about})
+    if pairs.note:
+        print(pairs.note)
+    print(f"{len(names)} pairs in {spent:.1f} s with compiling; full colour is {longest:.3g} px")
+    print("\n".join(str(path) for path in sorted(arguments.out.iterdir())))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 done, 2 wrong usage or unreadable input, 130 stopped."""
+    arguments = parser().parse_args(argv)
+    try:
+        for option in ("longest", "fps"):
+            value = getattr(arguments, option)
+            if value is not None and not 0 < value < 1e6:
+                raise ValueError(f"--{option} must be above 0, got {value:g}")
+        predictor = Predictor.from_arguments(arguments)
+        pairs, rate = open_input(arguments.input)
+        pairs.verify()
+        from experiments import device
+
+        with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
+            device.prepare(arguments.device_target, arguments.device_id, scratch)
+            loaded = predictor.load()
+            check_writable(arguments.out)
+            predict(arguments, predictor, loaded, pairs, rate)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped; the files in {arguments.out} are whole, but not all there", file=sys.stderr)
+        return 130
+    except (ValueError, DataError, records.RecordError, OSError) as error:
+        print(f"{PROGRAM}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

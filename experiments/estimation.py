@@ -30,6 +30,11 @@ class Estimate:
     visible: np.ndarray | None = None
 
 
+def batch_size(height: int, width: int) -> int:
+    """How many frames of a size are computed together."""
+    return max(1, BATCH_PIXELS // (height * width))
+
+
 def estimates(network: Callable[..., Any], pairs: Iterable[Pair]) -> Iterator[Estimate]:
     """The estimate for every pair, in order; only the frames of a batch are held.
 
@@ -54,9 +59,8 @@ def estimates(network: Callable[..., Any], pairs: Iterable[Pair]) -> Iterator[Es
 
 def _batch(network: Callable[..., Any], pairs: list[Pair]) -> Iterator[Estimate]:
     height, width = pairs[0].first.shape[:2]
-    size = max(1, BATCH_PIXELS // (height * width))
     # a batch is always filled up, so that there is one compiled graph per frame size
-    filled = pairs + [pairs[-1]] * (size - len(pairs))
+    filled = pairs + [pairs[-1]] * (batch_size(height, width) - len(pairs))
     stacked = [np.stack([getattr(p, side) for p in filled]).transpose(0, 3, 1, 2) for side in ("first", "second")]
     first, second = (ms.Tensor(np.ascontiguousarray(x, np.float32) / np.float32(255)) for x in stacked)
     found = network(first, second)

@@ -95,7 +95,7 @@ def table(found: Measured, occlusion: str | None) -> str:
             f"occlusion ({occlusion}): F {score.f_score:.3f} at threshold {score.threshold:.3f}, {score.frames} frames"
         )
     speed = found.pairs_per_second
-    rest = f", {speed:.2f} pairs/s after the first" if speed else ""
-    lines.append(f"{len(found.pairs)} pairs in {sum(found.seconds):.1f} s with compiling{rest}")
+    rest = f", {speed:.2f} pairs/s after the first batch" if speed else ""
+    lines.append(f"{len(found.pairs)} pairs in {found.seconds:.1f} s with compiling{rest}")
     lines += [f"skipped: {sentence}" for sentence in found.skipped]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from experiments.data.pairs import DataError, Pair, PairSet
+from experiments.estimation import batch_size
 from experiments.predictor import Loaded
 from experiments.protocols import Protocol, Total
 from uflow import metrics
@@ -39,7 +40,8 @@ class Measured:
         frames: how many frames have pixels of the region, by the same names.
         rows: the values of every frame by the same names, `None` where a frame has no such pixels.
         occlusion: `None` without ground truth of occlusion or a method that finds it.
-        seconds: what the first pair took (with the compilation of the graph), and the others together.
+        seconds: what all took, with the compilation of graphs.
+        pairs_per_second: after the first batch, during which a graph is compiled; `None` if there was no other.
     """
 
     name: str
@@ -49,12 +51,8 @@ class Measured:
     frames: Mapping[str, int]
     rows: tuple[Mapping[str, float | None], ...]
     occlusion: OcclusionScore | None
-    seconds: tuple[float, float]
-
-    @property
-    def pairs_per_second(self) -> float | None:
-        """Of all pairs but the first; `None` if there was one only."""
-        return (len(self.pairs) - 1) / self.seconds[1] if len(self.pairs) > 1 and self.seconds[1] > 0 else None
+    seconds: float
+    pairs_per_second: float | None
 
 
 def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> Iterator[Pair]:
@@ -104,7 +102,7 @@ def measure(
     skipped: list[str] = []
     names, totals, hidden = [], [], []
     began = time.perf_counter()
-    first = 0.0
+    warm, warmed = 0, began
     source = (_with_truth(check(pair)) for pair in readable(pairs, total, allowed, skipped))
     for estimate in loaded.estimates(source, always=False):
         pair, flow = estimate.pair, estimate.flow
@@ -116,7 +114,9 @@ def measure(
             counted = protocol.counted(pairs.name, pair)
             hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
         progress(len(names) + len(skipped), total)
-        first = first or time.perf_counter() - began
+        warm = warm or batch_size(*pair.first.shape[:2])
+        warmed = time.perf_counter() if len(names) == warm else warmed
+    ended = time.perf_counter()
     if not names:
         raise DataError(f"{pairs.name}: none of {total} pairs is left to measure")
     keys = list(dict.fromkeys(key for frame in totals for key in frame))
@@ -130,7 +130,8 @@ def measure(
         frames={key: sum(total.pixels > 0 for total in having[key]) for key in keys},
         rows=tuple({key: frame[key].mean if key in frame else None for key in keys} for frame in totals),
         occlusion=OcclusionScore(*metrics.best_f_score(sum(hidden)), len(hidden)) if hidden else None,
-        seconds=(first, time.perf_counter() - began - first),
+        seconds=ended - began,
+        pairs_per_second=(len(names) - warm) / (ended - warmed) if len(names) > warm else None,
     )
 
 

@@ -2,11 +2,16 @@
 
 import json
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from experiments import records
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def lines(run):
@@ -203,3 +208,15 @@ def test_other_kinds_of_training_go_on_after_a_kill_with_the_same_bits(runner, t
     assert all(line["total"] > 0 for line in curve)
     if "selfsup.name" in changes:
         assert [line["selfsup"] > 0 for line in curve] == [False, False, True, True]
+
+
+def test_evaluating_its_checkpoint_gives_the_numbers_of_a_run(undisturbed, tmp_path):
+    command = [sys.executable, "-m", "experiments.evaluate", "--checkpoint", undisturbed, "--out", tmp_path / "out"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "protocol full/1" in done.stdout, done.stderr
+    found = records.read_json(tmp_path / "out" / "evaluation.json")
+    record = records.read_result(undisturbed)
+    assert {name: found["numbers"][name]["value"] for name in record.metrics} == record.metrics
+    assert {found["numbers"][name]["protocol"] for name in record.metrics} == {record.protocol}
+    assert found["sets"][0]["digest"].startswith(record.spec["evaluation"]["digest"])
+    assert found["checkpoint"]["run_id"] == record.run_id

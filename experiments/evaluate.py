@@ -10,12 +10,13 @@ archives for Sintel and KITTI instead.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -185,6 +186,21 @@ def make_submission(arguments: argparse.Namespace, predictor: Predictor, loaded:
         print(f"not yet a submission: {sentence}")
 
 
+@contextlib.contextmanager
+def kept_if_done(out: pathlib.Path | None) -> Iterator[None]:
+    """Makes a directory, and removes it again if it was not there and the block fails and leaves it empty."""
+    fresh = out is not None and not out.exists()
+    if out is not None:
+        check_writable(out)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if fresh:
+                out.rmdir()
+        raise
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 done, 2 wrong usage or data, 3 flow not finite or a file reads back wrong, 130 stopped."""
     arguments = parser().parse_args(argv)
@@ -203,9 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device_target, arguments.device_id, scratch)
             loaded = predictor.load()
-            if arguments.out:
-                check_writable(arguments.out)
-            (make_submission if arguments.submission else evaluate)(arguments, predictor, loaded, opened)
+            with kept_if_done(arguments.out):
+                (make_submission if arguments.submission else evaluate)(arguments, predictor, loaded, opened)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted, nothing was kept", file=sys.stderr)
         return 130

@@ -84,22 +84,44 @@ def test_the_command_gives_the_numbers_of_a_study(network, sintel, tmp_path, cap
 
 
 def test_size_pairs_and_faults_are_what_was_asked(network, sintel, tmp_path, capsys):
+    from experiments import evaluation, trained
+    from experiments.data.sources import readers
+    from uflow.inference import Inference
+
     first = sintel / "training/clean/cave/frame_0001.png"
     whole = first.read_bytes()
-    words = ("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--occlusion", "none")
+    out = tmp_path / "out"
+    words = ("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--occlusion", "none", "--out", out)
     try:
         first.write_bytes(whole[:-30])
         assert run(*words) == 2
-        assert "frame_0001.png: cut off" in capsys.readouterr().err
-        assert (
-            run(*words, "--skip_bad", 1, "--max_pairs", 2, "--height", 40, "--width", 60, "--out", tmp_path / "o") == 0
-        )
+        captured = capsys.readouterr()
+        assert "frame_0001.png: cut off" in captured.err and captured.out == "" and not out.exists()
+        assert run(*words, "--skip_bad", 1, "--max_pairs", 2, "--height", 40, "--width", 60) == 0
     finally:
         first.write_bytes(whole)
-    plain = json.loads((tmp_path / "o" / "evaluation.json").read_text())
+    plain = json.loads((out / "evaluation.json").read_text())
     assert plain["size"] == [40, 60] and plain["sets"][0]["measured"] == 1 and plain["occlusion"] is None
     assert len(plain["sets"][0]["skipped"]) == 1 and "frame_0001.png: cut off" in plain["sets"][0]["skipped"][0]
     assert "skipped: " in capsys.readouterr().out and not any("occlusion" in key for key in plain["numbers"])
+    inference = Inference(trained.find(network).network(), (40, 60))
+    inference.set_train(False)
+    study = evaluation.evaluate(inference, readers()["sintel_clean"](str(sintel), "test"), 2)
+    assert numbers_in(out)["epe/sintel_clean/all"] == study.frames["epe/sintel_clean/all"][1]
+
+
+def test_a_fault_that_is_met_on_the_way_leaves_nothing(network, sintel, tmp_path, capsys):
+    image = sintel / "training/clean/cave/frame_0003.png"
+    whole = image.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 255  # header, length and end are right
+    out = tmp_path / "out"
+    try:
+        image.write_bytes(damaged)
+        assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--out", out) == 2
+    finally:
+        image.write_bytes(whole)
+    assert "frame_0003.png: cannot be decoded" in capsys.readouterr().err and not out.exists()
 
 
 def test_a_submission_is_made_from_the_networks_flow(network, sintel, tmp_path, capsys):

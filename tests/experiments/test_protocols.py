@@ -102,3 +102,11 @@ def test_the_references_protocol_gives_the_references_numbers(request):
         golden.check(f"kitti/EPE({name})", got[f"epe/{key}"], tolerance)
         golden.check(f"kitti/ER({name})", got[f"fl/{key}"] / 100, tolerance)
     assert golden.cases == 6 and not golden.failures, golden.failures
+
+
+def test_an_error_of_just_the_limit_is_no_outlier():
+    truth = np.zeros((2, 1, 4), np.float32)
+    flow = truth.copy()
+    flow[0, 0] = 1, 3, 5, 0
+    found = means(PROTOCOLS["full/1"].totals("x", pair_of(truth), flow))
+    assert [found[f"{name}/all"] for name in ("1px", "3px", "5px", "fl")] == [50.0, 25.0, 0.0, 25.0]

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=f"python -m {PROGRAM}",
         description=__doc__,
-        epilog="Protocols: " + "; ".join(f"{p.name}: {p.about}" for p in PROTOCOLS.values()) + ".",
+        epilog="protocols:\n" + "\n".join(f"  {p.name}: {p.about}" for p in PROTOCOLS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(

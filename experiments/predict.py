@@ -41,6 +41,7 @@ from experiments.predictor import Loaded, Predictor, add_arguments, interruptibl
 from experiments.video_file import VideoFile
 
 PROGRAM = "experiments.predict"
+RESULT = "prediction.json"
 FPS = 24.0
 USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
 
@@ -167,7 +168,7 @@ def predict(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded,
         list(pictures)
     write_png(arguments.out / "legend.png", legend(longest))
     about = {"pairs": len(names), "longest_px": longest, "note": pairs.note, "input": [p.name for p in arguments.input]}
-    records.write_json(arguments.out / "prediction.json", {"format": 1, **predictor.describe(), **about})
+    records.write_json(arguments.out / RESULT, {"format": 1, **predictor.describe(), **about})
     if pairs.note:
         print(pairs.note)
     print(f"{len(names)} pairs in {spent:.1f} s with compiling; full colour is {longest:.3g} px")
@@ -182,6 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             value = getattr(arguments, option)
             if value is not None and not 0 < value < 1e6:
                 raise ValueError(f"--{option} must be above 0, got {value:g}")
+        if (arguments.out / RESULT).exists():
+            raise ValueError(f"--out {arguments.out}: holds a prediction already, give another directory")
         predictor = Predictor.from_arguments(arguments)
         pairs, rate = open_input(arguments.input)
         pairs.verify()

@@ -157,7 +157,7 @@ def test_panels_stand_side_by_side():
     assert picture[50, 500].tolist() == [0, 0, 0]
     assert panels(frame, flow, None, 5.0).shape == (100 + FOOTER, 400 + GAP, 3)
     assert panel_size(2160, 3840, 3) == (360, 638) and panel_size(3, 5, 2) == (4, 4)
-    assert legend(3.0)[110, 209].tolist() == [255, 0, 0]
+    assert legend(3.0)[110, 210].tolist() == [255, 0, 0]
 
 
 def test_a_video_is_whole_or_not_there(tmp_path):
@@ -186,6 +186,7 @@ def test_a_video_is_whole_or_not_there(tmp_path):
         (["one.png", "one.png", "--longest", "0"], "--longest must be above 0"),
         (["one.png", "one.png", "--checkpoint", "gone"], "checkpoint gone: there is no such file"),
         (["one.png", "one.png", "--out", "clip.mp4/out"], "clip.mp4/out: cannot be written to"),
+        (["one.png", "one.png", "--out", "done"], "done: holds a prediction already"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(network, images, tmp_path, monkeypatch, capsys, words, message):
@@ -196,6 +197,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(network, images, tmp_path,
     cv2.imwrite("large.png", np.zeros((40, 50, 3), np.uint8))
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done" / "prediction.json").write_text("{}")
     before = sorted(tmp_path.rglob("*"))
     usual = [] if "--checkpoint" in words else ["--checkpoint", network]
     assert run(*words, *usual, *([] if "--out" in words else ["--out", "out"])) == 2

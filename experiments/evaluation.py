@@ -9,7 +9,7 @@ it); `noc`, the rest of the valid pixels.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -42,18 +42,24 @@ def frame_errors(flow: np.ndarray, pair: Pair) -> dict[str, float | None]:
     return {kind: metrics.masked_mean(error, mask) for kind, mask in masks.items()}
 
 
+def predictions(network: Inference, pairs: PairSet, indices: range) -> Iterator[tuple[Pair, np.ndarray]]:
+    """Each pair with the network's flow (2, H, W) for it; frames of one small size are computed together."""
+    for estimate in estimates(network, (pairs[index] for index in indices)):
+        yield estimate.pair, estimate.flow
+
+
 def evaluate(network: Inference, pairs: PairSet, count: int | None = None) -> Evaluation:
     """Errors on the first `count` pairs, by default on all; pairs without ground truth are passed over."""
     name = pairs.name.replace(";", "+")
     total = len(pairs) if count is None else min(count, len(pairs))
     frames: dict[str, list[float | None]] = {}
     number = 0
-    for estimate in estimates(network, (pairs[index] for index in range(total))):
-        if estimate.pair.flow is None:
+    for pair, flow in predictions(network, pairs, range(total)):
+        if pair.flow is None:
             continue
-        if not np.isfinite(estimate.flow).all():
+        if not np.isfinite(flow).all():
             return Evaluation({}, {}, finite=False)
-        errors = frame_errors(estimate.flow, estimate.pair)
+        errors = frame_errors(flow, pair)
         for kind in errors:
             frames.setdefault(f"epe/{name}/{kind}", [None] * number)
         for key, row in frames.items():

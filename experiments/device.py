@@ -62,6 +62,11 @@ def use_compile_cache(directory: pathlib.Path) -> None:
     ms.set_context(enable_compile_cache=True, compile_cache_path=str(directory))
 
 
+def leave_compile_cache() -> None:
+    """Ends `use_compile_cache`: whatever is compiled from here on is neither stored nor taken from the store."""
+    ms.set_context(enable_compile_cache=False)
+
+
 def mindspore_version() -> str:
     """The installed MindSpore."""
     return importlib.metadata.version("mindspore")

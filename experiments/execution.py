@@ -16,7 +16,7 @@ from typing import Any
 from experiments import locks, records
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.sources import open_source
-from experiments.spec import ExperimentSpec, canonical, from_config, to_config, wanted_truth
+from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
 
@@ -195,10 +195,24 @@ def _train_and_evaluate(
         graphs[0].complete = outcome.status == "completed"
     if not final.finite:
         return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
+    device.leave_compile_cache()
+    _draw(spec, directory, inference, final.frames)
     return _record(
         spec, outcome.status, outcome.reason, step=outcome.step,
         metrics=final.metrics, frames=final.frames, validation=validated,
     )  # fmt: skip
+
+
+def _draw(spec: ExperimentSpec, directory: pathlib.Path, network: Any, frames: Mapping[str, Any]) -> None:
+    """Writes pictures of the evaluated network; they illustrate a result, which stands without them too."""
+    from experiments import pictures
+
+    try:
+        acting = components(spec).active_at(spec.train.steps - 1, spec.train.steps)
+        errors = next((row for key, row in frames.items() if key.startswith("epe/") and key.endswith("/all")), ())
+        pictures.write(directory, network, acting.occlusion, open_pairs(spec, "evaluation", "test"), errors)
+    except Exception as error:
+        print(f"warning: no pictures of this run: {type(error).__name__}: {error}", flush=True)
 
 
 class Cost:

@@ -13,7 +13,7 @@ _BEYOND = 0.75  # brightness of motion that is longer than the longest of the sc
 
 def longest_motion(flow: np.ndarray, valid: np.ndarray | None = None) -> float:
     """Length of the longest motion of a flow (2, H, W), px, among the valid pixels; 0 if there are none."""
-    lengths = np.hypot(flow[0], flow[1])
+    lengths = np.hypot(*flow.astype(np.float64))  # as `colors` does, or the longest motion is beyond its own scale
     counted = lengths[np.isfinite(lengths) if valid is None else np.isfinite(lengths) & valid]
     return float(counted.max(initial=0.0))
 

@@ -30,6 +30,13 @@ def test_unknown_pixels_are_black_and_do_not_set_the_scale():
     assert longest_motion(np.full((2, 2, 2), np.nan)) == 0.0
 
 
+def test_the_longest_motion_of_a_float32_flow_is_within_its_own_scale():
+    random = np.random.default_rng(0)
+    for u, v in random.uniform(-9, 9, (200, 2)).astype(np.float32):
+        flow = np.array([[[u]], [[v]]])
+        assert colors(flow).max() == 255, (u, v)
+
+
 def test_the_legend_shows_each_motion_where_it_leads():
     legend = wheel(21)
     assert legend.shape == (21, 21, 3) and legend.dtype == np.uint8

@@ -10,7 +10,7 @@ from analysis.directions import metric_kind
 from analysis.factorial import MEASURES
 from analysis.ledger import Finding
 from analysis.load import StudyData
-from analysis.pictures import OWN, SHARED, collect
+from analysis.pictures import OWN, collect, legends
 from analysis.published import beside_published
 from analysis.rendering import cells, p_text
 from analysis.stats import Estimate
@@ -51,6 +51,7 @@ def as_page(
     )
     environment.filters["pretty"] = lambda text: str(text).replace("+-", "±")
     frames, pictures_note = collect(data)
+    shown_legends, ticks = legends(data)
     deciding = tables[0]
     compared = [row.comparison for row in deciding.rows if row.comparison]
     return environment.get_template("report.html.j2").render(
@@ -69,8 +70,10 @@ def as_page(
         measures=MEASURES,
         frames=frames,
         pictures_note=pictures_note,
-        shared=SHARED,
         own=OWN,
+        legends=shown_legends,
+        ticks=ticks,
+        decimals=deciding.kind.decimals,
         p_text=p_text,
         number=lambda estimate, metric: _number(estimate, metric_kind(metric).decimals),
     )

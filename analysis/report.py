@@ -21,6 +21,8 @@ from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
 from analysis.stats import Estimate
 from analysis.tables import ComparisonTable, comparison_table
+from analysis.worst_frames import as_csv as worst_as_csv
+from analysis.worst_frames import pictures_of, worst_frames
 from experiments.records import atomic_write, dump_json
 
 
@@ -52,7 +54,8 @@ def write_report(
     """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
 
     Writes into `report/`: `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
-    `report.html`, and the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`.
+    `report.html`, the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`, and if
+    runs left values per frame `worst_frames/frames.csv`, with copies of the pictures of these frames beside it.
 
     Args:
         study_directory: `<out>/<study>`.
@@ -72,7 +75,7 @@ def write_report(
     design = find_factorial(data.plan)
     parts = factor_effects(data, design, data.plan.metric) if design else None
     figures = _figures(data, tables[0], design, noise_floor, trials)
-    files: dict[str, str] = {}
+    files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
         files[f"{stem}.md"] = as_markdown(table)
@@ -81,10 +84,14 @@ def write_report(
     files["effects.json"] = dump_json(effects(data, tables, findings, parts))
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
     files["report.html"] = as_page(data, tables, findings, figures, parts)
+    files |= _worst_frames(data)
     directory = data.directory / "report"
-    directory.mkdir(exist_ok=True)
     for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(directory / name, content)
+    for path in (directory / "worst_frames").glob("*.png"):
+        if f"worst_frames/{path.name}" not in files:  # of an earlier report, when other frames were the worst
+            path.unlink()
     text = "\n".join([*(as_text(table, brief=table is not tables[0]) for table in tables), _ledger_text(findings)])
     return Report(
         directory=directory,
@@ -93,6 +100,15 @@ def write_report(
         findings=findings,
         text=text,
     )
+
+
+def _worst_frames(data: StudyData) -> dict[str, str | bytes]:
+    """The list of the frames to look at first and their pictures, by name under `report/`."""
+    found = worst_frames(data)
+    if not found:
+        return {}
+    pictures = {f"worst_frames/{name}": path.read_bytes() for name, path in pictures_of(data, found).items()}
+    return {"worst_frames/frames.csv": worst_as_csv(found, data.plan.labels)} | pictures
 
 
 def _figures(

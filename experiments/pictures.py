@@ -5,6 +5,7 @@
 
     first    the first image
     truth    the true flow, black where it is unknown
+    seen     the true visibility, if it is known: white is visible in the second frame, black is hidden or out of it
     flow     the network's flow
     error    the end-point error, gray where the true flow is unknown
     visible  what training with these flows would count: white is visible, black is hidden or leads out of the frame
@@ -153,9 +154,11 @@ def draw(pair: Pair, flow: np.ndarray, visible: np.ndarray | None, longest: floa
         "flow": flow_colors.colors(flow, longest),
         "error": error_colors(metrics.end_point_error(flow, pair.flow), pair.valid),
     }
-    if visible is not None:
-        level = np.rint(255 * np.clip(visible, 0, 1)).astype(np.uint8)
-        pictures["visible"] = np.repeat(level[..., None], 3, axis=2)
+    shares = {"seen": None if pair.occluded is None else ~pair.occluded, "visible": visible}
+    for kind, share in shares.items():
+        if share is not None:
+            level = np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
+            pictures[kind] = np.repeat(level[..., None], 3, axis=2)
     return pictures
 
 

@@ -75,6 +75,11 @@ def test_truth_and_flow_share_the_scale_of_the_truth():
     assert set(drawn) == {"first", "truth", "flow", "error", "visible"}
     assert drawn["truth"][0, 0].tolist() == [255, 0, 0] and drawn["flow"][0, 0].tolist() == [255, 128, 128]
     assert drawn["visible"][0, 0].tolist() == [128, 128, 128]
+    hidden = np.array([[True, False, False], [False, False, False]])
+    drawn |= draw(Pair("p", pair.first, pair.second, pair.flow, hidden), pair.flow, None, 4.0)
+    assert drawn["seen"][:, :, 0].tolist() == [[0, 255, 255], [255, 255, 255]]
+    drawn = draw(pair, np.float32(2) * np.ones((2, 2, 3), np.float32) * [[[1]], [[0]]], None, 4.0)
+    assert set(drawn) == {"first", "truth", "flow", "error"}
     assert drawn["error"].tolist() == error_colors(np.full((2, 3), 2.0)).tolist()
 
 

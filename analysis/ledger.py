@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis.claims import CLAIMS, Choices, Claim, Other
+from analysis.claims import CLAIMS, Choices, Claim, Other, Relation
 from analysis.comparison import Comparison, compare, decide
 from analysis.directions import metric_kind
 from analysis.load import StudyData
 from analysis.multiplicity import holm
+from experiments.records import RecordError, read_json
 
 STATUSES = ("reproduced", "contradicted", "undecided", "not run")
+# Paths, and what the scenes look like, which the digests of the data stand for.
+_IGNORED, _SCENES = ("seed", "data.source", "evaluation.source"), "data.scenes."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,9 +63,11 @@ class Finding:
 def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.05) -> tuple[Finding, ...]:
     """What the study says about each claim: one finding per pair of arms and metric that tests it, in the order given.
 
-    Two arms test a claim if they make its choices and their specs agree outside the sections the claim is about; of
-    several such pairs, those with the study's baseline count. As the claims are directions, a significant difference
-    decides by its sign even inside the margin of equality; equality without a significant difference contradicts.
+    Whether two arms test a claim is read from the specs of their runs, whatever they are called: they make the claim's
+    choices, and everything else is equal. Where the claim exchanges a component, options that only one of the two has
+    may differ, and so may the weight, whose scale is the component's own. Of several such pairs, those with the study's
+    baseline count. As the claims are directions, a significant difference decides by its sign even inside the margin of
+    equality; equality without a significant difference contradicts.
     """
     found = [finding for claim in claims for finding in _findings(data, claim)]
     tested = [f for f in found if f.comparison is not None]
@@ -74,6 +80,8 @@ def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.0
 
 
 def _findings(data: StudyData, claim: Claim) -> list[Finding]:
+    if claim.untestable:
+        return [Finding(claim=claim, status="not run", reason=claim.untestable)]
     metrics = [m for m in data.plan.metrics if fnmatch.fnmatch(m, claim.metric) and _on_data(m, claim.data)]
     pairs = list(_pairs(data, claim))
     # In a factorial a claim can be tested in every setting of the other factors; the baseline's is the one meant.
@@ -108,26 +116,45 @@ def _judge(data: StudyData, finding: Finding, comparison: Comparison, alpha: flo
 
 def _pairs(data: StudyData, claim: Claim) -> Iterator[tuple[str, str]]:
     specs = {label: flat_spec(data, label) for label in data.plan.labels}
-    sections = {key.split(".")[0] for key in (*claim.better, *claim.worse)}
-    outside = {
-        label: {k: v for k, v in spec.items() if k != "seed" and k.split(".")[0] not in sections}
-        for label, spec in specs.items()
-    }
     for better, worse in itertools.permutations(data.plan.labels, 2):
-        if not (_makes(specs[better], claim.better) and _makes(specs[worse], claim.worse)):
+        one, other = specs[better], specs[worse]
+        if not (_makes(one, claim.better, other) and _makes(other, claim.worse, one)):
             continue
-        # What a claim leaves open within its section has to agree too: wang against wang, not wang against brox.
-        shared = [key for key in claim.better if claim.better[key] == claim.worse.get(key)]
-        if outside[better] == outside[worse] and all(specs[better].get(k) == specs[worse].get(k) for k in shared):
+        if not _makes(one, claim.worse, other) and _agree(one, other, claim):
             yield better, worse
 
 
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim) -> bool:
+    """True if two specs differ in nothing but what a claim is about."""
+    # What both sides leave open in the same way has to be the same choice: wang against wang, not wang against brox.
+    claimed = {key for key in (*claim.better, *claim.worse) if claim.better.get(key) != claim.worse.get(key)}
+    claimed |= {key for key, choice in claim.better.items() if choice is Relation.ANY}
+    sections = {key.removesuffix(".name") for key in claimed if key.endswith(".name")}
+    exchanged = {section for section in sections if one.get(f"{section}.name") != other.get(f"{section}.name")}
+    for key in {*one, *other} - claimed:
+        section, _, option = key.partition(".")
+        if key in _IGNORED or key.startswith(_SCENES):
+            continue
+        if section in exchanged and (option in ("weight", "revision") or not (key in one and key in other)):
+            continue
+        if key not in one or key not in other or one[key] != other[key]:
+            return False
+    return True
+
+
 def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
-    """The spec of an arm by dotted key, options directly under their section; from its runs, else from the plan."""
-    records = data.of(label)
-    if not records:
-        return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
-    return dict(_flatten(next(iter(records.values())).spec, ""))
+    """The spec of an arm by dotted key, options directly under their section.
+
+    From the record of a run, else from the `spec.json` of a planned one, else what the plan says that the arm changes.
+    """
+    if records := data.of(label):
+        return dict(_flatten(next(iter(records.values())).spec, ""))
+    for seed in data.plan.arm(label).runs:
+        with contextlib.suppress(RecordError):
+            plain = read_json(data.run_directory(label, seed) / "spec.json")
+            if isinstance(plain, dict):
+                return dict(_flatten(plain, ""))
+    return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
 
 
 def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -139,13 +166,18 @@ def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield name, inner
 
 
-def _makes(spec: Mapping[str, Any], choices: Choices) -> bool:
-    return all(key in spec and _fits(spec[key], choice) for key, choice in choices.items())
+def _makes(spec: Mapping[str, Any], choices: Choices, other: Mapping[str, Any]) -> bool:
+    return all(key in spec and _fits(spec[key], choice, other.get(key)) for key, choice in choices.items())
 
 
-def _fits(value: Any, choice: Any) -> bool:
+def _fits(value: Any, choice: Any, other: Any) -> bool:
     if isinstance(choice, Other):
-        return value != choice.value
+        return not _fits(value, choice.value, other)
+    if isinstance(choice, Relation):
+        if choice is Relation.ANY:
+            return True
+        numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (value, other))
+        return numbers and (value > other if choice is Relation.MORE else value < other)
     return value in choice if isinstance(choice, tuple) else value == choice
 
 

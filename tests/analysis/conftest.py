@@ -73,7 +73,7 @@ class SimulatedStudy:
             "seed": seed,
             "data": {"name": "synthetic", "digest": "d0"},
             "evaluation": {"name": "synthetic", "digest": "e0"},
-            "occlusion": {"name": label, "revision": 1, "options": {}},
+            "occlusion": {"name": label, "revision": 1, "stop_gradient": True},
         }
         return {**spec, **changes}
 

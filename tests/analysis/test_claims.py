@@ -7,6 +7,8 @@ from analysis.ledger import flat_spec, ledger
 from analysis.load import load_study
 from analysis.multiplicity import holm
 from analysis.published import PUBLISHED, beside_published
+from experiments.records import write_json
+from experiments.spec import canonical, changed, default_spec, from_config, to_config
 
 ALL = "epe/synthetic/all"
 MASK = CLAIMS[0]
@@ -26,9 +28,144 @@ def _statuses(study, claims):
 
 def test_the_claims_are_directions_with_a_source():
     assert len({claim.claim for claim in CLAIMS}) == len(CLAIMS) >= 15
+    assert {claim.number for claim in CLAIMS} == set(range(10))
     for claim in CLAIMS:
         assert claim.expected_sign == -1 and "ECCV 2020" in claim.source
         assert {k.split(".")[0] for k in claim.better} == {k.split(".")[0] for k in claim.worse}
+        assert bool(claim.better) != bool(claim.untestable)
+
+
+def _real(simulate, arms, baseline=None, data="synthetic", name="study"):
+    """A study whose runs have the specs that the framework makes of such arms."""
+    metric = f"epe/{data}/all"
+    study = simulate(*arms, baseline=baseline, changes=arms, seeds=(0, 1), metrics=(metric,), metric=metric, name=name)
+    for label, changes in arms.items():
+        for seed in study.seeds:
+            spec = canonical(changed(default_spec(), {"seed": seed, "data.digest": "d", "evaluation.digest": "e"}))
+            spec = canonical(changed(from_config(spec), changes))
+            study.write(label, seed, {metric: 3.0 + seed}, spec=spec, protocol=spec["evaluation"]["protocol"])
+    return study
+
+
+def _tested(study):
+    found = [f for f in ledger(load_study(study.directory)) if f.status != "not run"]
+    return sorted((f.claim.number, f.better, f.worse) for f in found)
+
+
+UNCHANGED = {f"data.augmentation.{key}": value for key, value in {"color_swap": False, "hue": 0.0}.items()}
+ARMS = {
+    "photometric": (
+        {name: {"photometric.name": name} for name in ("census", "l1", "charbonnier", "ddflow", "ssim")},
+        [(3, "census", name) for name in ("charbonnier", "l1", "ssim")],
+    ),
+    "occlusion": (
+        {name: {"occlusion.name": name} for name in ("none", "wang", "brox", "ground_truth")}
+        | {"through": {"occlusion.name": "wang", "occlusion.stop_gradient": False}},
+        [(1, "brox", "none"), (1, "wang", "none"), (4, "wang", "through")],
+    ),
+    "smoothness": (
+        {
+            "first": {"smoothness.weight": 14.0},
+            "none": {"smoothness.name": "none"},
+            "second": {"smoothness.name": "second_order", "smoothness.weight": 7.0},
+            "level 0": {"smoothness.weight": 14.0, "smoothness.level": 0},
+            "level 1": {"smoothness.weight": 14.0, "smoothness.level": 1},
+            "blind": {"smoothness.weight": 14.0, "smoothness.edge_constant": 0.0},
+            "gaussian": {"smoothness.weight": 14.0, "smoothness.edge_weighting": "gaussian"},
+            "blind and weak": {"smoothness.weight": 1.0, "smoothness.edge_constant": 0.0},
+        },
+        [(1, "first", "none"), (5, "first", "blind"), (5, "first", "level 0"), (5, "first", "level 1")],
+    ),
+    "normalization": (
+        {
+            "all": {},
+            "no normalization": {"normalization.name": "none"},
+            "no center": {"normalization.center": False},
+        },
+        [(2, "all", "no normalization")],
+    ),
+    "selfsup": (
+        {
+            "crop+resize": {},
+            "none": {"selfsup.name": "none"},
+            "crop": {"selfsup.resize": False},
+            "mask": {"selfsup.mask": "ddflow"},
+        },
+        [(1, "crop+resize", "none"), (9, "crop+resize", "crop")],
+    ),
+    "model": (
+        {
+            "full": {},
+            "no dropout": {"network.level_dropout": 0.0},
+            "no warp": {"network.feature_warp": False},
+            "supervised": {"train.supervised": True},
+        },
+        [(2, "full", "no dropout"), (6, "supervised", "full")],
+    ),
+    "augmentation": (
+        {
+            "plain": UNCHANGED,
+            "color": {},
+            "flips": UNCHANGED | {"data.augmentation.flip_vertical": True},
+        },
+        [(8, "color", "plain"), (8, "flips", "plain")],
+    ),
+    "resolution": (
+        {"large": {}, "small": {"data.height": 192, "data.width": 256}, "flat": {"data.height": 192}},
+        [(7, "large", "small")],
+    ),
+    "factorial": (
+        {
+            f"{mask} {loss}": {"occlusion.name": mask, "photometric.name": loss}
+            for mask in ("wang", "none")
+            for loss in ("census", "l1")
+        },
+        [(1, "wang census", "none census"), (3, "wang census", "wang l1")],
+    ),
+}
+
+
+@pytest.mark.parametrize("study", ARMS)
+def test_the_arms_of_a_study_test_the_findings_about_them(simulate, study):
+    arms, expected = ARMS[study]
+    assert _tested(_real(simulate, arms)) == sorted(expected)
+
+
+@pytest.mark.parametrize(("data", "better", "worse"), [("sintel-clean", "one", "two"), ("kitti-2015", "two", "one")])
+def test_the_order_of_the_smoothness_depends_on_the_data(simulate, data, better, worse):
+    arms = {"one": {"smoothness.name": "first_order"}, "two": {"smoothness.name": "second_order"}}
+    assert _tested(_real(simulate, arms, data=data)) == [(5, better, worse)]
+    # at another pyramid level too it would be another question
+    arms["two"] |= {"smoothness.level": 0}
+    assert _tested(_real(simulate, arms, data=data, name="other")) == []
+
+
+def test_an_arm_and_its_repetition_test_nothing(simulate):
+    assert _tested(_real(simulate, {"plain": UNCHANGED, "again": UNCHANGED})) == []
+
+
+def test_seeds_and_places_of_the_data_make_no_difference(simulate):
+    study = _real(simulate, {"wang": {}, "none": {"occlusion.name": "none"}})
+    (study.run("wang", 0) / "result.json").unlink()
+    (study.run("none", 1) / "result.json").unlink()
+    found = ledger(load_study(study.directory))[0]
+    assert (found.better, found.worse, found.reason) == ("wang", "none", "no seed completed in both arms yet")
+    (study.run("wang", 1) / "result.json").unlink()  # planned only: its spec names the place of the data
+    config = to_config(changed(default_spec(), {"data.digest": "d", "evaluation.digest": "e"}))
+    config["data"]["source"] = "synthetic:/somewhere"
+    write_json(study.run("wang", 0) / "spec.json", config)
+    assert ledger(load_study(study.directory))[0].better == "wang"
+
+
+def test_labels_mean_nothing(simulate):
+    arms = {"wang": {"occlusion.name": "none"}, "none": {"occlusion.name": "wang"}}
+    assert _tested(_real(simulate, arms)) == [(1, "none", "wang")]
+
+
+def test_what_cannot_be_tested_says_why(simulate):
+    findings = ledger(load_study(_study(simulate, "none", "wang").directory))
+    (found,) = [f for f in findings if "pretraining" in f.claim.claim]
+    assert found.status == "not run" and "every training starts from its seed" in found.reason
 
 
 def test_a_finding_that_shows_again_is_reproduced_for_each_pair(simulate):
@@ -74,6 +211,8 @@ def test_a_claim_that_no_arms_test_is_not_run(simulate):
     (finding,) = ledger(load_study(study.directory), [MASK])
     assert (finding.status, finding.reason) == ("not run", "no two arms differ in this alone")
     planned = simulate("none", "wang", name="planned", seeds=(0, 1))
+    for label in planned.labels:
+        write_json(planned.run(label, 0) / "spec.json", planned.spec(label, 0))
     (finding,) = ledger(load_study(planned.directory), [MASK])
     assert (finding.status, finding.better, finding.reason) == ("not run", "wang", "no seed completed in both arms yet")
 

@@ -42,12 +42,15 @@ SETTINGS = {
 }
 
 
-def forest(table: ComparisonTable, noise_floor: float | None = None) -> str:
+def forest(
+    table: ComparisonTable, noise_floor: float | None = None, noise_name: str = "baseline against itself"
+) -> str:
     """Difference of every arm from the baseline with its 95 % interval, the zone of equality and the verdicts.
 
     Args:
         table: the comparison.
         noise_floor: half-width, in the unit of the metric, of what the baseline differs from itself; drawn as a band.
+        noise_name: what the band is called.
     """
     rows = [row for row in table.rows if row.comparison is not None]
     with matplotlib.rc_context(SETTINGS):
@@ -55,7 +58,7 @@ def forest(table: ComparisonTable, noise_floor: float | None = None) -> str:
         figure = Figure(figsize=(9, 1.5 + 0.42 * max(1, lines)), layout="constrained")
         axes = figure.subplots()
         if noise_floor is not None:
-            axes.axvspan(-noise_floor, noise_floor, color=AMBER, alpha=0.25, lw=0, label="baseline against itself")
+            axes.axvspan(-noise_floor, noise_floor, color=AMBER, alpha=0.25, lw=0, label=noise_name)
         if table.margin is not None:
             axes.axvspan(-table.margin, table.margin, color="#d9d9d9", alpha=0.7, lw=0, label="counts as equal")
         axes.axvline(0, color=BLACK, lw=1)

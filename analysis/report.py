@@ -16,6 +16,8 @@ from analysis.directions import metric_kind
 from analysis.factorial import Factorial, factor_effects, find_factorial, interactions
 from analysis.ledger import Finding, ledger
 from analysis.load import StudyData, load_study
+from analysis.noise_floor import NAME as NOISE_FLOOR
+from analysis.noise_floor import band, measured
 from analysis.page import as_page
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
@@ -60,7 +62,8 @@ def write_report(
     Args:
         study_directory: `<out>/<study>`.
         alpha: level of the tests after adjustment.
-        noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself.
+        noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself; by
+            default what the study `noise_floor` beside this one has measured.
         trials: validation values of a search in the order of the trials, by arm.
 
     Raises:
@@ -74,14 +77,18 @@ def write_report(
     findings = ledger(data, alpha=alpha)
     design = find_factorial(data.plan)
     parts = factor_effects(data, design, data.plan.metric) if design else None
-    figures = _figures(data, tables[0], design, noise_floor, trials)
+    noise = band(data.directory.parent, data.plan) if noise_floor is None else (noise_floor, "baseline against itself")
+    figures = _figures(data, tables[0], design, noise, trials)
     files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
         files[f"{stem}.md"] = as_markdown(table)
         files[f"{stem}.csv"] = as_csv(table)
         files[f"{stem}.tex"] = as_latex(table)
-    files["effects.json"] = dump_json(effects(data, tables, findings, parts))
+    plain = effects(data, tables, findings, parts)
+    if data.plan.study == NOISE_FLOOR:
+        plain["noise_floor"] = _plain(measured(data.plan, tables[0].rows))
+    files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
     files["report.html"] = as_page(data, tables, findings, figures, parts)
     files |= _worst_frames(data)
@@ -115,12 +122,12 @@ def _figures(
     data: StudyData,
     table: ComparisonTable,
     design: Factorial | None,
-    noise_floor: float | None,
+    noise: tuple[float, str] | None,
     trials: Mapping[str, Sequence[float]] | None,
 ) -> dict[str, str]:
     from analysis import plots  # matplotlib takes a second to import
 
-    figures = {"forest": plots.forest(table, noise_floor)} if len(table.rows) > 1 else {}
+    figures = {"forest": plots.forest(table, *(noise or ()))} if len(table.rows) > 1 else {}
     panels = {key: curves for key in logged_keys(data) if (curves := learning_curves(data, key))}
     if panels:
         figures["curves"] = plots.curves(panels, data.plan.baseline)

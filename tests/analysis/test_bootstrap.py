@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.bootstrap import crossed_bootstrap
+from analysis.bootstrap import crossed_bootstrap, crossed_error
 
 
 def _arms(generator, seeds=8, frames=30, effect=0.5, seed_sd=0.3, frame_sd=0.3, noise=0.3):
@@ -30,13 +30,28 @@ def test_identical_differences_have_no_width():
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
 
 
-def test_it_covers_new_seeds_and_new_frames():
+@pytest.mark.parametrize(
+    ("seeds", "spread"),
+    [(5, dict(seed_sd=0.3, frame_sd=0.3, noise=0.3)), (6, dict(seed_sd=0.3, frame_sd=0.05, noise=0.05))],
+    ids=["seeds and frames alike", "mostly seeds"],
+)
+def test_it_covers_new_seeds_and_new_frames(seeds, spread):
     generator = np.random.default_rng(0)
     hits = 0
-    for _ in range(400):
-        found = crossed_bootstrap(*_arms(generator), seed=1, draws=400)
+    for _ in range(1000):
+        found = crossed_bootstrap(*_arms(generator, seeds=seeds, **spread), seed=1, draws=200)
         hits += found.low <= 0.5 <= found.high
-    assert 0.88 < hits / 400 < 0.98
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_the_error_of_a_crossed_mean_by_hand():
+    # rows differ by 2, columns by 1, no rest: squares 3 * 2 = 6 (1 degree) and 2 * 1 = 2 * (1 + 0 + 1) / 2 (2 degrees)
+    values = np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]])
+    error, freedom = crossed_error(values)
+    assert error == pytest.approx(((6 + 2) / 6) ** 0.5) and freedom == pytest.approx(64 / (36 / 1 + 4 / 2))
+    # one frame after another the same: as the t-interval of the seeds alone
+    values = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    assert crossed_error(values) == pytest.approx((np.std([1, 2, 4], ddof=1) / 3**0.5, 2.0))
 
 
 @pytest.mark.parametrize("source", ["seed_sd", "frame_sd"])

@@ -1,5 +1,6 @@
 """Failed runs: counted with an interval, and never passed over without saying so."""
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -15,6 +16,16 @@ def test_wilson_agrees_with_scipy(k, n):
 def test_wilson_by_hand():
     # k = 0: [0, z^2 / (n + z^2)] = [0, 3.8415 / 8.8415]
     assert wilson_interval(0, 5) == pytest.approx((0.0, 0.4345), abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, 10, 40])
+def test_wilson_covers_at_its_level_over_all_shares(n):
+    # exactly, without simulation: the chance of every count times whether its interval holds the share
+    shares = np.linspace(0.01, 0.99, 99)
+    ends = np.array([wilson_interval(k, n) for k in range(n + 1)])
+    chances = stats.binom.pmf(np.arange(n + 1)[:, None], n, shares)
+    covered = (chances * ((ends[:, :1] <= shares) & (shares <= ends[:, 1:]))).sum(axis=0)
+    assert 0.93 <= covered.mean() <= 0.97 and covered.min() > 0.82
 
 
 @pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (0, 0)])

@@ -54,7 +54,10 @@ def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alp
             f" level {alpha:g}"
         )
     if any(row.crossed for row in rows):
-        yield "seeds x frames: 95 % bootstrap interval of delta, seeds and frames drawn anew, all frames alike, widened for few seeds"
+        yield (
+            "seeds x frames: 95 % bootstrap interval of delta, seeds and frames drawn anew, all frames alike, stretched"
+            " for few seeds"
+        )
 
 
 def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:

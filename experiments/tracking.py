@@ -124,6 +124,7 @@ class Mirror:
             given = [Param(k, v[:6000]) for k, v in sorted(params.items())]
             for begin in range(0, len(given), 100):
                 self._client.log_batch(run, params=given[begin : begin + 100])
+            self._client.log_inputs(run, datasets=_data_sets(config))
             return run
 
         return self.tried(f"run {directory.name}", action)
@@ -179,6 +180,8 @@ class Mirror:
                     self._client.log_artifact(run, str(directory / name))
             for path in sorted((directory / "checkpoints").glob("step_*.ckpt")):
                 self._client.log_artifact(run, str(path), "checkpoints")
+            if (directory / "pictures").is_dir():
+                self._client.log_artifacts(run, str(directory / "pictures"), "pictures")
             self._client.set_terminated(run, _STATES[record.status])
             return True
 
@@ -192,6 +195,20 @@ class Mirror:
     def _find(self, where: str) -> str | None:
         found = self._client.search_runs([self._experiment], filter_string=where, max_results=1)
         return found[0].info.run_id if found else None
+
+
+def _data_sets(config: Mapping[str, Any]) -> list[Any]:
+    """What a run trains and is evaluated on, by name and digest of the content, without paths."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for part, context in (("data", "training"), ("evaluation", "evaluation")):
+        source = str(config.get(f"{part}.source") or config.get("data.source", ""))
+        name = ";".join(piece.split(":")[0] for piece in source.split(";"))
+        if digest := str(config.get(f"{part}.digest", "")):
+            data_set = Dataset(name=name, digest=digest, source_type="uflow", source=json.dumps({"name": name}))
+            inputs.append(DatasetInput(data_set, [InputTag("mlflow.data.context", context)]))
+    return inputs
 
 
 def mirror_run(mirror: Mirror, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> bool:

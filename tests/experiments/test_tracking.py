@@ -32,7 +32,14 @@ def run(tmp_path):
     directory = tmp_path / RUN
     (directory / "checkpoints").mkdir(parents=True)
     (directory / "checkpoints" / "step_000000030.ckpt").write_bytes(b"weights")
-    config = {"occlusion": {"name": "wang"}, "seed": 0, "data": {"source": "flyingchairs:/secret/place"}}
+    (directory / "pictures").mkdir()
+    (directory / "pictures" / "0001-a_flow.png").write_bytes(b"a picture")
+    config = {
+        "occlusion": {"name": "wang"},
+        "seed": 0,
+        "data": {"source": "flyingchairs:/secret/place", "digest": "d1"},
+        "evaluation": {"source": "", "digest": "e1"},
+    }
     records.write_json(directory / "spec.json", config)
     lines = [{"step": s, "total": 1.0 / s, "validation/epe/x/all": 2.0} for s in (10, 20, 30)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -63,7 +70,11 @@ def test_everything_arrives_once(mirror, run):
     )
     assert params["data.source"] == "flyingchairs" and "secret" not in str(child.data.to_dictionary())
     files = {f.path for f in client.list_artifacts(child.info.run_id)}
-    assert files == {"checkpoints", "metrics.jsonl", "result.json", "spec.json"}
+    assert files == {"checkpoints", "metrics.jsonl", "pictures", "result.json", "spec.json"}
+    assert [f.path for f in client.list_artifacts(child.info.run_id, "pictures")] == ["pictures/0001-a_flow.png"]
+    used = [(i.tags[0].value, i.dataset.name, i.dataset.digest) for i in child.inputs.dataset_inputs]
+    assert sorted(used) == [("evaluation", "flyingchairs", "e1"), ("training", "flyingchairs", "d1")]
+    assert "secret" not in str([i.to_dictionary() for i in child.inputs.dataset_inputs])
 
 
 def test_an_interrupted_mirror_goes_on_without_doubles(mirror, run):

@@ -13,6 +13,7 @@ from analysis.tables import ArmRow, ComparisonTable
 WIDTH = 120
 LABEL_WIDTH = 28
 UNKNOWN = "-"
+BRIEF = ("arm", "mean +- half (n)", "delta [95 %]", "p", "verdict", "failed")  # what fits into half a page
 
 Cells = tuple[tuple[str, ...], ...]
 
@@ -68,9 +69,11 @@ def as_text(table: ComparisonTable, width: int = WIDTH, brief: bool = False) -> 
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(table: ComparisonTable) -> str:
-    """The table in GitHub's Markdown, footnotes as a list."""
-    header, *rows = [[_escape_markdown(cell) for cell in row] for row in cells(table)]
+def as_markdown(table: ComparisonTable, brief: bool = False) -> str:
+    """The table in GitHub's Markdown, footnotes as a list; a `brief` one has the columns of `BRIEF` only."""
+    content = cells(table)
+    shown = [place for place, name in enumerate(content[0]) if not brief or name.split(",")[0] in BRIEF]
+    header, *rows = [[_escape_markdown(row[place]) for place in shown] for row in content]
     marks = [":--"] + [":--" if name in ("verdict", "how failed") else "--:" for name in header[1:]]
     lines = [f"**{_escape_markdown(title(table))}**", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]

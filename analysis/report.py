@@ -38,6 +38,7 @@ class Report:
         tables: one table per metric, the deciding one first.
         findings: the claim ledger.
         text: tables and ledger for a terminal.
+        description: question, brief tables and ledger in Markdown, for a narrow page.
     """
 
     directory: pathlib.Path
@@ -45,6 +46,7 @@ class Report:
     tables: tuple[ComparisonTable, ...]
     findings: tuple[Finding, ...]
     text: str
+    description: str
 
 
 def write_report(
@@ -106,7 +108,14 @@ def write_report(
         tables=tables,
         findings=findings,
         text=text,
+        description=_description(data, tables, findings),
     )
+
+
+def _description(data: StudyData, tables: Sequence[ComparisonTable], findings: Sequence[Finding]) -> str:
+    tested = [f"- {finding.sentence}" for finding in findings if finding.status != "not run"]
+    parts = [data.plan.question, *(as_markdown(table, brief=True) for table in tables)]
+    return "\n\n".join([*parts, "\n".join(["**findings of the paper**", "", *tested])] if tested else parts)
 
 
 def _worst_frames(data: StudyData) -> dict[str, str | bytes]:

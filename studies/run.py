@@ -209,8 +209,7 @@ def _report(out: pathlib.Path, folder: pathlib.Path, mirror: Any) -> int:
     data = load_study(folder)
     failed = [record for record in data.records.values() if record.status != "completed"]
     if mirror:
-        tables = [path for name, path in report.paths.items() if name.endswith(".md")]
-        mirror.parent("\n\n".join(path.read_text() for path in tables))
+        mirror.parent(report.description)
         mirror.close_parent("FAILED" if failed else "FINISHED", report.directory)
         for problem in mirror.failures[:3]:
             print(f"warning: MLflow: {problem}", file=sys.stderr)

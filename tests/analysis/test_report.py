@@ -34,6 +34,16 @@ def test_every_metric_has_its_tables_and_the_deciding_one_comes_first(study):
     assert report.text.index(ALL) < report.text.index(OCC)
 
 
+def test_the_description_is_narrow_and_has_questions_tables_and_findings(study):
+    text = write_report(study.directory).description
+    assert text.startswith("Which mask is best?\n\n**occlusion\\_ablation: epe/synthetic/all")
+    header, wang = (next(line for line in text.splitlines() if line.startswith(start)) for start in ("| arm", "| wang"))
+    names = ["arm", "mean ± half (n), px", "delta [95 %], px", "p", "verdict", "failed"]
+    assert [cell.strip() for cell in header.strip("|").split("|")] == names
+    assert len(wang.strip("|").split("|")) == 6 and "helps" in wang and "0/3" in wang
+    assert text.count("| arm |") == 2 and "- reproduced: occlusion masking helps (wang - none" in text
+
+
 def test_effects_trace_every_number_to_its_runs(study):
     content = json.loads(write_report(study.directory).paths["effects.json"].read_text())
     none, wang = content["metrics"][ALL]["arms"]

@@ -109,6 +109,12 @@ class SimulatedStudy:
         path.write_text(json.dumps(content))
 
 
+@pytest.fixture(scope="session")
+def simulated_study():
+    """The class itself, for a study that several tests look at."""
+    return SimulatedStudy
+
+
 @pytest.fixture
 def simulate(tmp_path):
     """`simulate(labels, ...)` -> a `SimulatedStudy` in a new directory."""

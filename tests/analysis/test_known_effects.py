@@ -27,11 +27,9 @@ ARMS = {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    from conftest import SimulatedStudy
-
+def report(simulated_study, tmp_path_factory):
     changes = {label: dict(arm[0]) for label, arm in ARMS.items()}
-    study = SimulatedStudy(tmp_path_factory.mktemp("known") / "out", tuple(ARMS), SEEDS, changes=changes)
+    study = simulated_study(tmp_path_factory.mktemp("known") / "out", tuple(ARMS), SEEDS, changes=changes)
     random = np.random.default_rng(7)
     base = 3 + 0.5 * random.standard_normal(len(SEEDS))  # a bad seed is bad for all arms
     frame_effect = random.gamma(2, 0.5, FRAMES)

@@ -69,9 +69,10 @@ def test_a_plan_learns_the_smallest_effect_that_it_can_show(floor):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"noise_floor": null}', '{"noise_floor": {"metric": "x"}}'])
-def test_a_report_that_cannot_be_read_gives_none(floor, content):
-    (floor.directory / "report" / "effects.json").write_text(content)
-    assert read(floor.out) is None
+def test_a_report_that_cannot_be_read_gives_none(tmp_path, content):
+    (tmp_path / "noise_floor" / "report").mkdir(parents=True)
+    (tmp_path / "noise_floor" / "report" / "effects.json").write_text(content)
+    assert read(tmp_path) is None
 
 
 def test_a_floor_without_pairs_is_none(simulate):

@@ -110,7 +110,9 @@ CLAIMS = (
         data=("*kitti*",),
     ),
     Claim(
-        claim="photometric augmentation helps", better={"data.augmentation": True}, worse={"data.augmentation": False}
+        claim="photometric augmentation helps",
+        better={"data.augmentation.color_swap": True, "data.augmentation.hue": Other(0.0)},
+        worse={"data.augmentation.color_swap": False, "data.augmentation.hue": 0.0},
     ),
     Claim(
         claim="self-supervision is better with image resizing",

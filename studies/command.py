@@ -181,5 +181,5 @@ def resumed(words: Sequence[str], seeds: Sequence[int]) -> str:
             kept.append(word)
         skip = adds
     if any(word.startswith("--add-seeds") for word in words):
-        kept += ["--seeds", ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")]
+        kept += ["--seeds", ",".join(map(str, seeds))]
     return f"python -m studies.run {shlex.join(kept)}"

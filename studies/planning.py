@@ -175,6 +175,8 @@ def make(study: Study, asked: Asked) -> Plan:
             specs[arm.label] = spec
         except ValueError as error:
             problems += [_of_arm(arm, line) for line in str(error).splitlines()]
+    if "seed" in asked.changes:
+        problems.append("the seeds of a study are given with --seeds, not as an option")
     problems += [_unused(key, specs) for key in asked.changes if key not in used and specs]
     problems += _twins(arms, specs, asked.seeds)
     completed, data_problems = _with_data(study, specs)
@@ -205,6 +207,11 @@ def _study_problems(study: Study) -> list[str]:
         f" (known: {', '.join(PRESETS)})"
         for name in study.preset_changes
         if name not in PRESETS
+    ]
+    found += [
+        f"arm {arm.label!r} changes the seed, which every run has from the study; give the arm a seed_offset instead"
+        for arm in study.arms
+        if "seed" in arm.changes
     ]
     keys = dict.fromkeys([*study.changes, *(k for changes in study.preset_changes.values() for k in changes)])
     for key in keys:

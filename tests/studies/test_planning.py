@@ -95,6 +95,7 @@ def test_a_study_changes_all_arms_then_a_preset_then_the_command_and_last_the_ar
     [
         ({"changes": {"train.stps": 3}}, "unknown option 'train.stps'; did you mean 'train.steps'"),
         ({"changes": {"occlusion.alhpa": 3}}, "changes an unknown option 'occlusion.alhpa'; did you mean"),
+        ({"arms": (Arm("none", {}), Arm("b", {"seed": 3}))}, "arm 'b' changes the seed, which every run has from"),
         ({"preset_changes": {"shrt": {}}}, "changes for an unknown preset 'shrt'; did you mean 'short'"),
         ({"metric": "occ", "changes": {"data.scenes.gian": 1}}, "unknown option 'data.scenes.gian'"),
         ({"arms": (Arm("none", {}), Arm("b", {"occlusion.name": "brix"}))}, "arm 'b': unknown occlusion comp"),

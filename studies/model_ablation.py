@@ -1,6 +1,7 @@
 """Study: which parts of the network matter?
 
-The baseline has all of them, with the paper's level dropout; each arm takes one away or exchanges it.
+The baseline has all of them, with the paper's level dropout; each arm takes one away or exchanges it. `true flow` is
+the same network trained with ground truth: what the model could reach if the loss were no limit.
 """
 
 from studies.baselines import FROM_SCRATCH
@@ -18,7 +19,9 @@ STUDY = Study(
             "cost volume": {"network.cost_volume": False},
             "own decoders": {"network.shared_decoder": True},
         },
-    ),
+    )
+    + (Arm("true flow", {"network.level_dropout": 0.1, "train.supervised": True}),),
     baseline="full",
     preset_changes={"short": FROM_SCRATCH},
+    core=("full", "no level dropout", "no accumulation", "no warp", "no cost volume", "no own decoders"),
 )

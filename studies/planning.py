@@ -178,6 +178,9 @@ def make(study: Study, asked: Asked) -> Plan:
     if "seed" in asked.changes:
         problems.append("the seeds of a study are given with --seeds, not as an option")
     problems += [_unused(key, specs) for key in asked.changes if key not in used and specs]
+    lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
+    arms = tuple(arm for arm in arms if arm.label not in lacking)
+    specs = {label: spec for label, spec in specs.items() if label not in lacking}
     problems += _twins(arms, specs, asked.seeds)
     completed, data_problems = _with_data(study, specs)
     if problems := list(dict.fromkeys(problems + data_problems)):
@@ -197,7 +200,8 @@ def make(study: Study, asked: Asked) -> Plan:
         for part, split in (("data", "train"), ("evaluation", "test"))
         if (note := execution.open_pairs(spec, part, split).note)
     }
-    return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note="; ".join(sorted(notes)))
+    note = "; ".join([*sorted(notes), *lacking.values()])
+    return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note=note)
 
 
 def _study_problems(study: Study) -> list[str]:
@@ -265,6 +269,24 @@ def _twins(arms: Sequence[Arm], specs: Mapping[str, ExperimentSpec], seeds: Sequ
             if {s + arm.seed_offset for s in seeds} & {s + other.seed_offset for s in seeds}:
                 found.append(f"arms {other.label!r} and {arm.label!r} are the same experiment")
         seen[content].append(arm)
+    return found
+
+
+def _lacking(study: Study, arms: Sequence[Arm], specs: Mapping[str, ExperimentSpec]) -> dict[str, str]:
+    """Arms that train with ground truth that the data has not, and a sentence on each; they are left out by default.
+
+    The baseline and what arms are compared with cannot be left out.
+    """
+    needed = {study.baseline, *(arm.against for arm in arms)}
+    found = {}
+    for label, spec in specs.items():
+        if (wanted := execution.wanted_truth(spec)) and label not in needed:
+            try:
+                pairs = execution.open_pairs(spec, "data", "train")
+            except ValueError:
+                continue  # said where the data is checked
+            if missing := sorted(wanted - pairs.provides):
+                found[label] = f"arm {label!r} is left out: {pairs.name} has no ground truth {' and '.join(missing)}"
     return found
 
 

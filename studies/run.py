@@ -179,9 +179,8 @@ def _reported(command: Command, mirror: Any, tracking: str | None) -> Answer:
     from analysis.load import load_study
     from analysis.report import write_report
     from experiments.tracking import describe
-    from studies import noise
 
-    report = write_report(command.folder, noise_floor=noise.half_width(command.out, command.folder))
+    report = write_report(command.folder)
     data = load_study(command.folder)
     failed = [pair for pair, record in data.records.items() if record.status != "completed"]
     if mirror:

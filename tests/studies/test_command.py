@@ -182,27 +182,6 @@ def test_the_command_that_goes_on_adds_and_retries_nothing_twice():
     assert resumed(["x", "--seeds", "3"], (0, 1, 2)) == "python -m studies.run x --seeds 3"
 
 
-def test_the_noise_floor_is_known_where_the_baseline_is_the_same(at, finish):
-    from studies import noise
-
-    def floor(arm, seed):
-        return {"baseline": 1.0, "other seeds": 1.0 + (-1) ** seed * 0.1, "again": 1.0}[arm]
-
-    for name, found in (("noise_floor", floor), ("occlusion_ablation", lambda arm, seed: 1.0)):
-        for preset in ("smoke", "short"):
-            plan = make(catalog.load(name), Asked(preset=PRESETS[preset], seeds=(0, 1)))
-            finish(plan, at / preset, found)
-            plan_file.write(plan, at / preset, plan_file.merged(plan, at / preset))
-    # differences of +-0.1 from two seeds: 12.706 (t with one degree of freedom) times 0.1414 / sqrt(2)
-    out = at / "smoke"
-    assert noise.half_width(out, out / "occlusion_ablation") == pytest.approx(1.2706, abs=1e-4)
-    assert noise.half_width(out, out / "noise_floor") is None
-    assert noise.half_width(out, at / "short" / "occlusion_ablation") is None
-    other = make(catalog.load("normalization_ablation"), Asked(preset=PRESETS["short"], seeds=(0, 1)))
-    plan_file.write(other, at / "short", plan_file.merged(other, at / "short"))
-    assert noise.half_width(at / "short", at / "short" / "normalization_ablation") is None
-
-
 MINE = """
 from studies.design import Study, vary
 

@@ -118,7 +118,9 @@ def test_all_problems_are_named_at_once():
         make(of_two_arms(arms=arms[:3]), asked(arms=("none", "twin")))
 
 
-def test_a_metric_that_the_data_cannot_give_is_refused_with_the_rest(tmp_path):
+@pytest.fixture
+def chairs(tmp_path):
+    """A pair in the layout of FlyingChairs, which says nothing of occlusions; as `--data` names it."""
     frames = tmp_path / "chairs"
     frames.mkdir()
     import cv2
@@ -129,11 +131,26 @@ def test_a_metric_that_the_data_cannot_give_is_refused_with_the_rest(tmp_path):
     for side in ("img1", "img2"):
         cv2.imwrite(str(frames / f"00001_{side}.ppm"), np.zeros((64, 64, 3), np.uint8))
     write_flo(frames / "00001_flow.flo", np.zeros((2, 64, 64), np.float32))
+    return f"flyingchairs:{frames}"
+
+
+def test_a_metric_that_the_data_cannot_give_is_refused_with_the_rest(chairs):
     study = of_two_arms(metric="occ", arms=(Arm("none", {}), Arm("twin", {})))
     with pytest.raises(
         PlanError, match="(?s)same experiment.*over 'occ' pixels, which flyingchairs does not tell apart"
     ):
-        make(study, asked(changes={"data.source": f"flyingchairs:{frames}"}))
+        make(study, asked(changes={"data.source": chairs}))
+
+
+def test_an_arm_that_needs_ground_truth_is_left_out_where_there_is_none(chairs):
+    given = {"changes": {"data.source": chairs}, "seeds": (0,)}
+    plan = make(STUDY, asked(arms=("all",), **given))
+    assert set(STUDY.labels) - set(plan.labels) == {"ground_truth"} == set(plan.plain()["left_out"])
+    assert "arm 'ground_truth' is left out: flyingchairs has no ground truth occlusion" in plan.note
+    with pytest.raises(PlanError, match="no ground truth occlusion, which this experiment trains with"):
+        make(STUDY, asked(arms=("ground_truth",), **given))
+    model = make(catalog.load("model_ablation"), asked(arms=("all",), **given))
+    assert "true flow" in model.labels  # this truth it has
 
 
 def test_a_subset_of_arms_keeps_the_baseline():

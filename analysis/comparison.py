@@ -69,6 +69,7 @@ def compare(
     failed: Mapping[str, Mapping[int, str]] | None = None,
     alpha: float = 0.05,
     level: float = 0.95,
+    against: Mapping[str, str] | None = None,
 ) -> dict[str, Comparison]:
     """Every arm of a table against its baseline, in the order of `values`, with the verdicts of `decide`.
 
@@ -79,15 +80,24 @@ def compare(
         failed: the failed runs, by arm and seed.
         alpha: level of the tests after adjustment.
         level: coverage of the intervals.
+        against: what an arm is compared with where that is not the baseline; an arm that stands against itself is a
+            reference for others and gets no comparison.
 
     Raises:
         ValueError: if the baseline is not among the arms.
     """
     if baseline not in values:
         raise ValueError(f"the baseline {baseline!r} is not among the arms ({', '.join(values)})")
-    reference = values[baseline]
-    margin = kind.equivalence_margin(sum(reference.values()) / len(reference)) if reference else None
-    single = [_measure(arm, row, reference, kind, margin, level) for arm, row in values.items() if arm != baseline]
+    references = {arm: baseline for arm in values} | dict(against or {})
+    margins = {
+        arm: kind.equivalence_margin(sum(row.values()) / len(row)) if (row := values[arm]) else None
+        for arm in set(references.values())
+    }
+    single = [
+        _measure(arm, row, values[reference], kind, margins[reference], level)
+        for arm, row in values.items()
+        if (reference := references[arm]) != arm
+    ]
     family = {
         f"{name}_adjusted": holm([getattr(comparison, name) for comparison in single])
         for name in ("p", "p_equal", "p_flip")
@@ -98,7 +108,7 @@ def compare(
         smallest = min(1.0, len(single) * smallest_sign_flip_p(pairs)) if pairs else None
         adjusted = {name: column[place] for name, column in family.items()}
         comparison = dataclasses.replace(comparison, p_flip_smallest=smallest, **adjusted)
-        verdict, reason = decide(comparison, kind, failed or {}, baseline, alpha)
+        verdict, reason = decide(comparison, kind, failed or {}, references[comparison.arm], alpha)
         result[comparison.arm] = dataclasses.replace(comparison, verdict=verdict, reason=reason)
     return result
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
+from experiments.records import earlier_attempts
 
 if TYPE_CHECKING:
     from analysis.tables import ArmRow
@@ -23,6 +24,8 @@ def footnotes(
         *_small_samples(rows, alpha),
         *_failures(kind, rows),
         *_reasons(rows),
+        *_references(data, kind, rows),
+        *_repeated(data),
         *_gaps(data, metric, rows),
         *data.problems,
     )
@@ -33,6 +36,9 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
     done, planned = len(data.records), len(plan.pairs)
     if done < planned:
         yield f"partial: {done}/{planned} runs"
+    if plan.left_out:
+        yield f"arms of the study that were not run: {', '.join(plan.left_out)}"
+    yield from plan.notes
     ids = {run_id for row in rows for run_id in row.run_ids.values()}
     yield (
         f"protocol {plan.protocol}; preset {plan.preset}; seeds {', '.join(map(str, plan.seeds)) or 'none'};"
@@ -98,6 +104,23 @@ def _reasons(rows: Sequence[ArmRow]) -> Iterator[str]:
     for row in rows:
         if row.comparison and row.comparison.reason not in usual:
             yield f"{row.label}: {row.comparison.verdict}: {row.comparison.reason}"
+
+
+def _references(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
+    """Which arms are not compared with the study's baseline, and what counts as equal there."""
+    for row in rows:
+        if row.comparison and row.reference not in ("", data.plan.baseline):
+            margin = (
+                "" if row.comparison.margin is None else f"; equal inside +-{row.comparison.margin:.3g} {kind.unit}"
+            )
+            yield f"{row.label}: compared with {row.reference}, not with {data.plan.baseline}{margin}"
+
+
+def _repeated(data: StudyData) -> Iterator[str]:
+    """Runs that were done again after they had failed."""
+    for label, seed in data.plan.pairs:
+        if earlier := earlier_attempts(data.run_directory(label, seed)):
+            yield f"{label}, seed {seed}: attempt {len(earlier) + 1}; earlier: {'; '.join(earlier)}"
 
 
 def _gaps(data: StudyData, metric: str, rows: Sequence[ArmRow]) -> Iterator[str]:

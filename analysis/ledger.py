@@ -84,8 +84,9 @@ def _findings(data: StudyData, claim: Claim) -> list[Finding]:
         return [Finding(claim=claim, status="not run", reason=claim.untestable)]
     metrics = [m for m in data.plan.metrics if fnmatch.fnmatch(m, claim.metric) and _on_data(m, claim.data)]
     pairs = list(_pairs(data, claim))
-    # In a factorial a claim can be tested in every setting of the other factors; the baseline's is the one meant.
-    pairs = [pair for pair in pairs if data.plan.baseline in pair] or pairs
+    # In a factorial a claim can be tested in every setting of the other factors; meant is the one that is compared.
+    references = data.plan.references
+    pairs = [(a, b) for a, b in pairs if references[a] == b or references[b] == a] or pairs
     if not pairs:
         return [Finding(claim=claim, status="not run", reason="no two arms differ in this alone")]
     if not metrics:

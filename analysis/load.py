@@ -57,7 +57,8 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
 
     A `result.json` that is corrupt, cut off, or of another run is left out. So is one of another protocol, spec format,
     component revision, evaluation data or training data than the others; arms that differ in training data on purpose
-    (a change named `data...`) are held against the arms with the same change.
+    (a change named `data...`) are held against the arms with the same change, also in the evaluation data if those
+    follow the training data.
 
     Raises:
         StudyError: if there is no such study, or if as many records disagree with each other as agree.
@@ -74,7 +75,7 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
             missing.append((label, seed))
             continue
         try:
-            records[label, seed] = _read_run(run, seed)
+            records[label, seed] = _read_run(run, seed + plan.arm(label).seed_offset)
         except RecordError as error:
             problems[f"left out: {error}"] = None
             continue
@@ -126,7 +127,8 @@ def _refused(plan: StudyPlan, records: Mapping[Pair, RunRecord]) -> dict[Pair, s
         own_data = repr(sorted((k, v) for k, v in changes.items() if k.split(".")[0] == "data"))
         for key, value in identity.items():
             # The same key is compared among all arms, but training data only among those meant to share it.
-            group = f"{key} {own_data}" if key == "data.digest" else key
+            own = key == "data.digest" or (key == "evaluation.digest" and _evaluates_own_data(record))
+            group = f"{key} {own_data}" if own else key
             groups[group][label, seed] = {key: value}
     differing: dict[Pair, dict[str, tuple[Any, Any]]] = collections.defaultdict(dict)
     for members in groups.values():
@@ -152,6 +154,12 @@ def _minority(plan: StudyPlan, members: Mapping[Pair, dict[str, Any]]) -> Iterat
     for pair, member in members.items():
         if repr(member[key]) != usual:
             yield pair, key, repr(member[key]), usual
+
+
+def _evaluates_own_data(record: RunRecord) -> bool:
+    """True if the run was evaluated on another split of its training data."""
+    part = record.spec.get("evaluation")
+    return isinstance(part, dict) and part.get("source") == ""
 
 
 def _identity(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -24,11 +24,15 @@ class PlannedArm:
         label: name of the row.
         changes: what the arm changes in the study's starting spec, by dotted key such as `occlusion.name`.
         runs: name of the run's directory under `<out>/runs`, by seed.
+        seed_offset: what the seeds of its runs are ahead of the study's, for an arm that repeats with other seeds.
+        against: label of the arm that it is compared with, if that is not the study's baseline.
     """
 
     label: str
     changes: Mapping[str, Any]
     runs: Mapping[int, str]
+    seed_offset: int = 0
+    against: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,9 @@ class StudyPlan:
         metric: the one of them that decides.
         baseline: label of the arm against which every other is compared.
         protocol: name and version of the evaluation, such as `full/1`.
+        left_out: labels of arms of the study that were not asked for.
+        alpha: level of the tests after adjustment; less than 0.05 where it is shared out over several looks.
+        notes: sentences for the footnotes of every table.
     """
 
     study: str
@@ -51,6 +58,14 @@ class StudyPlan:
     protocol: str
     seeds: tuple[int, ...]
     arms: tuple[PlannedArm, ...]
+    left_out: tuple[str, ...] = ()
+    alpha: float = 0.05
+    notes: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Label of the arm that each arm is compared with, by label; a reference is compared with itself."""
+        return {arm.label: arm.against or self.baseline for arm in self.arms}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -89,12 +104,24 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
     if wrong := _problems(plain):
         raise StudyError(f"{path}: {'; '.join(wrong)}")
     arms = tuple(
-        PlannedArm(label=a["label"], changes=a["changes"], runs={int(s): run for s, run in a["runs"].items()})
+        PlannedArm(
+            label=a["label"],
+            changes=a["changes"],
+            runs={int(s): run for s, run in a["runs"].items()},
+            seed_offset=a.get("seed_offset", 0),
+            against=a.get("against", ""),
+        )
         for a in plain["arms"]
     )
     names = ("study", "question", "preset", "metric", "baseline", "protocol")
     return StudyPlan(
-        **{name: plain[name] for name in names}, metrics=tuple(plain["metrics"]), seeds=tuple(plain["seeds"]), arms=arms
+        **{name: plain[name] for name in names},
+        metrics=tuple(plain["metrics"]),
+        seeds=tuple(plain["seeds"]),
+        arms=arms,
+        left_out=tuple(plain.get("left_out", ())),
+        alpha=plain.get("alpha", 0.05),
+        notes=tuple(plain.get("notes", ())),
     )
 
 
@@ -116,7 +143,20 @@ def _problems(plain: Mapping[str, Any]) -> list[str]:
             wrong.append(f"arm {position} must have a label, changes and runs")
         elif odd := [f"{s}: {run!r}" for s, run in runs.items() if not (_is_seed(s) and _is_name(run))]:
             wrong.append(f"runs of arm {label!r} must map seeds to names of run directories, got {', '.join(odd)}")
+        elif not isinstance(arm.get("seed_offset", 0), int) or isinstance(arm.get("seed_offset"), bool):
+            wrong.append(f"seed_offset of arm {label!r} must be a whole number, got {arm['seed_offset']!r}")
     labels = [arm.get("label") for arm in arms]
+    wrong += [
+        f"arm {arm.get('label')!r} is compared with {arm['against']!r}, which is not an arm"
+        for arm in arms
+        if arm.get("against", "") not in ("", *labels)
+    ]
+    for name in ("left_out", "notes"):
+        if not _is_list(plain.get(name, []), str):
+            wrong.append(f"{name} must be a list of text, got {plain[name]!r}")
+    alpha = plain.get("alpha", 0.05)
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
+        wrong.append(f"alpha must be a number between 0 and 1, got {alpha!r}")
     if repeated := sorted({str(label) for label in labels if labels.count(label) > 1}):
         wrong.append(f"two arms have one label: {', '.join(repeated)}")
     if plain.get("baseline") not in labels:

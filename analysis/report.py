@@ -51,7 +51,7 @@ class Report:
 
 def write_report(
     study_directory: str | pathlib.Path,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     noise_floor: float | None = None,
     trials: Mapping[str, Sequence[float]] | None = None,
 ) -> Report:
@@ -63,7 +63,7 @@ def write_report(
 
     Args:
         study_directory: `<out>/<study>`.
-        alpha: level of the tests after adjustment.
+        alpha: level of the tests after adjustment; that of the plan if not given.
         noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself; by
             default what the study `noise_floor` beside this one has measured.
         trials: validation values of a search in the order of the trials, by arm.
@@ -72,6 +72,7 @@ def write_report(
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
     """
     data = load_study(study_directory)
+    alpha = data.plan.alpha if alpha is None else alpha
     tables, unknown = _tables(data, alpha)
     if unknown:
         extra = tuple(f"no table: {sentence}" for sentence in unknown)

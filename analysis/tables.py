@@ -29,13 +29,14 @@ class ArmRow:
     Attributes:
         label: its name.
         estimate: mean of the completed runs with its t-interval.
-        comparison: against the baseline; `None` for the baseline itself.
+        comparison: against its reference, mostly the baseline; `None` for a reference itself.
         crossed: bootstrap interval of the difference over seeds and frames.
         failures: of the finished runs.
         worst: mean and rank with failed runs put last.
         costs: medians over the finished runs, by the names of `COSTS`.
         run_ids: the runs behind the estimate, by seed.
         planned: number of runs planned.
+        reference: label of the arm that it is compared with; its own for a reference.
     """
 
     label: str
@@ -47,6 +48,7 @@ class ArmRow:
     costs: Mapping[str, float]
     run_ids: Mapping[int, str]
     planned: int
+    reference: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,17 +94,18 @@ def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> Compa
         ValueError: if the family of the metric is unknown.
     """
     kind = metric_kind(metric)
-    labels, baseline = data.plan.labels, data.plan.baseline
+    labels, baseline, references = data.plan.labels, data.plan.baseline, data.plan.references
     values = {label: data.values(label, metric) for label in labels}
     failed = {label: data.failed(label) for label in labels}
-    comparisons = compare(values, baseline, kind, failed, alpha)
+    comparisons = compare(values, baseline, kind, failed, alpha, against=references)
     worst = worst_rank(values, failed, kind.lower_is_better)
     rows = tuple(
         ArmRow(
             label=label,
             estimate=mean_interval(list(values[label].values())) if values[label] else None,
             comparison=comparisons.get(label),
-            crossed=_crossed(data, label, metric) if label != baseline else None,
+            crossed=_crossed(data, label, references[label], metric) if references[label] != label else None,
+            reference=references[label],
             failures=count_failures(failed[label], len(data.of(label))),
             worst=worst[label],
             costs=_costs(data, label),
@@ -125,14 +128,14 @@ def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> Compa
     )
 
 
-def _crossed(data: StudyData, label: str, metric: str) -> CrossedInterval | None:
+def _crossed(data: StudyData, label: str, reference: str, metric: str) -> CrossedInterval | None:
     frames = [
         {
             s: record.frames[metric]
             for s, record in data.of(arm).items()
             if s in data.values(arm, metric) and metric in record.frames
         }
-        for arm in (label, data.plan.baseline)
+        for arm in (label, reference)
     ]
     try:
         return crossed_bootstrap(*frames, seed=DRAWS_SEED)

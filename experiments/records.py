@@ -7,6 +7,7 @@ A study's output directory holds
         metrics.jsonl                        one JSON object a line: step and training metrics
         result.json                          written last: what the run found; the same for the same spec on one machine
         cost.json                            seconds, memory, attempts, host: what differs from time to time
+        attempts/<number>/                   files of earlier attempts that failed, if the run was done again
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 FORMAT = 1
+ATTEMPTS = "attempts"
 STATUSES = ("completed", "diverged", "collapsed", "failed")
 
 
@@ -132,6 +134,18 @@ def read_result(directory: str | os.PathLike) -> RunRecord:
         raise RecordError(f"{path}: holds run {values['run_id']}, not the run of its directory")
     values["frames"] = {key: tuple(row) for key, row in values["frames"].items()}
     return RunRecord(**values)
+
+
+def earlier_attempts(directory: str | os.PathLike) -> tuple[str, ...]:
+    """How earlier attempts at a run ended, oldest first: `status: reason`, or what is wrong with their record."""
+    found = []
+    for path in sorted((pathlib.Path(directory) / ATTEMPTS).glob("*/result.json")):
+        try:
+            plain = read_json(path)
+            found.append(f"{plain['status']}: {plain['reason']}")
+        except (RecordError, KeyError, TypeError):
+            found.append("unreadable result")
+    return tuple(found)
 
 
 def _is_number(value: Any) -> bool:

@@ -103,7 +103,10 @@ class Mirror:
 
         def action() -> str:
             run_id = directory.name.rsplit("__", 1)[1]
+            attempt = len(records.earlier_attempts(directory)) + 1
             where = f"tags.`uflow.kind` = 'run' and tags.`uflow.run_id` = '{run_id}' and tags.`uflow.arm` = '{arm}'"
+            if attempt > 1:  # what MLflow holds of an attempt that failed stays as it is
+                where += f" and tags.`uflow.attempt` = '{attempt}'"
             if found := self._find(where):
                 return found
             from mlflow.entities import Param
@@ -112,6 +115,7 @@ class Mirror:
                 "uflow.kind": "run",
                 "uflow.run_id": run_id,
                 "uflow.arm": arm,
+                "uflow.attempt": str(attempt),
                 "mlflow.parentRunId": self.parent() or "",
             }
             run = self._client.create_run(self._experiment, run_name=f"{arm} s{seed}", tags=tags).info.run_id

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from uflow import registry
 
+EVERY = "all"  # the word of the command line for every arm of a study, so no arm can be called so
+
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A row of the study's table: a label and what it changes in the baseline spec, by dotted key."""
+    """A row of the study's table: a label and what it changes in the baseline spec, by dotted key.
+
+    Attributes:
+        label: how tables and the command line call it.
+        changes: values by dotted key, such as `occlusion.name`.
+        seed_offset: added to the seeds of the study, for an arm that repeats another one with other seeds.
+        against: label of the arm that it is compared with, where that is not the study's baseline; an arm that is
+            compared with itself is a reference for others.
+    """
 
     label: str
     changes: Mapping[str, Any]
+    seed_offset: int = 0
+    against: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +40,11 @@ class Study:
         arms: rows of the table, in its order.
         baseline: label of the arm that the others are compared with.
         metric: kind of end-point error that decides: `all`, `noc` or `occ`.
-        changes: what all arms change in the preset's spec, by dotted key.
+        changes: what all arms change in the preset's spec, by dotted key; an option of a component is for the arms
+            whose component has it.
+        preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
+        core: labels of the arms that run unless others are asked for, in presets that are made to be quick; empty if
+            all do.
     """
 
     name: str
@@ -36,31 +53,147 @@ class Study:
     baseline: str
     metric: str = "all"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preset_changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    core: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming everything that is wrong with the study."""
-        labels = [arm.label for arm in self.arms]
+        labels = self.labels
         found = [
             f"label {label!r} is used by more than one arm" for label in sorted(set(labels)) if labels.count(label) > 1
         ]
-        if self.baseline not in labels:
-            hint = registry.did_you_mean(self.baseline, labels)
-            found.append(f"baseline {self.baseline!r} is not an arm{hint} (arms: {', '.join(labels)})")
+        found += [
+            f"label {label!r} must not be {EVERY!r} or empty, or hold a comma or a quote"
+            for label in dict.fromkeys(labels)
+            if label in ("", EVERY) or set(label) & set(",'\"\n") or label != label.strip()
+        ]
+        found += self._unknown("baseline", [self.baseline])
+        found += self._unknown("core arm", self.core)
+        found += self._unknown("the arm to compare with,", [arm.against for arm in self.arms if arm.against])
+        if self.core and self.baseline not in self.core:
+            found.append(f"the baseline {self.baseline!r} must be one of the core arms ({', '.join(self.core)})")
         if self.metric not in ("all", "noc", "occ"):
             found.append(f"metric {self.metric!r} must be one of 'all', 'noc', 'occ'")
         if found:
             raise ValueError(f"study {self.name!r}: " + "; ".join(found))
 
+    def _unknown(self, what: str, wanted: Iterable[str]) -> list[str]:
+        labels = self.labels
+        return [
+            f"{what} {label!r} is not an arm{registry.did_you_mean(label, labels)} (arms: {', '.join(labels)})"
+            for label in dict.fromkeys(wanted)
+            if label not in labels
+        ]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the arms, in their order."""
+        return tuple(arm.label for arm in self.arms)
+
     def arm(self, label: str) -> Arm:
         """The arm of a label; the error for an unknown one lists the known ones."""
-        for arm in self.arms:
-            if arm.label == label:
-                return arm
-        labels = [arm.label for arm in self.arms]
-        hint = registry.did_you_mean(label, labels)
-        raise ValueError(f"study {self.name!r} has no arm {label!r}{hint} (arms: {', '.join(labels)})")
+        return self.chosen([label])[0]
+
+    def chosen(self, labels: Iterable[str]) -> tuple[Arm, ...]:
+        """The arms of some labels in the study's order, with what they are compared with.
+
+        Raises:
+            ValueError: for unknown labels, naming all of them.
+        """
+        labels = list(labels)
+        known = self.labels
+        if unknown := [label for label in dict.fromkeys(labels) if label not in known]:
+            raise ValueError(
+                "\n".join(
+                    f"study {self.name!r} has no arm {label!r}{registry.did_you_mean(label, known)}"
+                    f" (arms: {', '.join(known)})"
+                    for label in unknown
+                )
+            )
+        return tuple(arm for arm in self.arms if arm.label in labels)
 
 
 def vary(axis: str, names: Iterable[str]) -> tuple[Arm, ...]:
-    """One arm for each component of an axis, labelled by its name."""
-    return tuple(Arm(name, {f"{axis}.name": registry.entry(axis, name).name}) for name in names)
+    """One arm for each component of an axis, labelled by its name; the error names every unknown component."""
+    arms, problems = [], []
+    for name in names:
+        try:
+            arms.append(Arm(name, {f"{axis}.name": registry.entry(axis, name).name}))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(arms)
+
+
+def cross(arms: Sequence[Arm], settings: Sequence[Arm], within: bool = False) -> tuple[Arm, ...]:
+    """Every arm in every setting, settings outermost, labelled `arm+setting`; an empty label adds nothing.
+
+    Args:
+        arms: such as the components of an axis.
+        settings: such as kinds of data.
+        within: compare the arms of a setting with the first arm of the same setting, for settings whose results
+            cannot be compared with each other because they are measured on other data.
+    """
+    result = []
+    for setting in settings:
+        reference = _joined(arms[0].label, setting.label) if within else ""
+        result += [
+            Arm(_joined(arm.label, setting.label), dict(arm.changes) | dict(setting.changes), against=reference)
+            for arm in arms
+        ]
+    return tuple(result)
+
+
+def _joined(*labels: str) -> str:
+    return "+".join(filter(None, labels))
+
+
+def drop_each(full: Arm, parts: Mapping[str, Mapping[str, Any]]) -> tuple[Arm, ...]:
+    """The full arm, and for each part an arm without it: `no <part>`, with the changes that take the part away."""
+    return (full, *(Arm(f"no {name}", dict(full.changes) | dict(change)) for name, change in parts.items()))
+
+
+def add_each(plain: Arm, parts: Mapping[str, Mapping[str, Any]]) -> tuple[Arm, ...]:
+    """The plain arm, and for each part an arm with it, labelled by the part, with the changes that bring it in."""
+    return (plain, *(Arm(name, dict(plain.changes) | dict(change)) for name, change in parts.items()))
+
+
+def factorial(factors: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]) -> tuple[Arm, ...]:
+    """All 2^k ways to switch k factors on or off, from everything on to everything off.
+
+    The labels are `full`, `no a` and `no a+b` where at most half of the factors are off, else `only a` and
+    `only a+b`, and `nothing`. Every arm says the setting of every factor, so the table can be read as a factorial.
+
+    Args:
+        factors: the changes for off and for on, by the name of the factor.
+
+    Raises:
+        ValueError: with fewer than two factors.
+    """
+    names = list(factors)
+    if len(names) < 2:
+        raise ValueError(f"a factorial needs at least two factors, got {len(names)}")
+    arms = []
+    for count in range(len(names) + 1):
+        for off in itertools.combinations(names, count):
+            changes = {k: v for name in names for k, v in factors[name][name not in off].items()}
+            arms.append(Arm(_cell_label(names, off), changes))
+    return tuple(arms)
+
+
+def _cell_label(names: Sequence[str], off: Sequence[str]) -> str:
+    on = [name for name in names if name not in off]
+    if not off:
+        return "full"
+    if not on:
+        return "nothing"
+    return f"no {'+'.join(off)}" if 2 * len(off) <= len(names) else f"only {'+'.join(on)}"
+
+
+def leave_one_out_and_add_one_in(factors: Iterable[str]) -> tuple[str, ...]:
+    """Labels of the cells of `factorial` that take one factor away or bring one in, with both ends."""
+    names = list(factors)
+    out = [_cell_label(names, (name,)) for name in names]
+    only = [_cell_label(names, [other for other in names if other != name]) for name in names]
+    return tuple(dict.fromkeys(("full", *out, *only, "nothing")))

@@ -8,7 +8,10 @@ from typing import Any
 
 from experiments import records
 from experiments.spec import canonical, flatten, from_config, to_config
+from studies import retry
 from studies.planning import Plan, PlanError, PlannedRun, in_order
+
+KEPT = ("alpha", "notes", "sequential")  # what --until-decided has written and later commands keep
 
 
 class DriftError(ValueError):
@@ -21,11 +24,16 @@ def stored(directory: pathlib.Path) -> dict[str, Any] | None:
     return records.read_json(path) if path.exists() else None
 
 
-def merged(plan: Plan, out: pathlib.Path) -> dict[str, Any]:
+def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, Any]:
     """What `plan.json` has to hold: the plan, and what an earlier command planned of the same study.
 
+    Args:
+        plan: what is to be done now.
+        out: directory of all results.
+        looking: whether the seeds come from `--until-decided`.
+
     Raises:
-        PlanError: if the earlier plan was made with another preset or other changes.
+        PlanError: if the earlier plan was made with another preset or other changes, or fixed its seeds beforehand.
         DriftError: if it was made with the same and yet means other runs now, naming the keys that differ.
     """
     new, old = plan.plain(), stored(out / plan.study.name)
@@ -37,6 +45,12 @@ def merged(plan: Plan, out: pathlib.Path) -> dict[str, Any]:
                 f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
                 f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
             )
+    if extra := sorted(set(new["seeds"]) - set(old["seeds"])) if "sequential" in old and not looking else []:
+        raise PlanError(
+            f"{out / plan.study.name} was planned with --until-decided {max(old['sequential']['looks'])}, which adds"
+            f" seeds only where it said so beforehand; seed {', '.join(map(str, extra))} was not planned"
+            " (--fresh plans anew; finished runs are kept)"
+        )
     arms = {arm["label"]: arm for arm in old["arms"]}
     for arm in new["arms"]:
         earlier = arms.setdefault(arm["label"], arm)
@@ -46,7 +60,16 @@ def merged(plan: Plan, out: pathlib.Path) -> dict[str, Any]:
         arms[arm["label"]] = arm | {"runs": earlier["runs"] | arm["runs"]}
     labels = [arm.label for arm in plan.study.arms]
     ordered = sorted(arms.values(), key=lambda arm: labels.index(arm["label"]) if arm["label"] in labels else 10**6)
-    return new | {"arms": ordered, "seeds": sorted({int(s) for arm in ordered for s in arm["runs"]})}
+    planned = {arm["label"] for arm in ordered}
+    return (
+        new
+        | {key: old[key] for key in KEPT if key in old}
+        | {
+            "arms": ordered,
+            "seeds": sorted({int(s) for arm in ordered for s in arm["runs"]}),
+            "left_out": [label for label in labels if label not in planned],
+        }
+    )
 
 
 def _shown(value: Any) -> str:
@@ -84,10 +107,14 @@ def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any]) -> None:
     records.write_json(folder / "plan.json", dict(content))
 
 
-def pending(plan: Plan, out: pathlib.Path, workers: int = 1) -> list[PlannedRun]:
-    """The runs that have no result yet, in the order in which to do them; a run shared by two arms counts once."""
+def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False) -> list[PlannedRun]:
+    """The runs that have no result yet, in the order in which to do them; a run shared by two arms counts once.
+
+    With `again` also those that failed, as `--retry-failed` would do them.
+    """
     seen: dict[str, PlannedRun] = {}
     for run in in_order(plan, workers):
-        if not (out / "runs" / run.directory / "result.json").exists():
+        directory = out / "runs" / run.directory
+        if not (directory / "result.json").exists() or (again and retry.failed(directory)):
             seen.setdefault(run.directory, run)
     return list(seen.values())

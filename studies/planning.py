@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +19,12 @@ from experiments.spec import (
     problems_of,
     to_config,
 )
-from studies.baselines import Preset
-from studies.design import Arm, Study
+from studies.baselines import PRESETS, Preset
+from studies.design import EVERY, Arm, Study
 from uflow import registry
 
 FORMAT = 1
+LARGEST_SEED = 2**31 - 1
 
 
 class PlanError(ValueError):
@@ -37,7 +39,7 @@ class Asked:
         preset: where the arms start from.
         seeds: the same for every arm.
         changes: `--set`, text by dotted key.
-        arms: labels, or empty for all.
+        arms: labels, or `all`, or empty for those that the study runs by default in the preset.
     """
 
     preset: Preset
@@ -48,13 +50,13 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run of a study."""
+    """One run of a study; `seed` is the study's, which the spec's differs from by the offset of the arm."""
 
     arm: str
     seed: int
     spec: ExperimentSpec
 
-    @property
+    @functools.cached_property
     def directory(self) -> str:
         """Name of its directory under `runs/`."""
         return self.spec.directory
@@ -71,6 +73,12 @@ class Plan:
     note: str = ""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the arms that have runs, in the study's order."""
+        planned = {run.arm for run in self.runs}
+        return tuple(label for label in self.study.labels if label in planned)
+
+    @functools.cached_property
     def shared_steps(self) -> tuple[int, ...]:
         """Steps until which runs of one seed may train the same, ascending."""
         steps = {s for run in self.runs for s in components(run.spec).starts(run.spec.train.steps)}
@@ -85,80 +93,106 @@ class Plan:
         """Names of the metrics that are tabulated, the deciding one first."""
         spec = self.runs[0].spec
         data = source_names(spec.evaluation.source or spec.data.source).replace(";", "+")
-        pairs = execution.open_pairs(spec, "evaluation", "test")
-        kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
-        if self.study.metric not in kinds:
-            raise PlanError(
-                f"study {self.study.name!r} decides by the end-point error over {self.study.metric!r} pixels, which"
-                f" {data} does not tell apart (it has: {', '.join(kinds)})"
-            )
-        ordered = [self.study.metric, *(k for k in kinds if k != self.study.metric)]
-        return tuple(f"epe/{data}/{kind}" for kind in ordered)
+        return tuple(f"epe/{data}/{kind}" for kind in _kinds(self.study, spec, data))
 
     def plain(self) -> dict[str, Any]:
         """The content of `plan.json`."""
         metrics = self.metrics
-        labels = [arm.label for arm in self.study.arms if any(run.arm == arm.label for run in self.runs)]
-        arms = [
-            {
-                "label": label,
-                "changes": dict(self.study.arm(label).changes),
-                "runs": {str(run.seed): run.directory for run in self.runs if run.arm == label},
-            }
-            for label in labels
-        ]
+        arms = []
+        for arm in self.study.chosen(self.labels):
+            runs = {str(run.seed): run.directory for run in self.runs if run.arm == arm.label}
+            special = {"seed_offset": arm.seed_offset, "against": arm.against}
+            arms.append(
+                {"label": arm.label, "changes": dict(arm.changes), "runs": runs}
+                | {key: value for key, value in special.items() if value}
+            )
         return {
             "format": FORMAT,
             "study": self.study.name,
             "question": self.study.question,
             "preset": self.preset.name,
             "changes": {k: source_names(v) if k.endswith(".source") else v for k, v in self.changes.items()},
+            "common": common_changes(self.study, self.preset),
             "metrics": list(metrics),
             "metric": metrics[0],
             "baseline": self.study.baseline,
             "protocol": self.runs[0].spec.evaluation.protocol,
             "seeds": sorted({run.seed for run in self.runs}),
             "arms": arms,
+            "left_out": [label for label in self.study.labels if label not in self.labels],
         }
+
+
+def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
+    """Which pixels the evaluation data tells apart, the deciding ones first."""
+    pairs = execution.open_pairs(spec, "evaluation", "test")
+    kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
+    if study.metric not in kinds:
+        raise PlanError(
+            f"study {study.name!r} decides by the end-point error over {study.metric!r} pixels, which"
+            f" {data} does not tell apart (it has: {', '.join(kinds)})"
+        )
+    return (study.metric, *(k for k in kinds if k != study.metric))
+
+
+def common_changes(study: Study, preset: Preset) -> dict[str, Any]:
+    """What all arms of a study change in a preset."""
+    return dict(study.changes) | dict(study.preset_changes.get(preset.name, {}))
+
+
+def chosen_arms(study: Study, preset: Preset, wanted: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms that `wanted` stands for, in the study's order, with the baseline and what they are compared with.
+
+    Raises:
+        ValueError: for unknown labels, naming all of them.
+    """
+    labels = set(wanted) or set(study.core if preset.quick and study.core else study.labels)
+    if EVERY in labels:
+        labels = (labels - {EVERY}) | set(study.labels)
+    labels |= {arm.against for arm in study.chosen(labels) if arm.against} | {study.baseline}
+    return study.chosen(labels)
 
 
 def make(study: Study, asked: Asked) -> Plan:
     """The runs that a command asks for; nothing is written.
 
     Raises:
-        PlanError: naming every arm and option that cannot be used.
-        experiments.data.pairs.DataError: if the data is missing or damaged.
+        PlanError: naming every arm, option, metric and data set that cannot be used.
     """
-    labels = asked.arms or tuple(arm.label for arm in study.arms)
-    chosen = [study.arm(label) for label in labels]
-    if study.baseline not in labels:
-        chosen.insert(0, study.arm(study.baseline))
-    chosen.sort(key=study.arms.index)
-    start, specs, problems = asked.preset.spec, {}, []
+    problems = _study_problems(study)
+    try:
+        arms = chosen_arms(study, asked.preset, asked.arms)
+    except ValueError as error:
+        problems += str(error).splitlines()
+        arms = chosen_arms(study, asked.preset, [label for label in asked.arms if label in study.labels])
+    start, specs = asked.preset.spec, {}
     used: set[str] = set()
-    for arm in chosen:
+    for arm in arms:
         try:
             spec, taken = _arm_spec(start, study, arm, asked)
             used |= taken
             problems += [f"arm {arm.label!r}: {p}" for p in problems_of(spec)]
             specs[arm.label] = spec
         except ValueError as error:
-            problems += [line for line in str(error).splitlines()]
+            problems += [_of_arm(arm, line) for line in str(error).splitlines()]
+    if "seed" in asked.changes:
+        problems.append("the seeds of a study are given with --seeds, not as an option")
     problems += [_unused(key, specs) for key in asked.changes if key not in used and specs]
-    if problems:
-        raise PlanError("\n".join(dict.fromkeys(problems)))
-    _refuse_twins(specs)
-    completed: dict[tuple[Any, ...], ExperimentSpec] = {}
-    for label, spec in specs.items():
-        key = (json.dumps(to_config(spec)["data"], sort_keys=True), json.dumps(to_config(spec)["evaluation"]))
-        if key not in completed:
-            completed[key] = execution.with_digests(spec)
-        known = completed[key]
-        specs[label] = dataclasses.replace(spec, data=known.data, evaluation=known.evaluation)
+    lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
+    arms = tuple(arm for arm in arms if arm.label not in lacking)
+    specs = {label: spec for label, spec in specs.items() if label not in lacking}
+    problems += _twins(arms, specs, asked.seeds)
+    completed, data_problems = _with_data(study, specs)
+    if problems := list(dict.fromkeys(problems + data_problems)):
+        raise PlanError("\n".join(problems))
     runs = tuple(
-        PlannedRun(arm=label, seed=seed, spec=dataclasses.replace(spec, seed=seed))
+        PlannedRun(
+            arm=arm.label,
+            seed=seed,
+            spec=dataclasses.replace(completed[arm.label], seed=seed + arm.seed_offset),
+        )
         for seed in asked.seeds
-        for label, spec in specs.items()
+        for arm in arms
     )
     notes = {
         note
@@ -166,23 +200,55 @@ def make(study: Study, asked: Asked) -> Plan:
         for part, split in (("data", "train"), ("evaluation", "test"))
         if (note := execution.open_pairs(spec, part, split).note)
     }
-    plan = Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note="; ".join(sorted(notes)))
-    plan.metrics  # noqa: B018  refuses a metric that the data cannot give
-    return plan
+    note = "; ".join([*sorted(notes), *lacking.values()])
+    return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note=note)
+
+
+def _study_problems(study: Study) -> list[str]:
+    """What is wrong with the study in every preset."""
+    found = [
+        f"study {study.name!r} has changes for an unknown preset {name!r}{registry.did_you_mean(name, PRESETS)}"
+        f" (known: {', '.join(PRESETS)})"
+        for name in study.preset_changes
+        if name not in PRESETS
+    ]
+    found += [
+        f"arm {arm.label!r} changes the seed, which every run has from the study; give the arm a seed_offset instead"
+        for arm in study.arms
+        if "seed" in arm.changes
+    ]
+    keys = dict.fromkeys([*study.changes, *(k for changes in study.preset_changes.values() for k in changes)])
+    for key in keys:
+        axis, _, option = key.partition(".")
+        if axis in registry.AXES and option != "name":
+            classes = [registry.entry(axis, name).cls for name in registry.names(axis)]
+            known = sorted({f"{axis}.{field.name}" for cls in classes for field in dataclasses.fields(cls)})
+            if key not in known:
+                found.append(
+                    f"study {study.name!r} changes an unknown option {key!r}{registry.did_you_mean(key, known)}"
+                )
+    return found
 
 
 def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, asked: Asked) -> tuple[ExperimentSpec, set[str]]:
     """The spec of an arm, and which of the changes asked for it could use.
 
-    A change of a component's option is for the arms that have the component's option.
+    What the arm itself changes goes before what is asked for, and that before what the study changes for all arms. A
+    change of a component's option is for the arms that have the component's option.
     """
-    changes: dict[str, Any] = dict(study.changes) | dict(arm.changes)
-    plain = {k: v for k, v in asked.changes.items() if k.split(".")[0] not in registry.AXES or k.endswith(".name")}
-    plain = {k: v for k, v in plain.items() if k not in arm.changes}
-    spec = changed(start, changes | plain, asked.preset.usual)
+    given = common_changes(study, asked.preset) | dict(asked.changes)
+    given = {key: value for key, value in given.items() if key not in arm.changes}
+    plain = {k: v for k, v in given.items() if k.split(".")[0] not in registry.AXES or k.endswith(".name")}
+    spec = changed(start, plain | dict(arm.changes), asked.preset.usual)
     has = set(flatten(to_config(spec)))
-    fitting = {k: v for k, v in asked.changes.items() if k not in plain and k in has and k not in arm.changes}
-    return changed(spec, fitting), set(plain) | set(fitting)
+    fitting = {k: v for k, v in given.items() if k not in plain and k in has}
+    return changed(spec, fitting), (set(plain) | set(fitting)) & set(asked.changes)
+
+
+def _of_arm(arm: Arm, problem: str) -> str:
+    """The problem, with the arm named if it comes from what the arm changes."""
+    own = [repr(key) for key in arm.changes] + [repr(v) for k, v in arm.changes.items() if k.endswith(".name")]
+    return f"arm {arm.label!r}: {problem}" if any(word in problem for word in own) else problem
 
 
 def _unused(key: str, specs: Mapping[str, ExperimentSpec]) -> str:
@@ -192,11 +258,56 @@ def _unused(key: str, specs: Mapping[str, ExperimentSpec]) -> str:
     return f"unknown option {key!r}{registry.did_you_mean(key, known)}; no arm of this study has it"
 
 
-def _refuse_twins(specs: Mapping[str, ExperimentSpec]) -> None:
-    seen: dict[str, str] = {}
+def _twins(arms: Sequence[Arm], specs: Mapping[str, ExperimentSpec], seeds: Sequence[int]) -> list[str]:
+    """Arms that would be the same experiment: nothing can be learned from comparing a run with itself."""
+    found, seen = [], {}
+    for arm in arms:
+        if arm.label not in specs:
+            continue
+        content = dataclasses.replace(specs[arm.label], seed=0).run_id
+        for other in seen.setdefault(content, []):
+            if {s + arm.seed_offset for s in seeds} & {s + other.seed_offset for s in seeds}:
+                found.append(f"arms {other.label!r} and {arm.label!r} are the same experiment")
+        seen[content].append(arm)
+    return found
+
+
+def _lacking(study: Study, arms: Sequence[Arm], specs: Mapping[str, ExperimentSpec]) -> dict[str, str]:
+    """Arms that train with ground truth that the data has not, and a sentence on each; they are left out by default.
+
+    The baseline and what arms are compared with cannot be left out.
+    """
+    needed = {study.baseline, *(arm.against for arm in arms)}
+    found = {}
     for label, spec in specs.items():
-        if (other := seen.setdefault(spec.run_id, label)) != label:
-            raise PlanError(f"arms {other!r} and {label!r} are the same experiment")
+        if (wanted := execution.wanted_truth(spec)) and label not in needed:
+            try:
+                pairs = execution.open_pairs(spec, "data", "train")
+            except ValueError:
+                continue  # said where the data is checked
+            if missing := sorted(wanted - pairs.provides):
+                found[label] = f"arm {label!r} is left out: {pairs.name} has no ground truth {' and '.join(missing)}"
+    return found
+
+
+def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[str, ExperimentSpec], list[str]]:
+    """The specs with the digests of their data, and what is wrong with the data; arms share what is read of it."""
+    known: dict[tuple[str, ...], ExperimentSpec | None] = {}
+    completed, problems = {}, []
+    for label, spec in specs.items():
+        config = to_config(spec)
+        truth = str(sorted(execution.wanted_truth(spec)))
+        key = (json.dumps(config["data"], sort_keys=True), json.dumps(config["evaluation"], sort_keys=True), truth)
+        if key not in known:
+            known[key] = None
+            try:
+                known[key] = execution.with_digests(spec)
+                _kinds(study, spec, source_names(spec.evaluation.source or spec.data.source).replace(";", "+"))
+            except ValueError as error:
+                problems.append(str(error))
+        if (ready := known[key]) is not None:
+            completed[label] = dataclasses.replace(spec, data=ready.data, evaluation=ready.evaluation)
+    return completed, problems
 
 
 def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
@@ -219,7 +330,7 @@ def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`5` is the seeds 0 to 4; `0,1,7` are these seeds."""
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words):
+    if not all(word.isascii() and word.isdigit() for word in words):
         raise PlanError(f"--seeds must be a number of seeds, as in 5, or a list, as in 0,1,7, got {text!r}")
     if len(words) == 1 and "," not in text:
         if not 1 <= int(words[0]) <= 10_000:
@@ -228,21 +339,39 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     numbers = tuple(int(word) for word in words)
     if len(set(numbers)) < len(numbers):
         raise PlanError(f"--seeds names a seed twice: {text}")
+    if max(numbers) > LARGEST_SEED // 2:
+        raise PlanError(f"--seeds must be whole numbers up to {LARGEST_SEED // 2}, got {max(numbers)}")
     return numbers
+
+
+def following(seeds: Sequence[int], count: int) -> tuple[int, ...]:
+    """The next `count` seeds after the largest."""
+    first = max(seeds, default=-1) + 1
+    return tuple(range(first, first + count))
+
+
+def trained_steps(plan: Plan, runs: Sequence[PlannedRun]) -> int:
+    """Training steps that the runs take together when what they share is trained once."""
+    done: set[str] = set()
+    total = 0
+    for run in runs:
+        steps, first = run.spec.train.steps, 0
+        for shared in plan.shared_steps:
+            if shared < steps:
+                name = prefix_id(run.spec, shared)
+                if name in done:
+                    first = shared
+                done.add(name)
+        total += steps - first
+    return total
+
+
+def saved_steps(plan: Plan, runs: Sequence[PlannedRun]) -> int:
+    """Training steps that sharing saves the runs."""
+    return sum(run.spec.train.steps for run in runs) - trained_steps(plan, runs)
 
 
 def estimate(plan: Plan, todo: Sequence[PlannedRun], workers: int) -> float:
     """Seconds that the pending runs will take, from the preset's measured speed."""
-    done: set[str] = set()
-    total = 0.0
-    for run in todo:
-        spec = run.spec
-        steps, first = spec.train.steps, 0
-        for shared in plan.shared_steps:
-            if shared < steps:
-                name = prefix_id(spec, shared)
-                if name in done:
-                    first = shared
-                done.add(name)
-        total += plan.preset.seconds_per_run + (steps - first) * plan.preset.ms_per_step / 1000
+    total = len(todo) * plan.preset.seconds_per_run + trained_steps(plan, todo) * plan.preset.ms_per_step / 1000
     return total / max(1, min(workers, len(todo) or 1))

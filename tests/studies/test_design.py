@@ -1,9 +1,18 @@
-"""A study is a value whose mistakes are named when it is made."""
+"""A study is a value whose mistakes are named when it is made, and its arms follow from small functions."""
 
 import pytest
 
 from studies import catalog
-from studies.design import Arm, Study, vary
+from studies.design import (
+    Arm,
+    Study,
+    add_each,
+    cross,
+    drop_each,
+    factorial,
+    leave_one_out_and_add_one_in,
+    vary,
+)
 
 
 def study(**changes):
@@ -18,26 +27,107 @@ def test_vary_makes_an_arm_for_each_component():
     )
 
 
+def test_vary_names_every_unknown_component():
+    with pytest.raises(ValueError, match="(?s)component 'wnag'; did you mean 'wang'.*component 'brix'"):
+        vary("occlusion", ("none", "wnag", "brix"))
+
+
+ONE = (Arm("a", {"x": 1}), Arm("b", {"x": 2}))
+OTHER = (Arm("", {"y": 1}), Arm("far", {"y": 2}))
+
+
+def test_cross_has_every_pair_settings_outermost():
+    assert cross(ONE, OTHER) == (
+        Arm("a", {"x": 1, "y": 1}),
+        Arm("b", {"x": 2, "y": 1}),
+        Arm("a+far", {"x": 1, "y": 2}),
+        Arm("b+far", {"x": 2, "y": 2}),
+    )
+
+
+def test_cross_within_compares_with_the_first_arm_of_the_same_setting():
+    assert [(arm.label, arm.against) for arm in cross(ONE, OTHER, within=True)] == [
+        ("a", "a"), ("b", "a"), ("a+far", "a+far"), ("b+far", "a+far"),
+    ]  # fmt: skip
+
+
+def test_parts_are_dropped_one_at_a_time():
+    assert drop_each(Arm("full", {"x": 1, "y": 1}), {"x": {"x": 0}, "z": {"z": 0}}) == (
+        Arm("full", {"x": 1, "y": 1}),
+        Arm("no x", {"x": 0, "y": 1}),
+        Arm("no z", {"x": 1, "y": 1, "z": 0}),
+    )
+
+
+def test_parts_are_added_one_at_a_time():
+    assert add_each(Arm("bare", {"x": 0}), {"x": {"x": 1}, "z": {"z": 1}}) == (
+        Arm("bare", {"x": 0}),
+        Arm("x", {"x": 1}),
+        Arm("z", {"x": 0, "z": 1}),
+    )
+
+
+FACTORS = {name: ({name: 0}, {name: 1}) for name in "abc"}
+
+
+def test_a_factorial_has_every_cell_once_and_says_every_setting():
+    arms = {arm.label: tuple(arm.changes[name] for name in "abc") for arm in factorial(FACTORS)}
+    assert arms == {
+        "full": (1, 1, 1),
+        "no a": (0, 1, 1),
+        "no b": (1, 0, 1),
+        "no c": (1, 1, 0),
+        "only c": (0, 0, 1),
+        "only b": (0, 1, 0),
+        "only a": (1, 0, 0),
+        "nothing": (0, 0, 0),
+    }
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_labels_of_a_factorial_are_unique(count):
+    names = [f"f{i}" for i in range(count)]
+    labels = [arm.label for arm in factorial({name: ({name: 0}, {name: 1}) for name in names})]
+    assert len(set(labels)) == len(labels) == 2**count
+
+
+def test_the_ends_of_a_factorial():
+    assert leave_one_out_and_add_one_in("abc") == (
+        "full", "no a", "no b", "no c", "only a", "only b", "only c", "nothing",
+    )  # fmt: skip
+    assert set(leave_one_out_and_add_one_in("ab")) == {arm.label for arm in factorial({"a": ({}, {}), "b": ({}, {})})}
+
+
+def test_one_factor_is_no_factorial():
+    with pytest.raises(ValueError, match="at least two factors, got 1"):
+        factorial({"a": ({}, {})})
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"baseline": "wagn"}, "baseline 'wagn' is not an arm; did you mean 'wang'"),
         ({"arms": (Arm("a", {}), Arm("a", {"seed": 1})), "baseline": "a"}, "label 'a' is used by more than one arm"),
         ({"metric": "px"}, "metric 'px' must be one of"),
+        ({"core": ("none", "wagn")}, "core arm 'wagn' is not an arm; did you mean 'wang'"),
+        ({"core": ("wang",)}, "the baseline 'none' must be one of the core arms"),
+        ({"arms": (Arm("none", {}), Arm("all", {})), }, "label 'all' must not be"),
+        ({"arms": (Arm("none", {}), Arm("a,b", {})), }, "label 'a,b' must not .* hold a comma"),
+        ({"arms": (Arm("none", {}), Arm("b", {}, against="c")), }, "to compare with, 'c' is not an arm"),
+        ({"baseline": "x", "metric": "px"}, "baseline 'x' is not an arm.*metric 'px'"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         study(**changes)
 
 
-def test_unknown_component_is_named():
-    with pytest.raises(ValueError, match="unknown occlusion component 'wnag'; did you mean 'wang'"):
-        vary("occlusion", ("none", "wnag"))
-
-
 def test_every_study_of_the_package_loads_and_has_its_file_name():
-    assert "occlusion_ablation" in catalog.names()
+    assert set(catalog.names()) >= {
+        "augmentation_ablation", "model_ablation", "noise_floor", "normalization_ablation", "occlusion_ablation",
+        "occlusion_x_motion", "photometric_ablation", "photometric_x_illumination", "selfsup_ablation",
+        "smoothness_ablation", "what_matters",
+    }  # fmt: skip
     for name in catalog.names():
         assert catalog.load(name).name == name
 
@@ -57,6 +147,9 @@ def test_a_study_file_of_ones_own(tmp_path):
         (None, "does not exist"),
         ("x = 1", "defines no STUDY"),
         ("raise RuntimeError('broken')", "RuntimeError: broken"),
+        ("STUDY = (", "SyntaxError: '\\(' was never closed \\(mine.py, line 1\\)"),
+        ("from studies.design import Arm, Study\nSTUDY = Study(name='mine', question='?', arms=(Arm('a', {}),"
+         " Arm('a', {})), baseline='b')", "label 'a' is used by more than one arm; baseline 'b' is not an arm"),
         ("from studies.design import Study, vary\nSTUDY = Study(name='../up', question='?',"
          " arms=vary('occlusion', ('none',)), baseline='none')", "must be an identifier"),
     ],

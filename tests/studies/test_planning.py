@@ -32,10 +32,125 @@ def test_arms_differ_in_what_they_change_and_in_nothing_else():
             assert getattr(other, part) == getattr(none, part)
 
 
-def test_the_shared_part_is_found():
+def test_the_shared_part_is_found_and_what_it_saves():
     plan = make(STUDY, asked())
     assert plan.shared_steps == (20,)
     assert len({prefix_id(run.spec, 20) for run in plan.runs}) == 2
+    # of each seed three runs of 40 steps share their first 20: 40 + 20 + 20 are trained
+    assert planning.trained_steps(plan, plan.runs) == 160 and planning.saved_steps(plan, plan.runs) == 80
+    assert planning.saved_steps(plan, plan.runs[:1]) == 0
+    # 6 runs of 25 s and 160 steps of 0.12 s on two workers
+    assert planning.estimate(plan, plan.runs, 2) == pytest.approx((6 * 25 + 160 * 0.12) / 2)
+
+
+def test_quick_presets_run_the_core_arms_and_the_plan_says_what_was_left_out():
+    plan = make(STUDY, asked())
+    rest = [label for label in STUDY.labels if label not in ("none", "wang", "brox")]
+    assert plan.labels == ("none", "wang", "brox") and plan.plain()["left_out"] == rest
+    assert make(STUDY, asked(arms=("all",))).labels == STUDY.labels
+    assert make(STUDY, asked(arms=("all",))).plain()["left_out"] == []
+    assert planning.chosen_arms(STUDY, PRESETS["paper"], ()) == STUDY.arms
+
+
+def test_runs_of_the_default_study_keep_their_names():
+    runs = make(STUDY, Asked(preset=PRESETS["short"], seeds=(0,))).runs
+    assert [run.spec.run_id for run in runs] == ["db08c67acaa3", "32bd9fc45137", "63edb1ed1f50"]
+
+
+def test_an_arm_brings_what_it_is_compared_with():
+    study = catalog.load("photometric_x_illumination")
+    plan = make(study, asked(arms=("l1+illumination",)))
+    assert plan.labels == ("census", "census+illumination", "l1+illumination")
+    assert plan.plain()["arms"][2]["against"] == "census+illumination"
+
+
+def test_other_seeds_of_an_arm_are_its_own():
+    noise = catalog.load("noise_floor")
+    plan = make(noise, asked())
+    assert [(r.arm, r.seed, r.spec.seed) for r in plan.runs[:2]] == [("baseline", 0, 0), ("other seeds", 0, 1_000_000)]
+    assert plan.plain()["arms"][1]["seed_offset"] == 1_000_000
+    with pytest.raises(PlanError, match="arms 'baseline' and 'other seeds' are the same experiment"):
+        make(noise, asked(seeds=(0, 1_000_000)))
+
+
+def of_two_arms(**changes):
+    arms = (Arm("none", {}), Arm("brox", {"occlusion.name": "brox"}))
+    return Study(**({"name": "s", "question": "?", "arms": arms, "baseline": "none"} | changes))
+
+
+def test_a_study_changes_all_arms_then_a_preset_then_the_command_and_last_the_arm():
+    study = of_two_arms(
+        changes={"train.steps": 30, "train.batch_size": 3, "occlusion.alpha": 0.5, "network.levels": 2},
+        preset_changes={"smoke": {"train.steps": 20, "occlusion.beta": 3.0}, "short": {"train.steps": 10}},
+        arms=(Arm("none", {}), Arm("brox", {"occlusion.name": "brox", "occlusion.alpha": 0.25})),
+    )
+    none, brox = (run.spec for run in make(study, asked(seeds=(0,), changes={"network.levels": "3"})).runs)
+    for spec in (none, brox):
+        assert (spec.train.steps, spec.train.batch_size, spec.network.levels) == (20, 3, 3)
+    assert (brox.occlusion.alpha, brox.occlusion.beta) == (0.25, 3.0)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"changes": {"train.stps": 3}}, "unknown option 'train.stps'; did you mean 'train.steps'"),
+        ({"changes": {"occlusion.alhpa": 3}}, "changes an unknown option 'occlusion.alhpa'; did you mean"),
+        ({"arms": (Arm("none", {}), Arm("b", {"seed": 3}))}, "arm 'b' changes the seed, which every run has from"),
+        ({"preset_changes": {"shrt": {}}}, "changes for an unknown preset 'shrt'; did you mean 'short'"),
+        ({"metric": "occ", "changes": {"data.scenes.gian": 1}}, "unknown option 'data.scenes.gian'"),
+        ({"arms": (Arm("none", {}), Arm("b", {"occlusion.name": "brix"}))}, "arm 'b': unknown occlusion comp"),
+        ({"arms": (Arm("none", {}), Arm("b", {"train.stps": 3}))}, "arm 'b': unknown option 'train.stps'"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_a_study_are_refused_by_name(changes, message):
+    with pytest.raises(PlanError, match=message):
+        make(of_two_arms(**changes), asked())
+
+
+def test_all_problems_are_named_at_once():
+    arms = (Arm("none", {}), Arm("twin", {}), Arm("a", {"train.stps": 3}), Arm("b", {"occlusion.name": "brix"}))
+    with pytest.raises(PlanError) as caught:
+        make(of_two_arms(arms=arms), asked(changes={"train.bach_size": "3"}, arms=("none", "twin", "a", "b", "c")))
+    text = str(caught.value)
+    for part in ("no arm 'c'", "'train.stps'", "component 'brix'", "'train.bach_size'"):
+        assert part in text
+    with pytest.raises(PlanError, match="arms 'none' and 'twin' are the same experiment"):
+        make(of_two_arms(arms=arms[:3]), asked(arms=("none", "twin")))
+
+
+@pytest.fixture
+def chairs(tmp_path):
+    """A pair in the layout of FlyingChairs, which says nothing of occlusions; as `--data` names it."""
+    frames = tmp_path / "chairs"
+    frames.mkdir()
+    import cv2
+    import numpy as np
+
+    from experiments.data.flow_files import write_flo
+
+    for side in ("img1", "img2"):
+        cv2.imwrite(str(frames / f"00001_{side}.ppm"), np.zeros((64, 64, 3), np.uint8))
+    write_flo(frames / "00001_flow.flo", np.zeros((2, 64, 64), np.float32))
+    return f"flyingchairs:{frames}"
+
+
+def test_a_metric_that_the_data_cannot_give_is_refused_with_the_rest(chairs):
+    study = of_two_arms(metric="occ", arms=(Arm("none", {}), Arm("twin", {})))
+    with pytest.raises(
+        PlanError, match="(?s)same experiment.*over 'occ' pixels, which flyingchairs does not tell apart"
+    ):
+        make(study, asked(changes={"data.source": chairs}))
+
+
+def test_an_arm_that_needs_ground_truth_is_left_out_where_there_is_none(chairs):
+    given = {"changes": {"data.source": chairs}, "seeds": (0,)}
+    plan = make(STUDY, asked(arms=("all",), **given))
+    assert set(STUDY.labels) - set(plan.labels) == {"ground_truth"} == set(plan.plain()["left_out"])
+    assert "arm 'ground_truth' is left out: flyingchairs has no ground truth occlusion" in plan.note
+    with pytest.raises(PlanError, match="no ground truth occlusion, which this experiment trains with"):
+        make(STUDY, asked(arms=("ground_truth",), **given))
+    model = make(catalog.load("model_ablation"), asked(arms=("all",), **given))
+    assert "true flow" in model.labels  # this truth it has
 
 
 def test_a_subset_of_arms_keeps_the_baseline():
@@ -72,8 +187,8 @@ def test_arms_that_are_the_same_experiment_are_refused():
         make(twins, asked())
 
 
-def written(tmp_path, plan):
-    plan_file.write(plan, tmp_path, merged(plan, tmp_path))
+def written(tmp_path, plan, **extra):
+    plan_file.write(plan, tmp_path, merged(plan, tmp_path) | extra)
     return json.loads((tmp_path / "occlusion_ablation" / "plan.json").read_text())
 
 
@@ -83,6 +198,21 @@ def test_more_seeds_and_arms_extend_a_plan(tmp_path):
     second = written(tmp_path, make(STUDY, asked(seeds=(1,))))
     assert [arm["label"] for arm in second["arms"]] == ["none", "wang", "brox"]
     assert [sorted(arm["runs"]) for arm in second["arms"]] == [["0", "1"], ["0", "1"], ["1"]]
+
+
+def test_left_out_is_what_no_command_has_planned(tmp_path):
+    assert "uflow" in written(tmp_path, make(STUDY, asked(seeds=(0,))))["left_out"]
+    left = written(tmp_path, make(STUDY, asked(seeds=(0,), arms=("uflow",))))["left_out"]
+    assert "uflow" not in left and "wang" not in left and "wang4" in left
+
+
+def test_seeds_that_were_fixed_beforehand_are_not_added_to(tmp_path):
+    looks = {"sequential": {"looks": [2, 3], "alpha": 0.05}, "alpha": 0.025}
+    written(tmp_path, make(STUDY, asked()), **looks)
+    with pytest.raises(PlanError, match="planned with --until-decided 3, which adds seeds only .* seed 2 was not"):
+        merged(make(STUDY, asked(seeds=(0, 1, 2))), tmp_path)
+    assert merged(make(STUDY, asked(seeds=(0, 1, 2))), tmp_path, looking=True)["seeds"] == [0, 1, 2]
+    assert written(tmp_path, make(STUDY, asked(seeds=(0,))))["alpha"] == 0.025
 
 
 def test_other_settings_need_another_place(tmp_path):
@@ -115,7 +245,7 @@ def test_order_keeps_workers_off_each_others_shared_part():
 
 
 @pytest.mark.parametrize("text, seeds", [("3", (0, 1, 2)), ("0,7,2", (0, 7, 2)), ("4,", None), ("x", None), ("0", None),
-                                         ("1,1", None), ("-1", None)])  # fmt: skip
+                                         ("1,1", None), ("-1", None), ("0,9999999999", None), ("٣", None)])  # fmt: skip
 def test_seeds(text, seeds):
     if seeds is None:
         with pytest.raises(PlanError, match="--seeds"):

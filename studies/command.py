@@ -1,0 +1,185 @@
+"""The command line of `python -m studies.run` as a value, checked as a whole."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m studies.run",
+        allow_abbrev=False,
+        description="Runs or continues a study and ends with its table. The same command again trains nothing.",
+        epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs; 4 the"
+        " code or the data has changed since the study was planned; 130 interrupted, to be continued by the same"
+        " command.",
+    )
+    made.add_argument("study", nargs="?", help="a name of --list, or the path of a study file (ends in .py)")
+    asks = made.add_argument_group("what to do, instead of running").add_mutually_exclusive_group()
+    asks.add_argument("--list", action="store_true", help="the studies, their questions and their arms")
+    asks.add_argument("--plan", action="store_true", help="show the runs and the expected time; writes nothing")
+    asks.add_argument("--status", action="store_true", help="how far the study is, run by run; writes nothing")
+    asks.add_argument("--report-only", action="store_true", help="report on what is there; trains nothing")
+    made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short or paper (%(default)s)")
+    made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset)")
+    made.add_argument("--add-seeds", type=int, metavar="N", help="N seeds more than were planned before")
+    made.add_argument(
+        "--until-decided",
+        type=int,
+        metavar="MAX",
+        help="from --seeds on, add seeds to undecided comparisons only, up to MAX, at looks fixed beforehand;"
+        " the level of the tests is shared out over the looks",
+    )
+    made.add_argument(
+        "--arms",
+        metavar="A,B|all",
+        help="only these arms (and what they are compared with), or all (default: those of --list)",
+    )
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value for an option")
+    made.add_argument("--data", metavar="SOURCE", help="train on synthetic or NAME:PATH[;NAME:PATH]")
+    made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME:PATH (default: the training data set)")
+    made.add_argument("--out", type=pathlib.Path, help="where everything goes (default: results/PRESET)")
+    made.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: one per CPU core)")
+    made.add_argument("--device", default="auto", help="auto, CPU, GPU or Ascend (%(default)s)")
+    made.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db in --out); 'none' for none"
+    )
+    made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
+    made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
+    made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
+    made.add_argument("--force", action="store_true", help="let a preset run that is not made for this machine")
+    made.add_argument("--json", action="store_true", help="print the answer as JSON; everything else goes to stderr")
+    return made
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """What is to be done.
+
+    Attributes:
+        study: the question.
+        asked: preset, seeds, changes and arms.
+        out: directory of all results.
+        workers: runs at a time.
+        looks: when `--until-decided` looks at the comparisons; `None` without it.
+        stored: the `plan.json` that is there, if it counts.
+    """
+
+    study: Any
+    asked: Any
+    out: pathlib.Path
+    workers: int
+    looks: Any = None
+    stored: Mapping[str, Any] | None = None
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Directory of the study."""
+        return self.out / self.study.name
+
+
+def read(given: argparse.Namespace) -> Command:
+    """The command that the words on the command line stand for.
+
+    Raises:
+        PlanError: naming everything that is wrong with them.
+    """
+    from experiments.run import parse_changes
+    from studies import catalog, plan_file, planning, sequential
+    from studies.baselines import PRESETS
+    from studies.launcher import cores
+    from uflow.registry import did_you_mean
+
+    problems: list[str] = []
+
+    def tried(action: Callable[[], T]) -> T | None:
+        try:
+            return action()
+        except (ValueError, OSError) as error:
+            problems.extend(str(error).splitlines())
+            return None
+
+    if not given.study:
+        raise planning.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
+    study = tried(lambda: catalog.load(given.study))
+    preset = PRESETS.get(given.preset)
+    if preset is None:
+        hint = did_you_mean(given.preset, PRESETS)
+        problems.append(f"unknown preset {given.preset!r}{hint} (known: {', '.join(PRESETS)})")
+    changes = tried(lambda: parse_changes(given.set)) or {}
+    changes |= {k: v for k, v in (("data.source", given.data), ("evaluation.source", given.eval)) if v}
+    seeds = tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else preset and tuple(range(preset.seeds))
+    arms = tuple(word.strip() for word in given.arms.split(",")) if given.arms else ()
+    workers = cores() if given.workers is None else given.workers
+    if not 1 <= workers <= 1024:
+        problems.append(f"--workers must be a whole number in [1, 1024], got {workers}")
+    if preset:
+        tried(lambda: check_device(preset, given))
+    out = (given.out or pathlib.Path("results") / given.preset).resolve()
+    stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
+    if given.add_seeds is not None:
+        found = tried(lambda: _added(given, study, stored))
+        seeds, arms = (found[0], arms or found[1]) if found else (seeds, arms)
+    looks = None
+    if given.until_decided is not None and seeds:
+        looks = tried(lambda: sequential.looks(len(seeds), given.until_decided))
+    if study and preset:
+        asked = planning.Asked(preset=preset, seeds=seeds or (0,), changes=changes, arms=arms)
+        if not problems:
+            return Command(study=study, asked=asked, out=out, workers=workers, looks=looks, stored=stored)
+        tried(lambda: planning.make(study, asked))  # what is wrong with the plan is said at the same time
+    raise planning.PlanError("\n".join(dict.fromkeys(problems)))
+
+
+def _added(
+    given: argparse.Namespace, study: Any, stored: Mapping[str, Any] | None
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Seeds and arms of a stored plan with more seeds."""
+    from studies.planning import PlanError, following
+
+    if given.seeds or given.until_decided is not None:
+        raise PlanError("--add-seeds says how many seeds to add, so it does not go with --seeds or --until-decided")
+    if not 1 <= given.add_seeds <= 10_000:
+        raise PlanError(f"--add-seeds must be at least 1 and at most 10000, got {given.add_seeds}")
+    if stored is None:
+        raise PlanError("--add-seeds adds to a study that was planned before, and none is there (another --out?)")
+    seeds = tuple(stored["seeds"])
+    labels = tuple(arm["label"] for arm in stored["arms"] if arm["label"] in study.labels)
+    return seeds + following(seeds, given.add_seeds), labels
+
+
+def check_device(preset: Any, given: argparse.Namespace) -> None:
+    """Raises for a preset that would take months on the CPU, before anything is written."""
+    from experiments.device import TARGETS, available
+    from studies.planning import PlanError
+
+    if given.device not in TARGETS:
+        raise PlanError(f"unknown device {given.device!r} (known: {', '.join(TARGETS)})")
+    target = available() if given.device == "auto" else given.device
+    trains = not (given.plan or given.status or given.report_only)
+    if preset.device == "accelerator" and target == "CPU" and trains and not given.force:
+        raise PlanError(
+            f"preset {preset.name!r} needs a GPU or Ascend and this machine has a CPU only, where a run would take"
+            " months; use --preset short, or --force to do it all the same"
+        )
+
+
+def resumed(words: Sequence[str], seeds: Sequence[int]) -> str:
+    """The command that goes on where this one was interrupted: what must not be done twice is left out of it."""
+    kept, skip = [], False
+    for word in words:
+        adds = word == "--add-seeds"
+        if not (skip or adds or word in ("--retry-failed", "--fresh") or word.startswith("--add-seeds=")):
+            kept.append(word)
+        skip = adds
+    if any(word.startswith("--add-seeds") for word in words):
+        kept += ["--seeds", ",".join(map(str, seeds))]
+    return f"python -m studies.run {shlex.join(kept)}"

@@ -1,0 +1,27 @@
+"""Study: which parts of the network matter?
+
+The baseline has all of them, with the paper's level dropout; each arm takes one away or exchanges it. `true flow` is
+the same network trained with ground truth: what the model could reach if the loss were no limit.
+"""
+
+from studies.baselines import FROM_SCRATCH
+from studies.design import Arm, Study, drop_each
+
+STUDY = Study(
+    name="model_ablation",
+    question="Which parts of the network matter: level dropout, accumulation, warping, cost volume, own decoders?",
+    arms=drop_each(
+        Arm("full", {"network.level_dropout": 0.1}),
+        {
+            "level dropout": {"network.level_dropout": 0.0},
+            "accumulation": {"network.accumulate_flow": False},
+            "warp": {"network.feature_warp": False},
+            "cost volume": {"network.cost_volume": False},
+            "own decoders": {"network.shared_decoder": True},
+        },
+    )
+    + (Arm("true flow", {"network.level_dropout": 0.1, "train.supervised": True}),),
+    baseline="full",
+    preset_changes={"short": FROM_SCRATCH},
+    core=("full", "no level dropout", "no accumulation", "no warp", "no cost volume", "no own decoders"),
+)

@@ -1,0 +1,19 @@
+"""Study: does occlusion handling matter more where the motion is large?
+
+Larger motion covers more pixels. Arms are compared on scenes of the same motion only; the interaction says how much the
+difference between the two arms changes with it. The large motion is that of the preset `short`.
+"""
+
+from studies.baselines import LARGE_MOTION, SMALL_MOTION
+from studies.design import Arm, Study, cross, vary
+
+STUDY = Study(
+    name="occlusion_x_motion",
+    question="Does occlusion handling matter more where the motion is large?",
+    arms=cross(
+        vary("occlusion", ("none", "wang")),
+        (Arm("", SMALL_MOTION), Arm("large motion", LARGE_MOTION)),
+        within=True,
+    ),
+    baseline="none",
+)

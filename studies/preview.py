@@ -1,0 +1,107 @@
+"""What `--list` and `--plan` say: plain data for machines, and the same as text."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studies import catalog
+from studies.design import Study
+from studies.planning import Plan, PlannedRun, estimate, prefix_id, saved_steps
+from studies.status import left_out
+
+
+def studies() -> list[dict[str, Any]]:
+    """The studies of the package with their questions and arms."""
+    return [described(catalog.load(name)) for name in catalog.names()]
+
+
+def described(study: Study) -> dict[str, Any]:
+    """A study as plain data."""
+    return {
+        "study": study.name,
+        "question": study.question,
+        "baseline": study.baseline,
+        "metric": study.metric,
+        "arms": list(study.labels),
+        "core": list(study.core or study.labels),
+    }
+
+
+def list_text(found: Sequence[Mapping[str, Any]]) -> str:
+    """The list for a terminal: of each study the question, the arms that run by default, and the others."""
+    lines = []
+    for study in found:
+        lines.append(f"{study['study']:26s} {study['question']}")
+        lines.append(f"{'':26s} arms: {', '.join(study['core'])}")
+        if rest := [label for label in study["arms"] if label not in study["core"]]:
+            lines.append(f"{'':26s} with --arms all, and in preset paper: {', '.join(rest)}")
+    return "\n".join(lines)
+
+
+def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: pathlib.Path) -> dict[str, Any]:
+    """The runs, what is done of them, what sharing saves and how long the rest takes."""
+    waiting = {run.directory for run in todo}
+    shared = []
+    for step in plan.shared_steps:
+        names = {prefix_id(run.spec, step) for run in plan.runs if step < run.spec.train.steps}
+        users = sum(step < run.spec.train.steps for run in plan.runs)
+        shared.append({"steps": step, "runs": users, "trained": len(names)})
+    saved = saved_steps(plan, todo)
+    return {
+        "study": plan.study.name,
+        "question": plan.study.question,
+        "preset": plan.preset.name,
+        "out": str(out),
+        "runs": [
+            {
+                "arm": run.arm,
+                "seed": run.seed,
+                "steps": run.spec.train.steps,
+                "done": run.directory not in waiting,
+                "directory": run.directory,
+            }
+            for run in plan.runs
+        ],
+        "todo": len(todo),
+        "workers": workers,
+        "seconds": estimate(plan, todo, workers),
+        "shared": shared,
+        "all_steps": sum(run.spec.train.steps for run in todo),
+        "saved_steps": saved,
+        "saved_seconds": saved * plan.preset.ms_per_step / 1000 / max(1, min(workers, len(todo) or 1)),
+        "left_out": [label for label in plan.study.labels if label not in plan.labels],
+    }
+
+
+def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
+    """The plan for a terminal."""
+    width = max(len(run["arm"]) for run in content["runs"])
+    lines = [f"{plan.study.name}: {plan.study.question}", f"preset {plan.preset.name}: {plan.preset.about}"]
+    for run in content["runs"]:
+        state = "done" if run["done"] else "to do"
+        lines.append(
+            f"  {run['arm']:{width}s} seed {run['seed']:<4d} {run['steps']} steps  {state:6s} {run['directory']}"
+        )
+    lines += [
+        f"shared: the first {part['steps']} steps of {part['runs']} runs are trained {part['trained']} times"
+        for part in content["shared"]
+    ]
+    if content["saved_steps"]:
+        lines.append(
+            f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
+            f" {duration(content['saved_seconds'])}"
+        )
+    lines += left_out(content["left_out"])
+    lines.append(
+        f"{content['todo']} of {len(content['runs'])} runs to do, about {duration(content['seconds'])} with"
+        f" {content['workers']} workers, into {content['out']}"
+    )
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """A time as one reads it: seconds, minutes or hours."""
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

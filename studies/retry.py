@@ -1,0 +1,53 @@
+"""Runs that did not complete, to be done again: their files are set aside, never thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Iterable
+
+from experiments import locks, records
+
+STAYS = ("spec.json", "lock", "worker.lock", records.ATTEMPTS)
+
+
+def failed(directory: pathlib.Path) -> str | None:
+    """Why a finished run has no measurement; `None` if it has one or is not finished."""
+    if not (directory / "result.json").exists():
+        return None
+    try:
+        record = records.read_result(directory)
+    except records.RecordError as error:
+        return str(error)
+    return None if record.status == "completed" else f"{record.status}: {record.reason}"
+
+
+def set_aside(directories: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Moves the files of failed runs into `attempts/<number>/` of the run; returns the runs that start anew.
+
+    `result.json` is moved last: after a crash in between the run still counts as failed and the next call goes on.
+    What the run has cost stays where it is, so that its cost is that of all attempts, and is copied.
+    """
+    moved = []
+    for directory in dict.fromkeys(directories):
+        with locks.held(directory / "worker.lock", give_up=lambda: True) as alone:
+            if not alone or failed(directory) is None:
+                continue
+            folder = _next(directory)
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(directory / "cost.json", folder / "cost.json")
+            for path in sorted(directory.iterdir(), key=lambda path: path.name == "result.json"):
+                if path.name not in (*STAYS, "cost.json"):
+                    path.rename(folder / path.name)
+            moved.append(directory)
+    return moved
+
+
+def _next(directory: pathlib.Path) -> pathlib.Path:
+    """The first attempt that has no result: the one that a crash left half moved, or a new one."""
+    number = 1
+    while (directory / records.ATTEMPTS / f"{number:02d}" / "result.json").exists():
+        number += 1
+    return directory / records.ATTEMPTS / f"{number:02d}"

@@ -1,0 +1,86 @@
+"""How far a study is, read from its files: any time, whoever is working on it."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from experiments import locks, records
+from studies import retry
+from studies.plan_file import stored
+from studies.planning import PlanError
+
+STATES = ("completed", "failed", "running", "waiting")
+
+
+def status(folder: pathlib.Path) -> dict[str, Any]:
+    """State of every planned run and their counts, as plain data.
+
+    Args:
+        folder: of the study; the runs are beside it.
+
+    Raises:
+        PlanError: if nothing was planned there.
+    """
+    plan = stored(folder)
+    if plan is None:
+        raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")
+    runs = [
+        {"arm": arm["label"], "seed": int(seed), "directory": name} | state(folder.parent / "runs" / name)
+        for arm in plan["arms"]
+        for seed, name in arm["runs"].items()
+    ]
+    counts = {name: sum(run["state"] == name for run in runs) for name in STATES}
+    return {
+        "study": plan["study"],
+        "preset": plan["preset"],
+        "directory": str(folder),
+        "seeds": plan["seeds"],
+        "counts": counts | {"planned": len(runs)},
+        "left_out": plan.get("left_out", []),
+        "sequential": plan.get("sequential"),
+        "runs": runs,
+    }
+
+
+def state(directory: pathlib.Path) -> dict[str, Any]:
+    """State of one run: one of `STATES`, the last step of its learning curve, why it failed, earlier attempts."""
+    found: dict[str, Any] = {"earlier_attempts": list(records.earlier_attempts(directory))}
+    if (directory / "result.json").exists():
+        reason = retry.failed(directory)
+        return found | ({"state": "completed"} if reason is None else {"state": "failed", "reason": reason})
+    step = max((line["step"] for line in records.read_metrics(directory / "metrics.jsonl")), default=0)
+    idle = locks.is_free(directory / "worker.lock") and locks.is_free(directory / "lock")
+    return found | {"state": "waiting" if idle else "running", "step": step}
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """The status for a terminal: a line per arm, then the runs that need a word."""
+    counts = found["counts"]
+    lines = [
+        f"{found['study']} (preset {found['preset']}) in {found['directory']}",
+        f"{counts['completed']} of {counts['planned']} runs completed, {counts['failed']} failed,"
+        f" {counts['running']} running, {counts['waiting']} waiting",
+    ]
+    width = max(len(run["arm"]) for run in found["runs"])
+    for arm in dict.fromkeys(run["arm"] for run in found["runs"]):
+        own = [run for run in found["runs"] if run["arm"] == arm]
+        shown = [f"{n} {name}" for name in STATES if (n := sum(run["state"] == name for run in own))]
+        lines.append(f"  {arm:{width}s}  {', '.join(shown)}")
+    for run in found["runs"]:
+        name = f"  {run['arm']} seed {run['seed']}"
+        if run["state"] == "failed":
+            lines.append(f"{name} {run['reason']} (--retry-failed does it again)")
+        elif run["state"] == "running" or run.get("step"):
+            lines.append(f"{name} {run['state']} at step {run['step']}")
+        lines += [f"{name}: earlier attempt {i}: {how}" for i, how in enumerate(run["earlier_attempts"], 1)]
+    if looks := found["sequential"]:
+        made = len(looks["undecided"])
+        lines.append(f"looks after {', '.join(map(str, looks['looks']))} seeds, {made} made")
+    return "\n".join(lines + left_out(found["left_out"]))
+
+
+def left_out(labels: list[str]) -> list[str]:
+    """The line that says which arms exist and are not part of the plan; nothing if all are."""
+    return [f"arms that were not asked for: {', '.join(labels)} (--arms all, or --arms LABEL,...)"] if labels else []

@@ -1,0 +1,227 @@
+"""The command line: what it refuses, how it answers, and what it never does before it is sure."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from experiments import locks
+from studies import catalog, plan_file, run
+from studies.baselines import PRESETS
+from studies.command import resumed
+from studies.planning import Asked, make
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMOKE = ["--preset", "smoke", "--tracking-uri", "none"]
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    """Runs commands in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def answered(words, capsys):
+    code = run.main(words)
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+BROKEN = """
+from studies.design import Arm, Study
+STUDY = Study(name="mine", question="?", baseline="nine", arms=(Arm("a", {}), Arm("a", {})), metric="px")
+"""
+WRONG = """
+from studies.design import Arm, Study
+STUDY = Study(name="mine", question="?", baseline="a", arms=(
+    Arm("a", {}), Arm("b", {"occlusion.name": "brix"}), Arm("c", {"train.stps": 3}), Arm("d", {"selfsup.name": "none"}),
+))
+"""
+
+
+@pytest.mark.parametrize(
+    "content, words, messages",
+    [
+        (BROKEN, [], ["label 'a' is used by more than one arm", "baseline 'nine' is not an arm", "metric 'px' must"]),
+        (WRONG, [], ["arm 'b': unknown occlusion component 'brix'; did you mean 'brox'?",
+                     "arm 'c': unknown option 'train.stps'; did you mean 'train.steps'?",
+                     "arms 'a' and 'd' are the same experiment"]),
+        (WRONG, ["--seeds", "x", "--workers", "0", "--preset", "smoke", "--set", "train.steps"],
+         ["--seeds must be a number", "--workers must be a whole number", "form key=value", "component 'brix'"]),
+        (WRONG, ["--preset", "smok", "--device", "TPU"], ["unknown preset 'smok'; did you mean 'smoke'?"]),
+        ("STUDY = Study(", [], ["SyntaxError: '(' was never closed (mine.py, line 1)"]),
+        ("import nothing_like_it", [], ["No module named 'nothing_like_it'"]),
+    ],
+)  # fmt: skip
+def test_everything_wrong_is_said_at_once_and_nothing_is_written(at, capsys, content, words, messages):
+    (at / "mine.py").write_text(content)
+    code, out, err = answered(["./mine.py", *words], capsys)
+    assert code == 2 and out == "" and "Traceback" not in err
+    for message in messages:
+        assert message in err
+    assert all(line.startswith("studies.run: ") for line in err.splitlines())
+    assert os.listdir(at) == ["mine.py"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ([], "which study? one of"),
+        (["oclusion_ablation"], "unknown study 'oclusion_ablation'; did you mean 'occlusion_ablation'?"),
+        (["occlusion_ablation", "--add-seeds", "2"], "adds to a study that was planned before"),
+        (["occlusion_ablation", "--add-seeds", "2", "--seeds", "3"], "does not go with --seeds"),
+        (["occlusion_ablation", "--until-decided", "2"], "must be more than the 6 seeds to start with"),
+        (["occlusion_ablation", "--arms", "wang,brix,wnag"], "no arm 'brix'; did you mean"),
+        (["occlusion_ablation", "--arms", "wang,brix,wnag"], "no arm 'wnag'; did you mean 'wang'"),
+        (["occlusion_ablation", "--status"], "nothing of this study was planned"),
+        (["occlusion_ablation", "--report-only"], "not a study"),
+        (["occlusion_ablation", "--preset", "paper"], "needs a GPU or Ascend"),
+        (["occlusion_ablation", "--set", "seed=3"], "seeds of a study are given with --seeds"),
+        (["occlusion_ablation", "--set", "network.levels=6"], "arm 'none': data.height 64 is"),
+    ],
+)
+def test_bad_words_are_refused_and_nothing_is_written(at, capsys, words, message):
+    code, out, err = answered(words, capsys)
+    assert code == 2 and message in err and out == "" and os.listdir(at) == []
+
+
+def test_words_that_exclude_each_other_are_refused_by_the_parser(at, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run.main(["occlusion_ablation", "--plan", "--status"])
+    assert stopped.value.code == 2 and "not allowed with" in capsys.readouterr().err
+
+
+def test_the_list_is_the_same_as_text_and_as_json(at, capsys):
+    code, text, _ = answered(["--list"], capsys)
+    found = json.loads(answered(["--list", "--json"], capsys)[1])
+    assert code == 0 and [study["study"] for study in found] == list(catalog.names())
+    for study in found:
+        assert study["question"] in text and set(study["core"]) <= set(study["arms"])
+    flat = " ".join(text.split())
+    assert "arms: none, wang, brox with --arms all, and in preset paper: fb_abs" in flat
+
+
+def test_the_plan_says_what_sharing_saves_and_what_is_left_out(at, capsys):
+    words = ["occlusion_ablation", "--plan", "--seeds", "2", "--workers", "2"]
+    code, text, _ = answered(words, capsys)
+    assert code == 0 and "the first 780 steps of 6 runs are trained 2 times" in text
+    assert "sharing saves 3120 of the 7200 steps to do" in text
+    assert "arms that were not asked for: fb_abs, wang4" in text
+    plain = json.loads(answered([*words, "--json"], capsys)[1])
+    assert (plain["todo"], plain["saved_steps"], plain["all_steps"]) == (6, 3120, 7200)
+    assert plain["left_out"][0] == "fb_abs" and os.listdir(at) == []
+
+
+def test_the_plan_states_the_looks(at, capsys):
+    code, text, _ = answered(["occlusion_ablation", "--plan", "--until-decided", "8"], capsys)
+    assert code == 0 and "looks after 6, 7, 8 seeds were fixed beforehand" in text and os.listdir(at) == []
+
+
+@pytest.fixture
+def planned(at, finish):
+    """A smoke study of two seeds whose first seed is done."""
+    asked = Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    study = catalog.load("occlusion_ablation")
+    first = make(study, Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    finish(first, at, lambda arm, seed: "the loss was not finite" if arm == "brox" else 1.0)
+    plan = make(study, asked)
+    plan_file.write(plan, at, plan_file.merged(plan, at))
+    return at, plan
+
+
+def test_the_status_tells_done_failed_running_and_waiting(planned, capsys):
+    out, plan = planned
+    running = next(r for r in plan.runs if (r.arm, r.seed) == ("wang", 1))
+    directory = out / "runs" / running.directory
+    (directory / "metrics.jsonl").write_text('{"step": 10}\n{"step": 20}\n')
+    words = ["occlusion_ablation", *SMOKE, "--status", "--out", str(out)]
+    before = sorted(out.rglob("*"))
+    with locks.held(directory / "worker.lock"):
+        code, text, _ = answered(words, capsys)
+        plain = json.loads(answered([*words, "--json"], capsys)[1])
+    assert code == 0
+    assert plain["counts"] == {"completed": 2, "failed": 1, "running": 1, "waiting": 2, "planned": 6}
+    assert "2 of 6 runs completed, 1 failed, 1 running, 2 waiting" in text
+    assert "brox seed 0 diverged: the loss was not finite (--retry-failed does it again)" in text
+    assert "wang seed 1 running at step 20" in text and "arms that were not asked for: fb_abs" in text
+    assert sorted(out.rglob("*")) == sorted([*before, directory / "worker.lock"])
+
+
+def test_a_partial_study_is_reported_as_partial(planned, capsys):
+    out, _ = planned
+    words = ["occlusion_ablation", *SMOKE, "--out", str(out), "--report-only"]
+    code, text, _ = answered(words, capsys)
+    flat = " ".join(text.split())
+    assert code == 3 and "partial: 3/6 runs" in flat
+    assert "arms of the study that were not run: fb_abs, wang4" in flat and "mlflow ui" not in text
+    code, out_text, _ = answered([*words, "--json"], capsys)
+    plain = json.loads(out_text)
+    assert (plain["exit_code"], plain["failed"]) == (3, [["brox", 0]]) and plain["left_out"][0] == "fb_abs"
+    assert plain["effects"]["runs"] == {"done": 3, "planned": 6}
+
+
+def test_seeds_are_added_to_the_arms_that_were_planned(planned, capsys):
+    out, _ = planned
+    words = ["occlusion_ablation", "--preset", "smoke", "--add-seeds", "2", "--plan", "--json", "--out", str(out)]
+    code, text, _ = answered(words, capsys)
+    runs = json.loads(text)["runs"]
+    assert code == 0 and sorted({run["seed"] for run in runs}) == [0, 1, 2, 3]
+    assert {run["arm"] for run in runs} == {"none", "wang", "brox"}
+
+
+def test_the_command_that_goes_on_adds_and_retries_nothing_twice():
+    assert resumed(["x", "--add-seeds", "2", "--fresh", "--arms", "a b"], (0, 1, 2, 3)) == (
+        "python -m studies.run x --arms 'a b' --seeds 0,1,2,3"
+    )
+    assert resumed(["x", "--add-seeds=2", "--retry-failed"], (0, 1)) == "python -m studies.run x --seeds 0,1"
+    assert resumed(["x", "--seeds", "3"], (0, 1, 2)) == "python -m studies.run x --seeds 3"
+
+
+MINE = """
+from studies.design import Study, vary
+
+STUDY = Study(
+    name="mine",
+    question="Is wang better than brox?",
+    arms=vary("occlusion", ("wang", "brox")),
+    baseline="brox",
+    changes={"train.steps": 30},
+)
+"""
+
+
+def test_a_study_file_of_ones_own_runs_by_its_path(at, finish):
+    (at / "mine.py").write_text(MINE)
+    study = catalog.load(str(at / "mine.py"))
+    plan = make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    finish(plan, at / "results", lambda arm, seed: 1.0 + seed + 0.5 * (arm == "brox"))
+    command = [sys.executable, "-m", "studies.run", "./mine.py", *SMOKE, "--out", "results", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=at, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    plain = json.loads(done.stdout)
+    assert plain["study"] == "mine" and (at / "results" / "mine" / "report" / "report.html").exists()
+    rows = {row["label"]: row for row in plain["effects"]["metrics"]["epe/synthetic/all"]["arms"]}
+    assert rows["wang"]["comparison"]["estimate"]["mean"] == pytest.approx(-0.5)
+    assert "Is wang better than brox?" in done.stderr
+
+
+def test_quick_answers_load_no_large_library(at):
+    code = textwrap.dedent("""
+        import contextlib, io, sys
+        from studies import run
+        commands = [["--list"], ["--list", "--json"], ["what_matters", "--arms", "all", "--plan"],
+                    ["occlusion_ablation", "--plan", "--until-decided", "9"], ["occlusion_ablation", "--status"]]
+        with contextlib.redirect_stdout(io.StringIO()):
+            codes = [run.main(words) for words in commands]
+        print(codes, [m for m in ("mindspore", "mlflow", "optuna", "sacred", "scipy", "pandas", "matplotlib")
+                      if m in sys.modules])
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=at, timeout=60,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stdout.strip() == "[0, 0, 0, 0, 2] []", done.stdout + done.stderr

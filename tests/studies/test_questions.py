@@ -1,0 +1,148 @@
+"""The studies of the package: they plan without MindSpore, test the paper's findings, and fit their time."""
+
+import pytest
+
+from analysis.claims import CLAIMS, Claim
+from analysis.factorial import find_factorial
+from analysis.ledger import ledger
+from analysis.load import StudyData
+from analysis.plan import PlannedArm, StudyPlan
+from experiments.records import RunRecord
+from experiments.spec import canonical
+from studies import catalog, planning
+from studies.baselines import PRESETS
+from studies.planning import Asked, make
+
+NAMES = catalog.names()
+
+
+def plan_of(name, preset="short", arms=("all",), seeds=(0,)):
+    # the paper's preset needs no data here: what it trains on is given on the command line
+    return make(catalog.load(name), Asked(preset=PRESETS[preset], seeds=seeds, arms=arms))
+
+
+def finished(name, metrics=("epe/synthetic/all",)):
+    """The study with a record of every arm of one seed, as the analysis would load it."""
+    plan = plan_of(name)
+    plain = plan.plain()
+    arms = tuple(
+        PlannedArm(
+            label=arm["label"],
+            changes=arm["changes"],
+            runs={int(seed): run for seed, run in arm["runs"].items()},
+            against=arm.get("against", ""),
+        )
+        for arm in plain["arms"]
+    )
+    about = {key: plain[key] for key in ("study", "question", "preset", "baseline", "protocol")}
+    study = StudyPlan(**about, metrics=metrics, metric=metrics[0], seeds=(0,), arms=arms)
+    records = {
+        (run.arm, run.seed): RunRecord(
+            run_id=run.spec.run_id, status="completed", spec=canonical(run.spec), metrics=dict.fromkeys(metrics, 1.0),
+            validation={}, protocol="full/1",
+        )
+        for run in plan.runs
+    }  # fmt: skip
+    return StudyData(directory=None, plan=study, records=records, costs={}, missing=(), problems=())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_study_can_be_planned_with_all_its_arms_in_every_preset(name, preset):
+    plan = plan_of(name, preset)
+    assert plan.labels == catalog.load(name).labels
+    assert len({run.directory for run in plan.runs}) == len(plan.runs)
+
+
+DATA = tuple(f"epe/{data}/all" for data in ("synthetic", "flyingchairs", "sintel-clean", "kitti2015"))
+# by words of the finding: the study, the better arm and the worse one
+TESTED_BY = {
+    "occlusion masking helps": ("occlusion_ablation", "wang", "none"),
+    "self-supervision helps": ("selfsup_ablation", "crop+resize", "none"),
+    "smoothness helps": ("smoothness_ablation", "first_order", "none"),
+    "before the cost volume helps": ("normalization_ablation", "center_scale", "no normalization"),
+    "level dropout helps": ("model_ablation", "full", "no level dropout"),
+    "photometric loss than l1": ("photometric_ablation", "census", "l1"),
+    "photometric loss than charbonnier": ("photometric_ablation", "census", "charbonnier"),
+    "photometric loss than ssim": ("photometric_ablation", "census", "ssim"),
+    "needs its gradient stopped": ("occlusion_ablation", "wang", "wang+gradient"),
+    "blind to edges": ("smoothness_ablation", "first_order", "blind to edges"),
+    "at flow resolution": ("smoothness_ablation", "first_order", "level 0"),
+    "first-order smoothness is better": ("smoothness_ablation", "first_order", "second_order"),
+    "second-order smoothness is better": ("smoothness_ablation", "second_order", "first_order"),
+    "over brox": ("occlusion_ablation", "wang", "brox"),
+    "over wang": ("occlusion_ablation", "brox", "wang"),
+    "augmentation helps": ("augmentation_ablation", "color", "none"),
+    "with image resizing": ("selfsup_ablation", "crop+resize", "crop"),
+    "the loss is the bottleneck": ("model_ablation", "true flow", "full"),
+}
+
+
+@pytest.mark.parametrize("words", TESTED_BY)
+def test_the_ledger_finds_the_arms_that_test_a_finding(words):
+    name, better, worse = TESTED_BY[words]
+    claims = [claim for claim in CLAIMS if words in claim.claim]
+    if words == "the loss is the bottleneck" and not claims:
+        claims = [Claim(claim=words, better={"train.supervised": True}, worse={"train.supervised": False})]
+    findings = ledger(finished(name, DATA), claims)
+    assert (better, worse) in {(f.better, f.worse) for f in findings}
+
+
+def test_what_matters_is_a_factorial_of_the_five_axes():
+    data = finished("what_matters")
+    design = find_factorial(data.plan)
+    assert [factor.name for factor in design.factors] == [
+        "normalization center_scale", "occlusion wang", "photometric census", "selfsup teacher_student",
+        "smoothness first_order",
+    ]  # fmt: skip
+    assert design.arms[1, 1, 1, 1, 1] == "full" and design.arms[0, 0, 0, 0, 0] == "nothing"
+    assert design.arms[1, 1, 0, 1, 1] == "no census" and design.arms[0, 0, 0, 1, 0] == "only selfsup"
+    core = plan_of("what_matters", arms=()).labels
+    assert len(core) == 12 and {"full", "nothing", "no census", "only selfsup"} <= set(core)
+
+
+@pytest.mark.parametrize(
+    "name, factors, harder",
+    [
+        ("photometric_x_illumination", ["photometric l1", "data scenes.gain 0.2"], "l1+illumination"),
+        ("occlusion_x_motion", ["occlusion wang", "data scenes.background_motion_max 3.0"], "wang+large motion"),
+    ],
+)
+def test_a_component_against_a_difficulty_is_a_factorial(name, factors, harder):
+    data = finished(name)
+    design = find_factorial(data.plan)
+    assert [factor.name for factor in design.factors] == factors
+    assert design.arms[1, 1] == harder and design.arms[0, 0] == data.plan.baseline
+    # an arm is compared on the data that it was measured on
+    spec = {label: data.records[label, 0].spec["data"] for label in data.plan.labels}
+    for label, reference in data.plan.references.items():
+        assert spec[label] == spec[reference]
+
+
+# the claim that a study makes about its time, on two cores, from the measured speed of the preset
+@pytest.mark.parametrize("name", ["occlusion_ablation", "photometric_ablation", "normalization_ablation"])
+def test_the_default_studies_take_at_most_a_quarter_of_an_hour(name):
+    preset = PRESETS["short"]
+    plan = plan_of(name, arms=(), seeds=tuple(range(preset.seeds)))
+    assert planning.estimate(plan, plan.runs, 2) <= 15 * 60
+
+
+def test_studies_share_runs():
+    default = {run.directory for run in plan_of("occlusion_ablation").runs}
+    assert plan_of("noise_floor").runs[0].directory in default
+    assert {r.directory for r in plan_of("occlusion_x_motion").runs if "large" in r.arm} <= default
+    again = {run.directory for run in plan_of("photometric_ablation").runs}
+    assert {r.directory for r in plan_of("photometric_x_illumination").runs if "illum" in r.arm} <= again
+
+
+@pytest.mark.parametrize(
+    "name, number, pairs",
+    [
+        ("occlusion_x_motion", 1, {("wang", "none"), ("wang+large motion", "none+large motion")}),
+        ("photometric_x_illumination", 3, {("census", "l1"), ("census+illumination", "l1+illumination")}),
+        ("what_matters", 1, {("full", "no occlusion"), ("full", "no selfsup"), ("full", "no smoothness")}),
+    ],
+)
+def test_a_finding_is_tested_in_every_setting_that_is_compared_within(name, number, pairs):
+    findings = ledger(finished(name), [claim for claim in CLAIMS if claim.number == number])
+    assert {(f.better, f.worse) for f in findings if f.better} == pairs

@@ -1,6 +1,5 @@
 import itertools
 import math
-import statistics
 
 import pytest
 
@@ -18,7 +17,7 @@ RATE, LEVEL = (
 
 
 def error(changes):
-    return abs(math.log(changes["train.learning_rate"] / 3e-4)) + 0.1 * changes["smoothness.level"]
+    return abs(math.log(changes["train.learning_rate"] / 3e-4)) + 0.5 * changes["smoothness.level"]
 
 
 def play(sweep, budget, until=math.inf):
@@ -88,10 +87,10 @@ def test_a_search_learns_and_prunes(tmp_path):
     assert [number for number, *_ in found] == list(range(40)) and sweep.left(40) == 0 and sweep.left(46) == 6
     assert "pruned" not in [state for _, _, state, _, _ in found[:UNPRUNED]]
     assert sum(state == "pruned" for _, _, state, _, _ in found) >= 3
-    drawn, learned = ([error(changes) for _, changes, _, _, _ in part] for part in (found[:RANDOM], found[-20:]))
-    assert statistics.median(learned) < 0.9 * statistics.median(drawn)
+    levels = [changes[LEVEL.key] for _, changes, _, _, _ in found]
+    assert levels[-20:].count(0) >= 12, "the best of three levels is tried most"
     importance = sweep.importance()
-    assert set(importance) == {RATE.key, LEVEL.key} and importance[RATE.key] > 0.7
+    assert set(importance) == {RATE.key, LEVEL.key} and importance[RATE.key] > 0.5
     assert sum(importance.values()) == pytest.approx(1.0)
 
 

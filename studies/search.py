@@ -15,7 +15,7 @@ from uflow import registry
 from uflow.options import Choices, Range
 
 FORMAT = 1
-FIRST_SEED = 1_000_000  # seeds of searches; those of reported runs are smaller, so no search has seen them
+SEED = 2_000_000_000  # of every trial; more than `--seeds` takes, so that no reported run has seen it
 DIGITS = 4  # of a number that is tried: more would only make the names of runs differ
 STATES = ("completed", "pruned", "failed")
 
@@ -50,27 +50,42 @@ class Trial:
     reason: str = ""
 
 
-def space(spec: ExperimentSpec, only: Sequence[str] = ()) -> tuple[Parameter, ...]:
-    """The options of a spec that declare what a search may try.
-
-    Args:
-        spec: the experiment.
-        only: dotted keys to search; all of them by default.
-
-    Raises:
-        ValueError: if a key of `only` is not one that can be searched, or nothing can be.
-    """
+def space(spec: ExperimentSpec) -> tuple[Parameter, ...]:
+    """The options of a spec that declare what a search may try."""
     found = []
     for part in (*registry.AXES, *SECTIONS):
         value = getattr(spec, part)
         for field in dataclasses.fields(value):
             if (tried := field.metadata.get("search")) is not None:
                 found.append(Parameter(f"{part}.{field.name}", tried, getattr(value, field.name)))
-    known = [parameter.key for parameter in found]
-    if unknown := [key for key in only if key not in known]:
-        hint = registry.did_you_mean(unknown[0], known)
-        raise ValueError(f"{unknown[0]!r} cannot be searched{hint} (can be: {', '.join(known)})")
-    return tuple(parameter for parameter in found if not only or parameter.key in only)
+    return tuple(found)
+
+
+def spaces(specs: Mapping[str, ExperimentSpec], only: Sequence[str] = ()) -> dict[str, tuple[Parameter, ...]]:
+    """What is searched of every arm, by label.
+
+    Args:
+        specs: the arms.
+        only: dotted keys to search, each of the arms that have the option; by default all that can be.
+
+    Raises:
+        ValueError: if no arm has an option of `only`, or an arm has none of them; all problems at once.
+    """
+    found = {label: space(spec) for label, spec in specs.items()}
+    known = sorted({parameter.key for parameters in found.values() for parameter in parameters})
+    problems = [
+        f"{key!r} cannot be searched{registry.did_you_mean(key, known)} (can be: {', '.join(known)})"
+        for key in only
+        if key not in known
+    ]
+    if only:
+        found = {label: tuple(p for p in parameters if p.key in only) for label, parameters in found.items()}
+    if not problems:
+        empty = [label for label, parameters in found.items() if not parameters]
+        problems = [f"arm {label!r} has no option to search (asked for: {', '.join(only)})" for label in empty]
+    if problems:
+        raise ValueError("\n".join(problems))
+    return found
 
 
 def rounded(value: Any) -> Any:
@@ -82,7 +97,7 @@ def rounded(value: Any) -> Any:
 
 def trial_spec(spec: ExperimentSpec, changes: Mapping[str, Any]) -> ExperimentSpec:
     """The spec of a trial: the setting, trained from the seed of searches."""
-    return dataclasses.replace(changed(spec, changes), seed=FIRST_SEED)
+    return dataclasses.replace(changed(spec, changes), seed=SEED)
 
 
 def best(trials: Sequence[Trial], lower_is_better: bool = True) -> Trial | None:
@@ -99,7 +114,7 @@ def write(path: pathlib.Path, metric: str, budget: int, trials: Mapping[str, Seq
         "format": FORMAT,
         "metric": metric,
         "split": "validation",
-        "seed": FIRST_SEED,
+        "seed": SEED,
         "budget": budget,
         "chosen": chosen,
         "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},

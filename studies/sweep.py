@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments import locks
-from studies.search import FIRST_SEED, Parameter, rounded
+from studies.search import SEED, Parameter, rounded
 from uflow.options import Choices
 
 ROUND = 4  # settings that are chosen before the results of any of them are known
@@ -80,7 +80,7 @@ class Sweep:
     def _sampler(self, number: int) -> Any:
         import optuna
 
-        seed = int(np.random.SeedSequence([FIRST_SEED, number]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
 
     def _trial(self, number: int) -> Any:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from experiments import records
+from experiments import execution, records
+from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
 from experiments.tracking import Mirror
 from studies.design import Study
+from studies.launcher import cores
+from studies.planning import Plan, PlanError
 from studies.progress import Progress
-from studies.search import Parameter, Trial, best, space, trial_spec, write
+from studies.search import STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
 from studies.worker import WorkerSettings, run_one
 
@@ -44,14 +47,6 @@ class _Task:
     spec: ExperimentSpec
 
 
-def parameters_of(spec: ExperimentSpec, only: Sequence[str]) -> tuple[Parameter, ...]:
-    """What is searched of an arm: of `only` those options that the arm has; it must have at least one."""
-    if not only:
-        return space(spec)
-    known = {parameter.key for parameter in space(spec)}
-    return space(spec, [key for key in only if key in known] or only)
-
-
 def tune(
     specs: Mapping[str, ExperimentSpec],
     search: Search,
@@ -73,13 +68,12 @@ def tune(
         stop: asked all the time.
 
     Raises:
-        ValueError: if an arm has nothing that can be searched.
+        ValueError: if an arm has nothing to search.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweeps = {}
-    for label, spec in specs.items():
-        parameters = parameters_of(spec, search.only)
-        what = [canonical(spec), [(p.key, str(p.space)) for p in parameters], search.metric]
+    for label, parameters in spaces(specs, search.only).items():
+        what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric]
         sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
     while any(sweep.left(search.budget) for sweep in sweeps.values()):
         tasks = [
@@ -132,7 +126,9 @@ def _round(
             records.write_json(directory / "spec.json", to_config(task.spec))
     names = list(dict.fromkeys(task.spec.directory for task in tasks))
     progress = Progress(runs, names, {task.spec.directory: task.spec.train.steps for task in tasks})
-    with ThreadPoolExecutor(max(1, min(workers, len(names)))) as pool:
+    count = max(1, min(workers, len(names)))
+    settings = dataclasses.replace(settings, threads=max(1, cores() // count))
+    with ThreadPoolExecutor(count) as pool:
         futures = [pool.submit(_run, task, sweeps[task.label], search, settings, about, stop) for task in tasks]
         while not all(future.done() for future in futures):
             time.sleep(0.5)
@@ -194,10 +190,37 @@ def _curve(directory: pathlib.Path, metric: str, steps: int) -> Iterator[tuple[i
             yield int(line["step"]), float(value)
 
 
+def metric_of(plan: Plan) -> str:
+    """The name of what a search goes by: the study's kind of end-point error, on the validation split.
+
+    Raises:
+        PlanError: if the validation split has not the ground truth for it.
+    """
+    spec, kind = plan.runs[0].spec, plan.study.metric
+    provided = execution.open_pairs(spec, "data", "validation").provides
+    if "flow" not in provided or (kind != "all" and "occlusion" not in provided):
+        raise PlanError(
+            f"a search needs a validation split with ground truth flow{'' if kind == 'all' else ' and occlusion'},"
+            f" which {source_names(spec.data.source)} has not"
+        )
+    return f"epe/{source_names(spec.data.source).replace(';', '+')}/{kind}"
+
+
+def summary(label: str, trials: Sequence[Trial]) -> str:
+    """One line on what came of the search of an arm."""
+    counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    winner = best(trials)
+    if winner is None:
+        return f"  {label}: no setting was completed ({told}); it keeps its own"
+    setting = " ".join(f"{key}={value}" for key, value in winner.changes.items())
+    return f"  {label}: {winner.value:.4f} px with {setting} (trial {winner.number}; {told})"
+
+
 def chosen(study: Study, trials: Mapping[str, Sequence[Trial]]) -> Study:
     """The study with the best setting of each tuned arm; an arm of which no trial was completed stays as it is."""
     arms = []
     for arm in study.arms:
         winner = best(trials.get(arm.label, ()))
         arms.append(dataclasses.replace(arm, changes={**arm.changes, **winner.changes}) if winner else arm)
-    return dataclasses.replace(study, arms=tuple(arms))
+    return dataclasses.replace(study, arms=tuple(arms), searched=(), trials=0)

@@ -4,10 +4,10 @@ import math
 import pytest
 
 from experiments import records
-from experiments.spec import default_spec, flatten, to_config
+from experiments.spec import changed, default_spec, flatten, to_config
 from studies import search
 from studies.search import Trial
-from studies.sweep import RANDOM, ROUND, UNPRUNED, Sweep
+from studies.sweep import ROUND, UNPRUNED, Sweep
 from uflow.options import Choices, Range
 
 RATE, LEVEL = (
@@ -41,9 +41,20 @@ def test_the_space_of_a_spec_is_what_its_parts_declare():
     assert {"train.learning_rate", "photometric.weight", "photometric.patch", "smoothness.edge_constant"} <= set(found)
     assert all(flat[key] == parameter.default for key, parameter in found.items())
     assert "train.steps" not in found and "seed" not in found
-    assert [p.key for p in search.space(default_spec(), ["photometric.patch"])] == ["photometric.patch"]
-    with pytest.raises(ValueError, match="'photometric.pach' cannot be searched; did you mean 'photometric.patch'"):
-        search.space(default_spec(), ["photometric.pach"])
+
+
+def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
+    specs = {name: changed(default_spec(), {"occlusion.name": name}) for name in ("wang", "brox")}
+    found = search.spaces(specs, ["occlusion.alpha", "photometric.patch"])
+    assert {label: [p.key for p in parameters] for label, parameters in found.items()} == {
+        "wang": ["photometric.patch"],
+        "brox": ["photometric.patch", "occlusion.alpha"],
+    }
+    assert search.spaces(specs)["wang"] == search.space(specs["wang"])
+    with pytest.raises(ValueError, match="'occlusion.alpah' cannot be searched; did you mean 'occlusion.alpha'"):
+        search.spaces(specs, ["occlusion.alpah"])
+    with pytest.raises(ValueError, match="arm 'wang' has no option to search"):
+        search.spaces(specs, ["occlusion.alpha"])
 
 
 def test_numbers_are_tried_with_four_digits():
@@ -53,7 +64,7 @@ def test_numbers_are_tried_with_four_digits():
 
 def test_trials_are_trained_from_a_seed_that_no_reported_run_has():
     spec = search.trial_spec(default_spec(), {"train.learning_rate": 1e-3})
-    assert spec.seed == search.FIRST_SEED and spec.train.learning_rate == 1e-3
+    assert spec.seed == search.SEED and spec.train.learning_rate == 1e-3
 
 
 def test_the_best_is_the_first_of_the_completed_with_the_least_value():

@@ -148,6 +148,27 @@ def _run(
     """One trial: its run, ended early if it is worse than most others were at the same step."""
     if found := problems_of(task.spec):
         return _trial(task, "failed", None, "; ".join(found))
+    mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
+    child = f"{task.label}, trial {task.number}", task.spec.seed, {**about, "stage": "search"}
+    record = _trained(task, sweep, search, settings, child, mirror, stop)
+    trial = _judged(task, sweep, search, settings, record)
+    if mirror and not stop():
+        directory = settings.out / "runs" / task.spec.directory
+        if run := mirror.child(directory, *child):
+            mirror.trial(run, trial.state, stopped=record is None)
+    return trial
+
+
+def _trained(
+    task: _Task,
+    sweep: Sweep,
+    search: Search,
+    settings: WorkerSettings,
+    child: tuple[str, int, Mapping[str, Any]],
+    mirror: Mirror | None,
+    stop: Callable[[], bool],
+) -> records.RunRecord | None:
+    """The record of the trial's run, `None` if it was stopped."""
     directory = settings.out / "runs" / task.spec.directory
     seen: list[int] = []
 
@@ -159,11 +180,14 @@ def _run(
         seen[:] = [step for step, _ in curve]
         return sweep.pruned_at(task.number, curve) is not None
 
-    mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
-    label = f"{task.label}, trial {task.number}"
-    told = {**about, "stage": "search"}
-    record = run_one(settings, task.spec.directory, label, task.spec.seed, told, mirror, lambda: stop() or hopeless())
-    # what the curve says counts, not whether the run was caught in time: the same trials are pruned at every speed
+    return run_one(settings, task.spec.directory, *child, mirror, lambda: stop() or hopeless())
+
+
+def _judged(
+    task: _Task, sweep: Sweep, search: Search, settings: WorkerSettings, record: records.RunRecord | None
+) -> Trial:
+    """What a run is worth. Its curve counts, not whether it was caught in time: every speed prunes the same trials."""
+    directory = settings.out / "runs" / task.spec.directory
     pruned = sweep.pruned_at(task.number, _curve(directory, search.metric, task.spec.train.steps))
     if pruned is not None:
         return _trial(task, "pruned", pruned)

@@ -191,6 +191,16 @@ class Mirror:
 
         return bool(self.tried(f"the end of {directory.name}", action))
 
+    def trial(self, run: str, state: str, stopped: bool) -> None:
+        """Says what became of a trial of a search; one that was stopped has no end of its own."""
+
+        def action() -> None:
+            self._client.set_tag(run, "uflow.trial", state)
+            if stopped:
+                self._client.set_terminated(run, "KILLED")
+
+        self.tried("the state of a trial", action)
+
     def is_finished(self, run: str) -> bool:
         """True if MLflow holds the end of a run."""
         state = self.tried("the state of a run", lambda: self._client.get_run(run).info.status)

@@ -39,6 +39,16 @@ def parser() -> argparse.ArgumentParser:
         " the level of the tests is shared out over the looks",
     )
     made.add_argument(
+        "--search",
+        type=int,
+        metavar="K",
+        help="first try K settings for every arm, with Optuna, on the validation split and a seed of its own; then run"
+        " each arm at its best",
+    )
+    made.add_argument(
+        "--search-over", metavar="KEY,KEY", help="search these options only (default: all that declare a search range)"
+    )
+    made.add_argument(
         "--arms",
         metavar="A,B|all",
         help="only these arms (and what they are compared with), or all (default: those of --list)",
@@ -69,6 +79,7 @@ class Command:
         asked: preset, seeds, changes and arms.
         out: directory of all results.
         workers: runs at a time.
+        only: options that are searched, if arms are; empty for all that can be.
         looks: when `--until-decided` looks at the comparisons; `None` without it.
         stored: the `plan.json` that is there, if it counts.
     """
@@ -77,6 +88,7 @@ class Command:
     asked: Any
     out: pathlib.Path
     workers: int
+    only: tuple[str, ...] = ()
     looks: Any = None
     stored: Mapping[str, Any] | None = None
 
@@ -111,6 +123,11 @@ def read(given: argparse.Namespace) -> Command:
         raise planning.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
     study = tried(lambda: catalog.load(given.study))
     preset = PRESETS.get(given.preset)
+    if study and given.search is not None:
+        study = tried(lambda: searched(study, given.search)) or study
+    only = tuple(word.strip() for word in given.search_over.split(",")) if given.search_over else ()
+    if study and only and not study.searched:
+        problems.append("--search-over says what to search, so it needs --search K or a study that searches")
     if preset is None:
         hint = did_you_mean(given.preset, PRESETS)
         problems.append(f"unknown preset {given.preset!r}{hint} (known: {', '.join(PRESETS)})")
@@ -134,9 +151,27 @@ def read(given: argparse.Namespace) -> Command:
     if study and preset:
         asked = planning.Asked(preset=preset, seeds=seeds or (0,), changes=changes, arms=arms)
         if not problems:
-            return Command(study=study, asked=asked, out=out, workers=workers, looks=looks, stored=stored)
+            return Command(study=study, asked=asked, out=out, workers=workers, only=only, looks=looks, stored=stored)
         tried(lambda: planning.make(study, asked))  # what is wrong with the plan is said at the same time
     raise planning.PlanError("\n".join(dict.fromkeys(problems)))
+
+
+def searched(study: Any, trials: int) -> Any:
+    """The study with a search of so many settings for each arm, or for those that it searches itself.
+
+    It has a name of its own, for its arms are other experiments than those of the study without a search.
+
+    Raises:
+        PlanError: if the number is out of range.
+    """
+    from studies.planning import PlanError
+
+    if not 1 <= trials <= 10_000:
+        raise PlanError(f"--search must be a whole number in [1, 10000], got {trials}")
+    if study.trials == trials:
+        return study
+    arms = study.searched or study.labels
+    return dataclasses.replace(study, name=f"{study.name}_search{trials}", searched=arms, trials=trials)
 
 
 def _added(

@@ -43,6 +43,8 @@ class Study:
         changes: what all arms change in the preset's spec, by dotted key; an option of a component is for the arms
             whose component has it.
         preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
+        searched: labels of the arms whose best setting is searched before they are run.
+        trials: settings that are tried for each of them; 0 without a search.
         core: labels of the arms that run unless others are asked for, in presets that are made to be quick; empty if
             all do.
     """
@@ -55,6 +57,8 @@ class Study:
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preset_changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     core: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
+    trials: int = 0
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming everything that is wrong with the study."""
@@ -69,6 +73,9 @@ class Study:
         ]
         found += self._unknown("baseline", [self.baseline])
         found += self._unknown("core arm", self.core)
+        found += self._unknown("searched arm", self.searched)
+        if bool(self.searched) != (self.trials > 0):
+            found.append(f"a search needs searched arms and at least 1 trial, got {self.searched} and {self.trials}")
         found += self._unknown("the arm to compare with,", [arm.against for arm in self.arms if arm.against])
         if self.core and self.baseline not in self.core:
             found.append(f"the baseline {self.baseline!r} must be one of the core arms ({', '.join(self.core)})")

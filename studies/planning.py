@@ -181,7 +181,7 @@ def make(study: Study, asked: Asked) -> Plan:
     lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
     arms = tuple(arm for arm in arms if arm.label not in lacking)
     specs = {label: spec for label, spec in specs.items() if label not in lacking}
-    problems += _twins(arms, specs, asked.seeds)
+    problems += _twins([arm for arm in arms if arm.label not in study.searched], specs, asked.seeds)
     completed, data_problems = _with_data(study, specs)
     if problems := list(dict.fromkeys(problems + data_problems)):
         raise PlanError("\n".join(problems))

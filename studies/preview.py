@@ -9,6 +9,7 @@ from typing import Any
 from studies import catalog
 from studies.design import Study
 from studies.planning import Plan, PlannedRun, estimate, prefix_id, saved_steps
+from studies.search import SEED, spaces
 from studies.status import left_out
 
 
@@ -40,9 +41,15 @@ def list_text(found: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def with_searched(plan: Plan, todo: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs to do, with all of the arms that are searched: which experiments those are is not known yet."""
+    searched = plan.study.searched
+    return [run for run in todo if run.arm not in searched] + [run for run in plan.runs if run.arm in searched]
+
+
 def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: pathlib.Path) -> dict[str, Any]:
     """The runs, what is done of them, what sharing saves and how long the rest takes."""
-    waiting = {run.directory for run in todo}
+    waiting, searched = {run.directory for run in todo}, plan.study.searched
     shared = []
     for step in plan.shared_steps:
         names = {prefix_id(run.spec, step) for run in plan.runs if step < run.spec.train.steps}
@@ -59,8 +66,8 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
                 "arm": run.arm,
                 "seed": run.seed,
                 "steps": run.spec.train.steps,
-                "done": run.directory not in waiting,
-                "directory": run.directory,
+                "done": run.arm not in searched and run.directory not in waiting,
+                "directory": None if run.arm in searched else run.directory,
             }
             for run in plan.runs
         ],
@@ -75,15 +82,37 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
     }
 
 
+def search_content(plan: Plan, workers: int, only: Sequence[str]) -> dict[str, Any]:
+    """The search that goes before the runs: arms, options, and how long it takes if no trial is pruned."""
+    specs = {run.arm: run.spec for run in plan.runs if run.arm in plan.study.searched}
+    seconds = sum(
+        plan.preset.seconds_per_run + spec.train.steps * plan.preset.ms_per_step / 1000 for spec in specs.values()
+    )
+    return {
+        "trials": plan.study.trials,
+        "seed": SEED,
+        "seconds": seconds * plan.study.trials / max(1, workers),
+        "arms": {label: [p.key for p in parameters] for label, parameters in spaces(specs, only).items()},
+    }
+
+
+def search_text(content: Mapping[str, Any]) -> str:
+    """The search for a terminal."""
+    lines = [
+        f"search first: {content['trials']} settings for each arm on the validation split, from seed {content['seed']},"
+        f" at most {duration(content['seconds'])}; the runs below then take the best setting of their arm"
+    ]
+    lines += [f"  {label}: {', '.join(keys)}" for label, keys in content["arms"].items()]
+    return "\n".join(lines)
+
+
 def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
     """The plan for a terminal."""
     width = max(len(run["arm"]) for run in content["runs"])
     lines = [f"{plan.study.name}: {plan.study.question}", f"preset {plan.preset.name}: {plan.preset.about}"]
     for run in content["runs"]:
-        state = "done" if run["done"] else "to do"
-        lines.append(
-            f"  {run['arm']:{width}s} seed {run['seed']:<4d} {run['steps']} steps  {state:6s} {run['directory']}"
-        )
+        state, place = "done" if run["done"] else "to do", run["directory"] or "(after the search)"
+        lines.append(f"  {run['arm']:{width}s} seed {run['seed']:<4d} {run['steps']} steps  {state:6s} {place}")
     lines += [
         f"shared: the first {part['steps']} steps of {part['runs']} runs are trained {part['trained']} times"
         for part in content["shared"]

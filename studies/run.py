@@ -55,6 +55,11 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
     if arguments.report_only:
         store = command.out / "mlflow.db"
         return _reported(command, None, f"sqlite:///{store}" if store.exists() else None)
+    if command.study.searched and not arguments.plan:
+        tuned = _tuned(command, arguments, words)
+        if isinstance(tuned, Answer):
+            return tuned
+        command = tuned
     if command.looks and not arguments.plan:
         return _until_decided(command, arguments, words)
     plan = planning.make(command.study, command.asked)
@@ -69,12 +74,68 @@ def _previewed(plan: Any, command: Command, arguments: argparse.Namespace) -> An
     from studies import plan_file, preview
 
     todo = plan_file.pending(plan, command.out, command.workers, again=arguments.retry_failed)
+    todo = preview.with_searched(plan, todo)
     found = preview.plan_content(plan, todo, command.workers, command.out)
     text = preview.plan_text(plan, found)
+    if command.study.searched:
+        found["search"] = preview.search_content(plan, command.workers, command.only)
+        text = f"{preview.search_text(found['search'])}\n{text}"
     if command.looks:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"
     return Answer(DONE, found, text)
+
+
+def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Command | Answer:
+    """The command with every searched arm at its best setting, or the answer if the search was interrupted."""
+    from experiments import execution
+    from studies import planning, tuning
+    from studies.search import spaces
+    from studies.worker import WorkerSettings, stop_on_signals
+
+    plan = planning.make(command.study, command.asked)
+    search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
+    specs = {run.arm: run.spec for run in plan.runs if run.arm in command.study.searched}
+    spaces(specs, search.only)  # refuses what cannot be searched
+    execution.check_writable(command.out)
+    print(f"{plan.study.name}: {plan.study.question}")
+    print(
+        f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
+    )
+    tracking = _tracking(command, arguments)
+    if tracking:
+        _mirror(tracking, plan.study, command.out)
+    settings = WorkerSettings(
+        out=command.out,
+        study=plan.study.name,
+        device=arguments.device,
+        tracking=tracking,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+    )
+    about = {"study": plan.study.name, "preset": plan.preset.name}
+    trials = tuning.tune(specs, search, command.folder, settings, command.workers, about, stop_on_signals())
+    if trials is None:
+        resume = resumed(words, command.asked.seeds)
+        text = f"interrupted in the search; the same command goes on:\n  {resume}"
+        return Answer(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
+    for label, tried in trials.items():
+        print(tuning.summary(label, tried))
+    return dataclasses.replace(command, study=tuning.chosen(command.study, trials))
+
+
+def _tracking(command: Command, arguments: argparse.Namespace) -> str | None:
+    """The address of the MLflow store, or `None`."""
+    tracking = arguments.tracking_uri or f"sqlite:///{command.out / 'mlflow.db'}"
+    return None if tracking == "none" else tracking
+
+
+def _mirror(tracking: str, study: Any, out: pathlib.Path) -> Any:
+    """The study's mirror in MLflow, made before any worker: several would make the store at the same time."""
+    from experiments.tracking import Mirror
+
+    mirror = Mirror(tracking, study.name, out / "mlartifacts")
+    mirror.parent(study.question)
+    return mirror
 
 
 def _until_decided(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
@@ -132,14 +193,8 @@ def _run(
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)
     print(f"everything goes to {out}; {len(plan.runs)} runs, {len(plan.runs) - len(todo)} of them done")
-    tracking = arguments.tracking_uri or f"sqlite:///{out / 'mlflow.db'}"
-    tracking = None if tracking == "none" else tracking
-    mirror = None
-    if tracking:
-        from experiments.tracking import Mirror
-
-        mirror = Mirror(tracking, plan.study.name, out / "mlartifacts")
-        mirror.parent(plan.study.question)  # before any worker: several would make the store at the same time
+    tracking = _tracking(command, arguments)
+    mirror = _mirror(tracking, plan.study, out) if tracking else None
     interrupted = False
     if todo:
         from studies.launcher import run_all

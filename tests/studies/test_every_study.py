@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from experiments import records
-from studies import catalog
+from studies import catalog, search
 
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -26,7 +26,10 @@ TINY = {
     "data.scenes.test_pairs": 2,
 }
 # The factorial's other arms are made of the same parts.
-SOME = {"what_matters": ("--arms", "nothing,only selfsup,no smoothness")}
+SOME = {
+    "what_matters": ("--arms", "nothing,only selfsup,no smoothness"),
+    "hyperparameters": ("--search", "2", "--search-over", "train.learning_rate"),
+}
 
 
 def command(out, study, *words, tracking="none"):
@@ -55,11 +58,11 @@ def test_a_study_runs_and_ends_with_its_table(answer, place, name):
     assert code == 0, err[-3000:]
     effects, study = plain["effects"], catalog.load(name)
     expected = list(study.core or study.labels)
-    if name in SOME:
+    if name == "what_matters":
         expected = [label for label in study.labels if label in ("full", *SOME[name][1].split(","))]
     assert [arm["label"] for arm in effects["metrics"][effects["metric"]]["arms"]] == expected
     assert all(arm["estimate"]["n"] == 1 for arm in effects["metrics"][effects["metric"]]["arms"])
-    assert effects["problems"] == [] and (place / name / "report" / "report.html").exists()
+    assert effects["problems"] == [] and (pathlib.Path(plain["report"]) / "report.html").exists()
     assert plain["left_out"] == [label for label in study.labels if label not in expected]
 
 
@@ -81,6 +84,27 @@ def test_the_baseline_differs_from_itself_by_its_seed_only(answer, place):
     first, other, again = (records.read_result(path) for path in runs_of(place, "noise_floor").values())
     assert again.metrics == first.metrics and again.frames == first.frames and again.run_id != first.run_id
     assert other.metrics != first.metrics and other.spec["seed"] == 1_000_000
+
+
+def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answer, place):
+    code, plain, err = answer("hyperparameters")
+    assert code == 0, err[-3000:]
+    folder = pathlib.Path(plain["report"]).parent
+    assert folder == place / "hyperparameters_search2"
+    trials = search.read(folder / "search.json")["tuned"]
+    assert [trial.state for trial in trials] == ["completed", "completed"]
+    for trial in trials:
+        record = records.read_result(place / "runs" / trial.run)
+        assert record.spec["seed"] == search.SEED and record.validation["epe/synthetic/all"] == trial.value
+        assert record.spec["train"]["learning_rate"] == trial.changes["train.learning_rate"]
+    best = min(trials, key=lambda trial: trial.value)
+    plan = json.loads((folder / "plan.json").read_text())
+    assert {arm["label"]: arm["changes"] for arm in plan["arms"]} == {"default": {}, "tuned": dict(best.changes)}
+    assert plan["seeds"] == [0] and [run.spec["seed"] for run in of(plan, place)] == [0, 0]
+
+
+def of(plan, place):
+    return [records.read_result(place / "runs" / arm["runs"]["0"]) for arm in plan["arms"]]
 
 
 def test_a_failed_run_is_done_again_to_the_same_result_and_both_attempts_are_kept(answer, place):

@@ -51,7 +51,8 @@ def finished(name, metrics=("epe/synthetic/all",)):
 def test_every_study_can_be_planned_with_all_its_arms_in_every_preset(name, preset):
     plan = plan_of(name, preset)
     assert plan.labels == catalog.load(name).labels
-    assert len({run.directory for run in plan.runs}) == len(plan.runs)
+    known = [run.directory for run in plan.runs if run.arm not in plan.study.searched]
+    assert len(set(known)) == len(known)
 
 
 DATA = tuple(f"epe/{data}/all" for data in ("synthetic", "flyingchairs", "sintel-clean", "kitti2015"))

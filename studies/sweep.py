@@ -1,0 +1,156 @@
+"""Optuna's search: which setting to try next, and which one is not worth finishing.
+
+A search is made in rounds of `ROUND` settings that are chosen together, whatever the number of workers, and each choice
+has a random state of its own. So the same search chooses the same settings with one worker and with ten, and after a
+kill it goes on with the settings that it had chosen.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import locks
+from studies.search import SEED, Parameter, rounded
+from uflow.options import Choices
+
+ROUND = 4  # settings that are chosen before the results of any of them are known
+RANDOM = 8  # settings that are drawn before the first is chosen by what was learned from the others
+UNPRUNED = 4  # trials that are completed before the first is pruned
+
+
+class Sweep:
+    """The search for the best setting of one arm.
+
+    Args:
+        folder: the study's; the journal of its searches is kept there.
+        name: of the search; another experiment or other parameters need another name.
+        parameters: what may be tried.
+    """
+
+    def __init__(self, folder: pathlib.Path, name: str, parameters: Sequence[Parameter]):
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.parameters = {parameter.key: parameter for parameter in parameters}
+        path = str(folder / "search.journal")
+        with locks.held(folder / "search.lock"):
+            storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+            self.study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                direction="minimize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
+            )
+
+    def left(self, budget: int) -> int:
+        """How many trials of a budget have no result yet."""
+        return max(0, budget - len(list(self.finished())))
+
+    def finished(self) -> Iterator[tuple[int, dict[str, Any], str, float | None, str]]:
+        """Number, setting, state, value and reason of every trial of a round that has ended."""
+        from optuna.trial import TrialState
+
+        words = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state in words:
+                changes = {key: rounded(value) for key, value in trial.params.items()}
+                yield trial.number, changes, words[trial.state], trial.value, trial.user_attrs["result"][2]
+
+    def ask(self, budget: int) -> dict[int, dict[str, Any]]:
+        """The settings of the next round by number: those that an interrupted round left, or new ones."""
+        if all("result" in trial.user_attrs for trial in self._under_way()):
+            self.close()
+        numbers = [trial.number for trial in self._under_way()]
+        known = len(self.study.get_trials(deepcopy=False))
+        # a round that was interrupted while its settings were chosen is filled up
+        until = min(budget, -(-known // ROUND) * ROUND if numbers else (known // ROUND + 1) * ROUND)
+        asked = {}
+        for number in [*numbers, *range(known, until)]:
+            self.study.sampler = self._sampler(number)
+            asked[number] = self._suggest(self._trial(number) if number in numbers else self.study.ask())
+        return asked
+
+    def _sampler(self, number: int) -> Any:
+        import optuna
+
+        seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
+
+    def _trial(self, number: int) -> Any:
+        import optuna
+
+        found = self.study.get_trials(deepcopy=False)[number]
+        return optuna.trial.Trial(self.study, found._trial_id)  # Optuna has no public way back to a running trial
+
+    def _suggest(self, trial: Any) -> dict[str, Any]:
+        chosen = {}
+        for key, parameter in self.parameters.items():
+            if isinstance(parameter.space, Choices):
+                chosen[key] = trial.suggest_categorical(key, parameter.space.values)
+            elif parameter.space.integral:
+                chosen[key] = trial.suggest_int(key, parameter.space.low, parameter.space.high, log=parameter.space.log)
+            else:
+                value = trial.suggest_float(key, parameter.space.low, parameter.space.high, log=parameter.space.log)
+                chosen[key] = rounded(value)
+        return chosen
+
+    def pruned_at(self, number: int, curve: Iterable[tuple[int, float]]) -> float | None:
+        """The value at which a trial is given up, being worse than the median of the completed ones at that step.
+
+        Args:
+            number: of the trial.
+            curve: steps and validation values so far, without the last step of training, for which nothing is saved.
+        """
+        trial = self._trial(number)
+        seen = self.study.get_trials(deepcopy=False)[number].intermediate_values
+        if seen and trial.should_prune():
+            return seen[max(seen)]
+        for step, value in curve:
+            if step not in seen:
+                trial.report(value, step)
+                if trial.should_prune():
+                    return value
+        return None
+
+    def record(self, number: int, state: str, value: float | None, reason: str = "") -> None:
+        """Keeps the result of a trial; it counts from `close` on. See `studies.search.Trial` for the states."""
+        self._trial(number).set_user_attr("result", [state, value, reason])
+
+    def close(self) -> None:
+        """Ends the round: from here on its results are what pruning and the next choice go by.
+
+        Not before all of them are recorded: which trials are pruned must not depend on which others were faster.
+        """
+        from optuna.trial import TrialState
+
+        states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        for trial in self._under_way():
+            state, value, _ = trial.user_attrs["result"]
+            self.study.tell(trial.number, value if state == "completed" else None, state=states[state])
+
+    def _under_way(self) -> list[Any]:
+        from optuna.trial import TrialState
+
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def importance(self) -> Mapping[str, float]:
+        """How much of the variance of the validation value each option explains (fANOVA); empty below 8 trials.
+
+        Hutter, Hoos and Leyton-Brown, ICML 2014, by Optuna's `FanovaImportanceEvaluator` with seed 0. Only trials that
+        were completed count. It says what mattered within the ranges that were searched, not what matters.
+        """
+        import optuna
+        from optuna.trial import TrialState
+
+        if len(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < RANDOM:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        return {key: float(value) for key, value in found.items()}

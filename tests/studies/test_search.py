@@ -1,0 +1,160 @@
+import itertools
+import math
+
+import pytest
+
+from experiments import records
+from experiments.spec import changed, default_spec, flatten, to_config
+from studies import search
+from studies.search import Trial
+from studies.sweep import ROUND, UNPRUNED, Sweep
+from uflow.options import Choices, Range
+
+RATE, LEVEL = (
+    search.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 1e-4),
+    search.Parameter("smoothness.level", Choices((0, 1, 2)), 2),
+)
+
+
+def error(changes):
+    return abs(math.log(changes["train.learning_rate"] / 3e-4)) + 0.5 * changes["smoothness.level"]
+
+
+def play(sweep, budget, until=math.inf):
+    """Plays a search; is killed at the action `until`: the result of a trial, or the end of a round."""
+    actions = itertools.count()
+    while sweep.left(budget):
+        for number, changes in sweep.ask(budget).items():
+            if next(actions) == until:
+                return
+            value = error(changes)
+            pruned = sweep.pruned_at(number, [(10, value + 1.0), (20, value + 0.5)])
+            sweep.record(number, *(("completed", value) if pruned is None else ("pruned", pruned)))
+        if next(actions) == until:
+            return
+        sweep.close()
+
+
+def test_the_space_of_a_spec_is_what_its_parts_declare():
+    found = {p.key: p for p in search.space(default_spec())}
+    flat = flatten(to_config(default_spec()))
+    assert {"train.learning_rate", "photometric.weight", "photometric.patch", "smoothness.edge_constant"} <= set(found)
+    assert all(flat[key] == parameter.default for key, parameter in found.items())
+    assert "train.steps" not in found and "seed" not in found
+
+
+def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
+    specs = {name: changed(default_spec(), {"occlusion.name": name}) for name in ("wang", "brox")}
+    found = search.spaces(specs, ["occlusion.alpha", "photometric.patch"])
+    assert {label: [p.key for p in parameters] for label, parameters in found.items()} == {
+        "wang": ["photometric.patch"],
+        "brox": ["photometric.patch", "occlusion.alpha"],
+    }
+    assert search.spaces(specs)["wang"] == search.space(specs["wang"])
+    with pytest.raises(ValueError, match="'occlusion.alpah' cannot be searched; did you mean 'occlusion.alpha'"):
+        search.spaces(specs, ["occlusion.alpah"])
+    with pytest.raises(ValueError, match="arm 'wang' has no option to search"):
+        search.spaces(specs, ["occlusion.alpha"])
+
+
+def test_numbers_are_tried_with_four_digits():
+    assert search.rounded(0.000123456) == 0.0001235
+    assert search.rounded(7) == 7 and search.rounded(0.0) == 0.0 and search.rounded("x") == "x"
+
+
+def test_trials_are_trained_from_a_seed_that_no_reported_run_has():
+    spec = search.trial_spec(default_spec(), {"train.learning_rate": 1e-3})
+    assert spec.seed == search.SEED and spec.train.learning_rate == 1e-3
+
+
+def test_the_best_is_the_first_of_the_completed_with_the_least_value():
+    trials = [
+        Trial(number=0, changes={}, run="a", state="completed", value=2.0),
+        Trial(number=1, changes={}, run="b", state="pruned", value=0.5),
+        Trial(number=2, changes={}, run="c", state="completed", value=1.0),
+        Trial(number=3, changes={}, run="d", state="failed", value=None, reason="diverged"),
+        Trial(number=4, changes={}, run="e", state="completed", value=1.0),
+    ]
+    assert search.best(trials).number == 2
+    assert search.best(trials, lower_is_better=False).number == 0
+    assert search.best(trials[1:2]) is None
+
+
+def test_the_file_gives_back_what_was_written(tmp_path):
+    trials = {"a": (Trial(number=0, changes={"x.y": 1}, run="r", state="completed", value=1.5),), "b": ()}
+    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials)
+    assert search.read(tmp_path / "search.json") == trials
+    plain = records.read_json(tmp_path / "search.json")
+    assert plain["chosen"] == {"a": 0} and plain["split"] == "validation" and plain["budget"] == 4
+    records.write_json(tmp_path / "search.json", {"format": 1, "trials": {"a": [{"nothing": 1}]}})
+    with pytest.raises(records.RecordError, match="not the trials of a search"):
+        search.read(tmp_path / "search.json")
+
+
+def test_a_search_learns_and_prunes(tmp_path):
+    sweep = Sweep(tmp_path, "a", (RATE, LEVEL))
+    play(sweep, 40)
+    found = list(sweep.finished())
+    assert [number for number, *_ in found] == list(range(40)) and sweep.left(40) == 0 and sweep.left(46) == 6
+    assert "pruned" not in [state for _, _, state, _, _ in found[:UNPRUNED]]
+    assert sum(state == "pruned" for _, _, state, _, _ in found) >= 3
+    levels = [changes[LEVEL.key] for _, changes, _, _, _ in found]
+    assert levels[-20:].count(0) >= 12, "the best of three levels is tried most"
+    importance = sweep.importance()
+    assert set(importance) == {RATE.key, LEVEL.key} and importance[RATE.key] > 0.5
+    assert sum(importance.values()) == pytest.approx(1.0)
+
+
+def test_settings_of_a_round_are_chosen_together_within_their_ranges(tmp_path):
+    sweep = Sweep(tmp_path, "a", (RATE, LEVEL))
+    asked = sweep.ask(6)
+    assert list(asked) == list(range(ROUND))
+    assert all(1e-5 <= c[RATE.key] <= 1e-2 and c[LEVEL.key] in (0, 1, 2) for c in asked.values())
+    assert sweep.ask(6) == asked, "what is under way is asked again, as after a kill"
+    for number, changes in asked.items():
+        assert sweep.ask(6) == asked, "nothing is new before the round has ended"
+        sweep.record(number, "completed", error(changes))
+    assert list(sweep.ask(6)) == [4, 5], "the budget ends within a round"
+
+
+@pytest.mark.parametrize("stops", [(0,), (4, 1, 3, 2), (6, 0, 1, 1, 7)])
+def test_a_search_that_was_killed_chooses_the_same_settings(tmp_path, stops):
+    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
+    whole = Sweep(tmp_path / "whole", "a", (RATE, LEVEL))
+    play(whole, 16)
+    for until in stops:
+        play(Sweep(tmp_path / "killed", "a", (RATE, LEVEL)), 16, until)
+    killed = Sweep(tmp_path / "killed", "a", (RATE, LEVEL))
+    play(killed, 16)
+    assert list(killed.finished()) == list(whole.finished())
+
+
+def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
+    sweep = Sweep(tmp_path, "a", (RATE,))
+    for number in sweep.ask(2):
+        sweep.record(number, "failed", None, "diverged")
+    sweep.close()
+    assert sweep.left(2) == 0 and [state for _, _, state, _, _ in sweep.finished()] == ["failed", "failed"]
+    assert sweep.importance() == {}
+
+
+def test_a_pruned_trial_has_the_value_at_which_it_was_given_up(tmp_path):
+    sweep = Sweep(tmp_path, "a", (RATE,))
+    for _ in range(2):  # two rounds of completed trials, whose values at step 10 are 1 to 8
+        for number in sweep.ask(20):
+            assert sweep.pruned_at(number, [(10, 1.0 + number)]) is None or number >= UNPRUNED
+            sweep.record(number, "completed", 1.0 + number)
+        sweep.close()
+    better, worse, late, _ = sweep.ask(20)
+    assert sweep.pruned_at(better, [(10, 4.4), (20, 99.0)]) is None, "the median is 4.5, and nobody got to step 20"
+    assert sweep.pruned_at(worse, [(10, 4.6), (20, 0.5)]) == 4.6
+    assert sweep.pruned_at(worse, [(10, 4.6), (20, 0.5)]) == 4.6, "the same when asked again"
+    assert sweep.pruned_at(late, [(5, 9.0)]) is None
+    assert sweep.pruned_at(late, [(5, 9.0), (10, 5.0)]) == 5.0
+    for number, value in ((better, 4.0), (worse, 4.6), (late, 5.0)):
+        sweep.record(number, "completed" if number == better else "pruned", value)
+    sweep.record(late + 1, "failed", None)
+    sweep.close()
+    assert [row[2:4] for row in list(sweep.finished())[-4:]] == [
+        ("completed", 4.0), ("pruned", 4.6), ("pruned", 5.0), ("failed", None)
+    ]  # fmt: skip

@@ -58,7 +58,10 @@ class Golden:
     def __init__(self, directory, name):
         self.directory, self.name = pathlib.Path(directory), name
         self.arrays = np.load(self.directory / f"{name}.npz")
-        self.entry = manifest(self.directory)[name]
+        entries = manifest(self.directory)
+        if name not in entries:
+            raise KeyError(f"{name}.npz: manifest.json says nothing about it, neither parameters nor tolerance")
+        self.entry = entries[name]
         self.unread = set(self.arrays.files)
         self.cases, self.worst, self.worst_key, self.failures, self.conditioned = 0, 0.0, "", [], []
 

@@ -28,21 +28,27 @@ def report(request):
     compared = []
     yield compared.append
     for golden in compared:
-        row = (golden.name, golden.cases, float(golden.worst), str(golden.worst_key), len(golden.failures))
+        conditioned = tuple(golden.conditioned)
+        row = (golden.name, golden.cases, float(golden.worst), str(golden.worst_key), len(golden.failures), conditioned)
         request.node.user_properties.append(("parity", row))
 
 
 def pytest_terminal_summary(terminalreporter):
+    found = [r for group in terminalreporter.stats.values() for r in group if hasattr(r, "user_properties")]
     rows = {
-        value
-        for group in terminalreporter.stats.values()
-        for found in group
-        for name, value in ((n, tuple(v)) for n, v in getattr(found, "user_properties", ()) if n == "parity")
+        (*value[:5], tuple(value[5]))  # a tuple that came from another process is a list
+        for report in found
+        for name, value in report.user_properties
+        if name == "parity"
     }
     if not rows:
         return
+    given, absent = directory()
     terminalreporter.section("parity with the reference")
+    terminalreporter.write_line(f"only the small set in {given}: {absent}" if absent else f"files of {given}")
     terminalreporter.write_line(f"{'file':32} {'cases':>6}  worst error / maximum")
-    for name, cases, worst, key, failures in sorted(rows):
+    for name, cases, worst, key, failures, conditioned in sorted(rows):
         failed = f"  FAILED {failures}" if failures else ""
         terminalreporter.write_line(f"{name:32} {cases:6}  {worst:.2e} {key}{failed}")
+        for line in conditioned:
+            terminalreporter.write_line(f"{'':40} ill-conditioned: {line}")

@@ -104,7 +104,9 @@ def check_range_map(golden):
                 golden.check(key, pixels(values), golden.tolerance())
             else:
                 (still if match[1] else plain)[key] = function
-        nothing = np.zeros_like(flow[: len(golden[next(iter(still))])])
-        for functions, given in ((plain, flow), (still, nothing)):
+        for functions, given in ((plain, flow), (still, np.zeros_like(flow))):
+            if not functions:
+                continue
+            given = given[: len(golden[next(iter(functions))])]
             for key, values in zip(functions, run(Several(*functions.values()), given), strict=True):
                 golden.check(key, pixels(values), golden.tolerance())

@@ -32,9 +32,11 @@ EXACT = Bound()
 
 
 def bound(text, word=""):
-    """The tolerance that a manifest's sentence gives for what `word` names, or its first one."""
+    """The tolerance that a manifest's sentence gives for what `word` names, or without a word its first one."""
     clauses = re.split(r";\s*|,\s+|\s\(", text)
-    clause = next((c for c in clauses if word and word in c), clauses[0])
+    clause = next((c for c in clauses if word in c), None)
+    if clause is None:
+        raise KeyError(f"the tolerance {text!r} says nothing about {word!r}")
     if "exact" in clause:
         return EXACT
     found = {kind: float(number) for kind, number in re.findall(r"(rel-to-max|rel|abs)\s+([\d.]+(?:e-?\d+)?)", clause)}
@@ -45,15 +47,23 @@ def bound(text, word=""):
     return Bound(found.get("abs", 0.0), found.get("rel-to-max", found.get("rel", 0.0)))
 
 
+def manifest(directory):
+    """Parameters, tolerance and keys of every file of a directory."""
+    return json.loads((pathlib.Path(directory) / "manifest.json").read_text())
+
+
 class Golden:
     """A file of a directory of goldens; remembers which keys were read and the worst error."""
 
     def __init__(self, directory, name):
         self.directory, self.name = pathlib.Path(directory), name
         self.arrays = np.load(self.directory / f"{name}.npz")
-        self.entry = json.loads((self.directory / "manifest.json").read_text()).get(name, {})
+        entries = manifest(self.directory)
+        if name not in entries:
+            raise KeyError(f"{name}.npz: manifest.json says nothing about it, neither parameters nor tolerance")
+        self.entry = entries[name]
         self.unread = set(self.arrays.files)
-        self.cases, self.worst, self.worst_key, self.failures = 0, 0.0, "", []
+        self.cases, self.worst, self.worst_key, self.failures, self.conditioned = 0, 0.0, "", [], []
 
     def __contains__(self, key):
         return key in self.arrays.files
@@ -69,11 +79,23 @@ class Golden:
     def tolerance(self, word=""):
         return bound(self.entry["tol"], word)
 
-    def check(self, key, got, tolerance, ignore=None):
+    def check(self, key, got, tolerance, ignore=None, noise=None):
         """Compares with the reference's value under `key`; failures are collected so that a report names all."""
-        self.compare(key, got, self[key], tolerance, ignore)
+        self.compare(key, got, self[key], tolerance, ignore, noise)
 
-    def compare(self, key, got, wanted, tolerance, ignore=None):
+    def compare(self, key, got, wanted, tolerance, ignore=None, noise=None):
+        """Compares an array with the reference's.
+
+        Args:
+            key: what it is called in the report.
+            got: ours.
+            wanted: the reference's.
+            tolerance: the manifest's.
+            ignore: where a difference does not count.
+            noise: a function that measures how far our own value moves when the inputs change by their last bit; called
+                if the tolerance is exceeded. A value that moves farther than the tolerance has no digits to compare
+                beyond that; the report says so.
+        """
         got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
         self.cases += 1
         if got.shape != wanted.shape:
@@ -85,8 +107,15 @@ class Golden:
         worst = float(error.max(initial=0.0)) / max(float(np.abs(wanted).max(initial=0.0)), 1e-30)
         if worst > self.worst and error.max() > 0:
             self.worst, self.worst_key = worst, key
-        if not (error <= tolerance.limit(wanted)).all():
-            self.failures.append(f"{key}: off by {error.max():.3g} ({worst:.3g} of the maximum), allowed {tolerance}")
+        if (error <= tolerance.limit(wanted)).all():
+            return
+        noise = float(noise()) if noise else 0.0
+        if noise and (error <= noise).all():
+            self.conditioned.append(f"{key}: off by {error.max():.3g}, {noise:.3g} by a change of the last bit")
+        else:
+            self.failures.append(
+                f"{key}: off by {error.max():.3g} ({worst:.3g} of the maximum), allowed {tolerance}, noise {noise:.3g}"
+            )
 
     def finish(self):
         """Fails if a comparison did or if something in the file was not looked at."""

@@ -1,6 +1,7 @@
 """Occlusion in every mode, and what the modes are computed from."""
 
 import dataclasses
+import functools
 import re
 
 import numpy as np
@@ -12,14 +13,7 @@ from uflow import ops, registry
 from uflow.components import Components
 
 ROUNDING = 6e-8  # relative size of a change of the last bit
-NEAR = 1e-4  # hard masks may differ where the value is as near to its threshold
-SCORES = {"fb_abs_weight": 1.0, "forward_collision_weight": 1.0, "backward_zero_weight": 10.0}  # class defaults
-# what the names of the cases stand for, beside the component of that name with its defaults
-OPTIONS = {
-    "uflow": ("uflow", SCORES),
-    "uflow1000": ("uflow", {}),
-    "uflow_nofbabs": ("uflow", SCORES | {"fb_abs": False, "inactive_bias": True}),
-}
+SCORES = {"fb_abs": 1.0, "forward_collision": 1.0, "backward_zero": 10.0}  # weights, class defaults
 
 
 class Inputs:
@@ -45,8 +39,15 @@ def at_start(component):
 def component_of(mode):
     if mode.endswith("_inactive"):
         return at_start(registry.build("occlusion", mode.removesuffix("_inactive"), {"start": 0.5}))
-    name, options = OPTIONS.get(mode, (mode, {}))
-    return registry.build("occlusion", name, options)
+    combined = re.fullmatch(r"uflow(\d*)(?:_no([a-z]+))?", mode)
+    if not combined:
+        return registry.build("occlusion", mode)
+    # uflow1000: all weights 1000; uflow_nofbabs: without fb_abs, whose constant part upstream keeps
+    weights = {f"{sign}_weight": float(combined[1] or weight) for sign, weight in SCORES.items()}
+    off = {sign: False for sign in SCORES if sign.replace("_", "") == combined[2]}
+    if combined[2] and not off:
+        raise KeyError(f"{mode}: no sign of {', '.join(SCORES)} is called {combined[2]}")
+    return registry.build("occlusion", "uflow", weights | off | {"inactive_bias": bool(off)})
 
 
 def check_occlusion(golden):
@@ -56,7 +57,6 @@ def check_occlusion(golden):
         for way, (forward, backward) in {"fw": flows, "bw": flows[::-1]}.items():
             levels = run(Inputs(), forward, backward)[::-1]
             full, back = levels[2][:2]
-            gap, size = pixels(levels[2][4]), pixels(levels[2][5])
             golden.check(f"{case}/warp_{way}_L0", flow_pixels(levels[2][2]), soft)
             for level, (_, _, _, inside, square, total) in enumerate(levels[::-1]):
                 golden.check(f"{case}/valid_{way}_L{level}", pixels(inside), golden.tolerance("hard"))
@@ -64,24 +64,25 @@ def check_occlusion(golden):
                 golden.check(f"{case}/fb_sum_sq_{way}_L{level}", pixels(total), relative(soft))
             matches = golden.matching(re.escape(case) + rf"/(not_occ|occ)_(.+)_{way}")
             components = [component_of(match[2]) for match in matches]
-            near = near_threshold(golden, case, way, gap, size)
+            near = near_threshold(golden, case, way, full, back)
             cell = InGraph(Several(*components))
-            found, spread = copied(cell(*tensors([full, back]))), [0.0] * len(matches)
-            # the sigmoid of a score that is multiplied by 1000 shows the rounding of the flows: what a change of their
-            # last bit does to a soft mask is allowed beside the tolerance
-            for seed in range(3):
-                draw = np.random.default_rng(seed)
-                changed = [
-                    (x * (1 + ROUNDING * draw.standard_normal(x.shape))).astype(np.float32) for x in (full, back)
-                ]
-                others = copied(cell(*tensors(changed)))
-                spread = [max(s, float(np.abs(o - f).max())) for s, o, f in zip(spread, others, found, strict=True)]
-            for match, visible, moved in zip(matches, found, spread, strict=True):
+            found = copied(cell(*tensors([full, back])))
+            for i, (match, visible) in enumerate(zip(matches, found, strict=True)):
                 got = pixels(visible) if match[1] == "not_occ" else 1 - pixels(visible)
-                allowed = dataclasses.replace(soft, absolute=max(soft.absolute, moved))
                 if match[2] in near:
-                    allowed = golden.tolerance("hard")
-                golden.check(match[0], got, allowed, near.get(match[2]))
+                    golden.check(match[0], got, golden.tolerance("hard"), near[match[2]])
+                else:
+                    golden.check(match[0], got, soft, noise=functools.partial(moved, cell, full, back, found, i))
+
+
+def moved(cell, forward, backward, found, i):
+    """How far a mask moves with the last bit of the flows: a sigmoid of a score times 1000 shows their rounding."""
+    farthest = 0.0
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        near = [(x * (1 + ROUNDING * draw.standard_normal(x.shape))).astype(np.float32) for x in (forward, backward)]
+        farthest = max(farthest, float(np.abs(copied(cell(*tensors(near)))[i] - found[i]).max()))
+    return farthest
 
 
 def relative(tolerance):
@@ -89,13 +90,18 @@ def relative(tolerance):
     return dataclasses.replace(tolerance, of_max=tolerance.absolute)
 
 
-def near_threshold(golden, case, way, gap, size):
-    """Where hard masks may differ from the reference's, from the reference's own values where it gives them."""
+def near_threshold(golden, case, way, forward, backward):
+    """Where hard masks may differ from the reference's: where its own value is as near to the threshold as it says."""
     gap, size = golden[f"{case}/fb_sq_diff_{way}_L0"], golden[f"{case}/fb_sum_sq_{way}_L0"]
-    ranges = {f"wang{n}thres": golden[f"{case}/not_occ_wang{n}_{way}"] for n in ("", "4")}
-    return {
+    near = float(re.search(r"\|value-threshold\|\s*<\s*([\d.e-]+)", golden.entry["tol"])[1])
+    brox, fb_abs = registry.build("occlusion", "brox"), registry.build("occlusion", "fb_abs")
+    found = {
         "none": np.zeros(gap.shape, bool),
-        "brox": np.abs(gap - (0.01 * size + 0.5)) < NEAR,
-        "fb_abs": np.abs(np.sqrt(gap) - 1.5) < NEAR,
-        **{mode: np.abs(value - 0.75) < NEAR for mode, value in ranges.items()},
+        "brox": np.abs(gap - (brox.alpha * size + brox.beta)) < near,
+        "fb_abs": np.abs(np.sqrt(gap) - fb_abs.threshold) < near,
     }
+    for soft, hard in (("wang", "wangthres"), ("wang4", "wang4thres")):
+        key = f"{case}/not_occ_{soft}_{way}"
+        value = golden[key] if key in golden else pixels(run(registry.build("occlusion", soft), forward, backward))
+        found[hard] = np.abs(value - registry.build("occlusion", hard).threshold) < near
+    return found

@@ -32,9 +32,10 @@ ROUNDING = 1e-7  # relative size of a change of the last bit
 
 
 def architecture(*arguments):
+    """The network that the arguments of the reference's classes describe; what it does not have is an error."""
     given = {key: value for part in arguments for key, value in part.items()}
     given.pop("normalize_before_cost_volume", None)
-    options = {OPTIONS[key]: value for key, value in given.items() if key in OPTIONS}
+    options = {OPTIONS[key]: value for key, value in given.items()}
     if options.get("context_channels") == 0:
         options |= {"context_channels": 1, "context": False}
     return Architecture(**options)
@@ -95,8 +96,17 @@ def check_model(golden):
             golden.check(f"{way}_{level}", flow_pixels(values), flows)
     golden.check("gradloss", loss, GRADIENTS)
     wanted = gradients_wanted(golden, network)
-    for key, (got, value) in nearest_gradients(model, frames, network, gradients, wanted).items():
-        golden.compare(key, got, value, GRADIENTS)
+    found = gradients_by_key(network, gradients, wanted)
+    if far := {key: value for key, value in wanted.items() if distance(found[key], value) > GRADIENTS.of_max}:
+        near = nearest_gradients(model, frames, network, far)
+        for key in far:
+            before, after = distance(found[key], far[key]), distance(near[key], far[key])
+            golden.conditioned.append(
+                f"{key}: {before:.3g} of the maximum, {after:.3g} from weights with other last bits"
+            )
+        found |= near
+    for key, got in found.items():
+        golden.compare(key, got, wanted[key][2], GRADIENTS)
 
 
 def gradients_wanted(golden, network):
@@ -111,32 +121,36 @@ def gradients_wanted(golden, network):
     return wanted
 
 
-def nearest_gradients(model, frames, network, gradients, wanted):
-    """Our gradient and the reference's by key, from weights that are the reference's up to their last bit.
+def gradients_by_key(network, gradients, wanted):
+    named = {name: value for (name, _), value in zip(network.parameters_and_names(), gradients, strict=True)}
+    return {key: function(named[name]) for key, (name, function, _) in wanted.items()}
+
+
+def distance(got, wanted):
+    """Of a gradient from the reference's, as a share of the largest value."""
+    return np.abs(got - wanted[2]).max() / np.abs(wanted[2]).max()
+
+
+def nearest_gradients(model, frames, network, wanted):
+    """Our gradients nearest to the reference's by key, from weights that are the reference's up to their last bit.
 
     An activation that is 0 up to rounding takes one or the other slope of LeakyReLU, and with it some gradients jump by
-    up to 2 %. Such a gradient is the reference's if a change of the weights by their last bit makes it so, to 1e-6.
+    up to 2 %. Such a gradient is the reference's if a change of the weights by their last bit makes it so.
     """
     parameters = dict(network.parameters_and_names())
     start = {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
-    found, missing = {}, dict(wanted)
-    for seed in range(12):
-        if seed:
-            generator = np.random.default_rng(seed)
-            for name, value in start.items():
-                change = 1 + ROUNDING * generator.standard_normal(value.shape)
-                parameters[name].set_data(ms.Tensor((value * change).astype(np.float32)))
-            gradients = numpy(model(*tensors(frames)))[1]
-        named = dict(zip(parameters, gradients, strict=True))
-        for key, (name, function, value) in list(missing.items()):
-            got = function(named[name])
-            if key not in found or np.abs(got - value).max() < np.abs(found[key][0] - value).max():
-                found[key] = got, value
-            if np.abs(found[key][0] - value).max() <= 1e-5 * np.abs(value).max():
-                del missing[key]
-        if not missing:
+    nearest = {}
+    for seed in range(24):
+        generator = np.random.default_rng(seed)
+        for name, value in start.items():
+            change = 1 + ROUNDING * generator.standard_normal(value.shape)
+            parameters[name].set_data(ms.Tensor((value * change).astype(np.float32)))
+        for key, got in gradients_by_key(network, copied(model(*tensors(frames)))[1], wanted).items():
+            if key not in nearest or distance(got, wanted[key]) < distance(nearest[key], wanted[key]):
+                nearest[key] = got
+        if all(distance(got, wanted[key]) <= GRADIENTS.of_max for key, got in nearest.items()):
             break
-    return found
+    return nearest
 
 
 class Dropped(ms.nn.Cell):
@@ -152,7 +166,7 @@ class Dropped(ms.nn.Cell):
 def check_dropout(golden):
     base = Golden(golden.directory, golden.entry["base"])
     frames = [planes(base["image0"]), planes(base["image1"])]
-    rate = float(re.search(r"keep iff draw > ([\d.]+)", golden.entry["notes"])[1])
+    rate = float(re.search(r"keep iff draw > (\d+(?:\.\d+)?)", golden.entry["notes"])[1])
     model = Dropped(network_of(base))
     for case in [match[1] for match in golden.matching(r"draws_(.+)")]:
         keep = (golden[f"draws_{case}"] > np.float32(rate)).astype(np.float32)
@@ -207,10 +221,10 @@ class AllOcclusions(ms.nn.Cell):
 
 def check_inference(golden):
     base = Golden(golden.directory, re.search(r"model_\w+", golden.entry["weights"])[0])
-    size = golden.entry["input_hw"]
-    inferring = inference.Inference(network_of(base), None if None in size else tuple(size), shared_statistics=True)
-    matches = golden.matching(r"occ_(.+)")
     images = planes(golden["images"])
+    size = tuple(given or own for given, own in zip(golden.entry["input_hw"], images.shape[-2:], strict=True))
+    inferring = inference.Inference(network_of(base), size, shared_statistics=True)
+    matches = golden.matching(r"occ_(.+)")
     cell = AllOcclusions(inferring, [component_of(match[1]) for match in matches])
     flow, quarter, visible = numpy(cell(*tensors([images[:, 0], images[:, 1]])))
     tolerance = golden.tolerance()

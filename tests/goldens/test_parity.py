@@ -3,13 +3,15 @@
 The directory is named by `UFLOW_GOLDENS`; sizes, seeds and parameters are read from it.
 """
 
+import json
 import re
 
+import numpy as np
 import pytest
 
 from goldens import augmenting, geometry, losses, masks, networks, totals, training
 from goldens.conftest import directory
-from goldens.golden import SMALL, Golden
+from goldens.golden import SMALL, Golden, manifest
 
 CHECKS = {
     "warp_ops": geometry.check_warp_ops,
@@ -38,7 +40,7 @@ def check_of(name):
     for pattern, check in CHECKS.items():
         if re.fullmatch(pattern, name):
             return check
-    raise KeyError(f"{name}.npz: no check knows this file")
+    raise KeyError(f"{name}.npz: no check knows this file; known are {', '.join(CHECKS)}")
 
 
 @pytest.mark.slow
@@ -51,8 +53,26 @@ def test_every_array_equals_the_reference(name, report):
     golden.finish()
 
 
-def test_the_whole_set_is_there():
+def listed(directory):
+    """Names of the files that a directory says it has, and of those that are there."""
+    names = set(manifest(directory))
+    if (directory / "INDEX.json").exists():
+        names |= set(json.loads((directory / "INDEX.json").read_text()).get("files", {}))
+    return names, {path.stem for path in directory.glob("*.npz")}
+
+
+def test_every_listed_file_is_there_with_its_arrays():
+    names, there = listed(DIRECTORY)
+    assert names, f"{DIRECTORY}/manifest.json lists no file"
+    assert there == names, f"missing: {sorted(names - there)}; in no list: {sorted(there - names)}"
+    for name, entry in manifest(DIRECTORY).items():
+        with np.load(DIRECTORY / f"{name}.npz") as arrays:
+            found = {key: f"{arrays[key].dtype}{list(arrays[key].shape)}" for key in arrays.files}
+        said = entry.get("keys", found)
+        other = sorted(key for key in found.keys() | said.keys() if found.get(key) != said.get(key))
+        assert not other, f"{name}.npz does not hold what manifest.json says: {other}"
+
+
+def test_the_whole_set_is_compared():
     if DIRECTORY == SMALL:
         pytest.skip(f"only the files in {SMALL.name} were compared: {ABSENT}")
-    missing = {path.stem for path in SMALL.glob("*.npz")} - {path.stem for path in DIRECTORY.glob("*.npz")}
-    assert not missing

@@ -7,9 +7,13 @@ from goldens.graph import numpy, tensors
 from uflow import backend as ms
 from uflow import metrics, optimizer, registry, schedule
 
-# flags of the reference, for schedules whose parameters the manifest does not give
-SELFSUP = {"weight": 0.6, "after": 500_000, "ramp": 100_000}
-BASE_RATE = 1e-4
+# flags of the reference and their defaults, for what the manifest's settings do not give
+FLAGS = {
+    "gpu_learning_rate": 1e-4,
+    "weight_selfsup": 0.6,
+    "selfsup_after_num_steps": 500_000,
+    "selfsup_ramp_up_steps": 100_000,
+}
 
 
 class Update(ms.nn.Cell):
@@ -32,14 +36,15 @@ def check_optimizer(golden):
 
 
 def check_schedules(golden):
-    settings = golden.entry["settings"]
+    settings = FLAGS | golden.entry["settings"]
+    base = settings["gpu_learning_rate"]
     after, length = settings["lr_decay_after_num_steps"], settings["lr_decay_steps"]
     for match in golden.matching(r"lr_(.+)"):
-        rates = [schedule.learning_rate(int(s), BASE_RATE, match[1], after, length) for s in golden["steps"]]
+        rates = [schedule.learning_rate(int(s), base, match[1], after, length) for s in golden["steps"]]
         golden.check(match[0], rates, golden.tolerance())
-    given = SELFSUP | settings.get("selfsup", {})
-    ramp = [schedule.linear_ramp(int(s), given["after"], given["ramp"]) for s in golden["selfsup_steps"]]
-    golden.check("selfsup_weight", given["weight"] * np.array(ramp), golden.tolerance())
+    start, ramp = settings["selfsup_after_num_steps"], settings["selfsup_ramp_up_steps"]
+    grown = np.array([schedule.linear_ramp(int(step), start, ramp) for step in golden["selfsup_steps"]])
+    golden.check("selfsup_weight", settings["weight_selfsup"] * grown, golden.tolerance())
 
 
 def check_metrics(golden):

@@ -72,6 +72,25 @@ def test_the_gaussian_mask_is_relative_to_the_size_of_the_whole_image():
     assert run(component, inputs[0], inputs[1], student, inputs[3]) == pytest.approx(wanted, rel=1e-3)
 
 
+def test_the_teacher_is_trusted_by_its_own_sigma():
+    # squared gap 4 against 0.2^2 (8^2 + 12^2); nothing agrees in the student's flows
+    component = build(sigma_teacher=0.2, sigma_student=1e-5, resize=False)
+    inputs = [flow(), flow(0, 2), flow(3, size=(4, 8)), flow(3, size=(4, 8))]
+    wanted = np.exp(-4 / (0.04 * 208)) * ((9 + 1e-6) ** 0.5 + 1e-3)
+    assert run(component, *inputs) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_rows_and_columns_are_cut_by_their_own_options():
+    component = build(crop_height=4, crop_width=8, resize=False)
+    rows, columns = np.meshgrid(np.arange(8.0), np.arange(12.0), indexing="ij")
+
+    def view(x):
+        return component.view(x, 1, None)
+
+    seen = run(view, np.stack([columns, rows])[None].astype(np.float32))
+    assert seen.shape == (1, 2, 4, 4) and seen[0, :, 0, 0].tolist() == [4, 2]
+
+
 def test_resizing_the_crop_rescales_the_flow():
     # 8 x 12 at level 2 without 2 on each side is 4 x 8: brought back it is 2 times as high and 1.5 times as wide
     component = build()

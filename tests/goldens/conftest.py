@@ -3,6 +3,7 @@ import pathlib
 
 import pytest
 
+from goldens import parity
 from goldens.golden import SMALL
 from uflow import backend as ms
 
@@ -30,15 +31,18 @@ def report(request):
     for golden in compared:
         row = (golden.name, golden.cases, float(golden.worst), str(golden.worst_key), len(golden.failures))
         request.node.user_properties.append(("parity", row))
+        about = golden.name, parity.digest(golden), parity.summary(golden)
+        request.node.user_properties.append(("components", about))
 
 
-def pytest_terminal_summary(terminalreporter):
-    rows = {
-        value
+def pytest_terminal_summary(terminalreporter, exitstatus):
+    properties = [
+        named
         for group in terminalreporter.stats.values()
         for found in group
-        for name, value in ((n, tuple(v)) for n, v in getattr(found, "user_properties", ()) if n == "parity")
-    }
+        for named in getattr(found, "user_properties", ())
+    ]
+    rows = {tuple(value) for name, value in properties if name == "parity"}
     if not rows:
         return
     terminalreporter.section("parity with the reference")
@@ -46,3 +50,7 @@ def pytest_terminal_summary(terminalreporter):
     for name, cases, worst, key, failures in sorted(rows):
         failed = f"  FAILED {failures}" if failures else ""
         terminalreporter.write_line(f"{name:32} {cases:6}  {worst:.2e} {key}{failed}")
+    if path := os.environ.get("UFLOW_PARITY"):
+        if exitstatus == 0:
+            parity.update(path, [value for name, value in properties if name == "components"])
+        terminalreporter.write_line(f"{path} is {'written' if exitstatus == 0 else 'left as it was'}")

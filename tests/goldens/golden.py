@@ -54,6 +54,7 @@ class Golden:
         self.entry = json.loads((self.directory / "manifest.json").read_text()).get(name, {})
         self.unread = set(self.arrays.files)
         self.cases, self.worst, self.worst_key, self.failures = 0, 0.0, "", []
+        self.errors = []  # key and worst error of each comparison
 
     def __contains__(self, key):
         return key in self.arrays.files
@@ -83,6 +84,7 @@ class Golden:
         if ignore is not None:
             error = np.where(ignore, 0.0, error)
         worst = float(error.max(initial=0.0)) / max(float(np.abs(wanted).max(initial=0.0)), 1e-30)
+        self.errors.append((key, worst))
         if worst > self.worst and error.max() > 0:
             self.worst, self.worst_key = worst, key
         if not (error <= tolerance.limit(wanted)).all():

@@ -205,10 +205,10 @@ class Directions(ms.nn.Cell):
 
 
 def test_both_directions_at_once_are_each_direction_alone():
-    made = FlowNetwork(Architecture(levels=2, width=1 / 16), registry.build("normalization", "center_scale"))
+    made = FlowNetwork(Architecture(**TINY), registry.build("normalization", "center_scale"))
     initialize(made, 3)
     first, second = np.random.default_rng(0).random((2, 2, 3, 16, 24), np.float32)
-    second *= 0.2  # features of the frames, and so the statistics of the directions, are not alike
+    second *= 0.2  # of the finer level: warped features, and so the statistics of the directions, are not alike
     both, swapped, forward, backward = copied(Directions(made)(*tensors([first, second])))
     np.testing.assert_allclose(both, np.concatenate([forward, backward]), atol=1e-5 * np.abs(both).max())
     np.testing.assert_array_equal(swapped, np.concatenate([both[2:], both[:2]]))

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import checkpoints, records, tensor_bundle
-from uflow import reference_weights
+from experiments import checkpoints, execution, records, tensor_bundle
+from uflow import reference_weights, registry
 from uflow.architecture import DENSE, PWC_PYRAMID, Architecture
 
 _KERNEL = "/kernel/.ATTRIBUTES/VARIABLE_VALUE"
@@ -42,12 +42,23 @@ def architecture_of(
     Raises:
         ValueError: if they are not weights of the reference's network.
     """
+    try:
+        return _architecture(values, feature_warp, accumulate_flow)
+    except (KeyError, IndexError):  # some of the names are there, but not the ones beside them
+        raise ValueError(_foreign(values)) from None
+
+
+def _foreign(values: Mapping[str, np.ndarray]) -> str:
+    some = ", ".join(sorted(values)[:3]) or "none"
+    return f"these are not weights of the reference's network (names there: {some}, ...)"
+
+
+def _architecture(values: Mapping[str, np.ndarray], feature_warp: bool, accumulate_flow: bool) -> Architecture:
     pyramid = _kernels(values, r"feature_model/_convs/(\d+)/(\d+)")
     shared = _kernels(values, r"flow_model/_1x1_shared_decoder/(\d+)")
     first = _kernels(values, r"flow_model/_flow_layers/(?:\d+/)?(\d+)/layer_with_weights-0")
     if not pyramid or (0,) not in first:
-        some = ", ".join(sorted(values)[:3]) or "none"
-        raise ValueError(f"these are not weights of the reference's network (names there: {some}, ...)")
+        raise ValueError(_foreign(values))
     levels = 1 + max(level for level, _ in pyramid)
     width = first[0,].shape[-1] / DENSE[0]
     filters = [pyramid[level, 0].shape[-1] for level in range(levels)]
@@ -83,29 +94,50 @@ def imported(prefix: str, **switches: bool) -> tuple[Architecture, dict[str, np.
     return options, reference_weights.parameters(values, options, "tensorflow")
 
 
+def _check_shapes(options: Architecture, values: Mapping[str, np.ndarray]) -> None:
+    """Raises `ValueError` naming the first of the values that has not the shape of its parameter."""
+    from uflow.network import FlowNetwork  # after what can be refused without MindSpore
+
+    for name, parameter in FlowNetwork(options, registry.build("normalization", "none")).parameters_and_names():
+        if values[name].shape != tuple(parameter.shape):
+            raise ValueError(f"{name} has shape {values[name].shape}, the network needs {tuple(parameter.shape)}")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.import_weights", description=__doc__.split("\n\n")[0])
     parser.add_argument("--tensorflow", required=True, metavar="CKPT_PREFIX", help="checkpoint, without .index")
-    parser.add_argument("--out", required=True, type=pathlib.Path, help="the .ckpt file to write")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=pathlib.Path,
+        metavar="FILE.ckpt",
+        help="what to write; FILE.json names the network",
+    )
     parser.add_argument("--no-feature-warp", action="store_true", help="it was trained without warping features")
     parser.add_argument("--no-accumulate-flow", action="store_true", help="its levels do not add to the coarser flow")
     given = parser.parse_args(arguments)
-    if given.out.suffix != ".ckpt":
-        parser.error(f"--out {given.out}: the name must end in .ckpt")
+    if given.out.suffix != ".ckpt" or given.out.is_dir():
+        parser.error(f"--out {given.out}: must be the name of a file, ending in .ckpt")
     try:
         options, values = imported(
             given.tensorflow, feature_warp=not given.no_feature_warp, accumulate_flow=not given.no_accumulate_flow
         )
-    except ValueError as error:
-        print(f"--tensorflow {given.tensorflow}: {error}", file=sys.stderr)
+        _check_shapes(options, values)
+        execution.check_writable(given.out.parent)
+    except (ValueError, OSError) as error:
+        sentence = str(error) if isinstance(error, OSError) else f"--tensorflow {given.tensorflow}: {error}"
+        print(f"experiments.import_weights: {sentence}", file=sys.stderr)
         return 2
     from uflow import backend as ms  # after everything that can be refused without it
 
-    given.out.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: ms.Parameter(ms.Tensor(value), name=name) for name, value in values.items()}
-    checkpoints.save_parameters(given.out, tensors)
-    records.write_json(given.out.with_suffix(".json"), {"network": dataclasses.asdict(options)})
+    try:
+        checkpoints.save_parameters(given.out, tensors)
+        records.write_json(given.out.with_suffix(".json"), {"network": dataclasses.asdict(options)})
+    except OSError as error:
+        print(f"experiments.import_weights: {error}", file=sys.stderr)
+        return 2
     count = sum(value.size for value in values.values())
     print(f"{given.out}: {len(values)} tensors, {count:,} values; {options}")
     return 0

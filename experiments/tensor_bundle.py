@@ -78,6 +78,10 @@ def _entry(data: bytes) -> Entry:
 
 def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a block; each key repeats a part of the one before."""
+    if len(data) < offset + size + 5:
+        raise ValueError("the index is cut off")
+    if _masked_crc32c(data[offset : offset + size + 1]) != int.from_bytes(data[offset + size + 1 :][:4], "little"):
+        raise ValueError("the index is damaged (a checksum differs)")
     if data[offset + size] != 0:
         raise ValueError("a block is compressed; TensorFlow writes checkpoints without compression")
     block = data[offset : offset + size]
@@ -148,6 +152,8 @@ def read(prefix: pathlib.Path | str, leave_out: str = ".OPTIMIZER_SLOT") -> dict
         beside = sorted(p.name.removesuffix(".index") for p in prefix.parent.glob("*.index"))
         hint = f"; prefixes there: {', '.join(beside)}" if beside else ""
         raise BundleError(f"{index}: no such file{hint}") from None
+    except OSError as error:
+        raise BundleError(f"{index}: cannot be read ({error.strerror})") from None
     try:
         table = dict(_table(content))
         header = dict(_fields(table.pop(b"", b"")))
@@ -166,6 +172,8 @@ def read(prefix: pathlib.Path | str, leave_out: str = ".OPTIMIZER_SLOT") -> dict
                 files[entry.shard] = path.read_bytes()
             except FileNotFoundError:
                 raise BundleError(f"{path}: no such file, but {index.name} says that it holds {key}") from None
+            except OSError as error:
+                raise BundleError(f"{path}: cannot be read ({error.strerror})") from None
         data = files[entry.shard][entry.offset : entry.offset + entry.size]
         dtype = np.dtype(_TYPES[entry.kind]).newbyteorder(order)
         if len(data) != entry.size or entry.size != dtype.itemsize * int(np.prod(entry.shape)):

@@ -166,6 +166,9 @@ def train(
 ) -> Outcome:
     """Trains until the last step, a failure that is a result, or a request to stop; always leaves a checkpoint.
 
+    The last step is `train.steps`. The reference asks at the end of an epoch of 1000 steps whether the step at its
+    beginning was the last one, and so trains for one epoch more than it was told to.
+
     Args:
         spec: what to train.
         pairs: training pairs; their ground truth is not touched.

@@ -32,9 +32,22 @@ class Architecture:
 
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""
-        if self.level1_1x1 >= self.level1_layers and self.level1_1x1:
-            return [f"level1_1x1 ({self.level1_1x1}) must be less than level1_layers ({self.level1_layers})"]
-        return []
+        found = []
+        layers, _ = self.pyramid()[0]
+        if self.level1_1x1 >= layers and self.level1_1x1:
+            where = "the layers of original_layer_sizes" if self.original_layer_sizes else "level1_layers"
+            found.append(f"level1_1x1 ({self.level1_1x1}) must be less than {where} ({layers})")
+        fewest = min(channels for _, channels in PWC_PYRAMID[: self.levels])
+        counts = (
+            {"original_layer_sizes": fewest} if self.original_layer_sizes else {"level1_filters": self.level1_filters}
+        )
+        if self.context:
+            counts["context_channels"] = self.context_channels
+        return found + [
+            f"width ({self.width:g}) leaves none of the {count} channels of {name}: it must be at least {1 / count:g}"
+            for name, count in counts.items()
+            if self.channels(count) < 1
+        ]
 
     def channels(self, count: int) -> int:
         """A number of channels, times the multiplier."""

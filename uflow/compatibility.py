@@ -22,7 +22,7 @@ def problems(network: Architecture, components: Components, height: int, width: 
     if "teacher" in registry.entry_of(components.selfsup).needs:
         found += _view_problems(network, components.selfsup, {"height": height, "width": width})
         if components.selfsup.mask == "advection":
-            found += _advection_problems(components)
+            found += _advection_problems(components, {"height": height, "width": width})
     patch = getattr(components.photometric, "patch", 1)
     found += [
         f"photometric.patch={patch} is too large for data.{name}={size}: no pixel has a whole patch around it"
@@ -50,7 +50,7 @@ def _view_problems(network: Architecture, selfsup: object, sizes: dict[str, int]
     return found
 
 
-def _advection_problems(components: Components) -> list[str]:
+def _advection_problems(components: Components, sizes: dict[str, int]) -> list[str]:
     """The mask `advection` is made of what the occlusion component says of the flows of teacher and student."""
     entry = registry.entry_of(components.occlusion)
     if entry.name == "none" or "true_occlusion" in entry.needs:
@@ -64,4 +64,11 @@ def _advection_problems(components: Components) -> list[str]:
             f"selfsup.mask=advection needs masks from selfsup.start={components.selfsup.start:g} on, but"
             f" occlusion.start={components.occlusion.start:g} is later"
         ]
-    return []
+    least, selfsup = 4 * components.occlusion.least_size, components.selfsup
+    views = {n: size if selfsup.resize else size - 2 * getattr(selfsup, f"crop_{n}") for n, size in sizes.items()}
+    return [
+        f"selfsup.crop_{name}: the student's {name} {size} is too small for selfsup.mask=advection, which asks"
+        f" occlusion.name={entry.name} at a quarter of the size: at least {least} px are needed"
+        for name, size in views.items()
+        if 0 < size < least
+    ]

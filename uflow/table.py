@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,26 @@ from typing import Any
 from uflow import registry
 
 BEGIN, END = "<!-- components: python -m uflow.table README.md -->", "<!-- end of components -->"
+
+
+PARITY = pathlib.Path(__file__).with_name("parity.json")  # written by the parity test, see tests/goldens/parity.py
+
+
+@functools.cache
+def _parity() -> dict[str, dict[str, tuple[int, float]]]:
+    return json.loads(PARITY.read_text(encoding="utf-8"))["components"]
+
+
+def parity_text(axis: str, name: str) -> str:
+    """Worst error against the reference, as a share of the largest value of its array, and number of arrays compared.
+
+    `-` for a component that computes nothing which the reference could be compared with.
+    """
+    compared = _parity().get(f"{axis}/{name}", {}).values()
+    if not compared:
+        return "-"
+    worst, arrays = max(error for _, error in compared), sum(count for count, _ in compared)
+    return f"{worst:.1e} ({arrays})" if worst else f"0 ({arrays})"
 
 
 def option_text(field: dataclasses.Field) -> str:
@@ -23,13 +45,14 @@ def option_text(field: dataclasses.Field) -> str:
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Axis, component, what it is, options and source of every component."""
+    """Axis, component, what it is, options, source and parity with the reference of every component."""
     found = []
     for axis in registry.AXES:
         for name in registry.names(axis):
             entry = registry.entry(axis, name)
             fields = [f for f in dataclasses.fields(entry.cls) if "valid" in f.metadata]
-            cells = (axis, f"`{name}`", entry.summary, "<br>".join(map(option_text, fields)) or "-", entry.source)
+            given = "<br>".join(map(option_text, fields)) or "-"
+            cells = (axis, f"`{name}`", entry.summary, given, entry.source, parity_text(axis, name))
             found.append(tuple(_escaped(cell) for cell in cells))
     return found
 
@@ -41,6 +64,7 @@ def _escaped(text: Any) -> str:
 def markdown() -> str:
     """The table."""
     head = ("axis", "component", "what it is", "options (default, valid values)", "source")
+    head += ("reference parity: worst error / largest value (arrays compared)",)
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(row) + " |" for row in rows()]
     return "\n".join(lines) + "\n"

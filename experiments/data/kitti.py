@@ -29,7 +29,8 @@ def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
 
     Training takes all neighbors among the frames of the multi-view extension in `training` and `testing`, except for
     frames 9 to 12, as UFlow does. Without these frames it takes frames 10 and 11, of `testing` if it is there, else of
-    the evaluated pairs, without their flow, which `note` says.
+    the evaluated pairs, without their flow, which `note` says. The reference's converter leaves out the last sequence;
+    here none is left out.
 
     Args:
         folder: holds `training` and, maybe, `testing`.

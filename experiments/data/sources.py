@@ -69,6 +69,8 @@ def canonical(text: str) -> str:
 def open_source(text: str, split: str, *, height: int, width: int, scenes: SceneOptions) -> PairSet:
     """The pairs of a split of what `text` names; several sets stand one after the other.
 
+    Training takes the pairs of all of them. The reference can be given several sets, too, but trains on the first only.
+
     Args:
         text: see the head of this module.
         split: `train`, `validation` or `test`.

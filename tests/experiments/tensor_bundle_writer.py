@@ -41,6 +41,11 @@ def block(pairs):
     return out + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
 
 
+def sealed(content):
+    """A block with its trailer: no compression, and the checksum of both."""
+    return content + b"\0" + tensor_bundle._masked_crc32c(content + b"\0").to_bytes(4, "little")
+
+
 def write(prefix, arrays):
     """Writes `PREFIX.index` and `PREFIX.data-00000-of-00001`."""
     data, table = b"", [(b"", number(1, 1) + nested(3, number(1, 1)))]
@@ -52,10 +57,10 @@ def write(prefix, arrays):
     for start in range(0, len(table), PER_BLOCK):
         part = table[start : start + PER_BLOCK]
         index.append((part[-1][0], len(out), block(part)))
-        out += index[-1][2] + bytes(5)  # no compression; the checksum of a block is not read
+        out += sealed(index[-1][2])
     places = [(key, varint(offset) + varint(len(content))) for key, offset, content in index]
-    meta, out = len(out), out + block([]) + bytes(5)
-    at, out = len(out), out + block(places) + bytes(5)
+    meta, out = len(out), out + sealed(block([]))
+    at, out = len(out), out + sealed(block(places))
     footer = varint(meta) + varint(len(block([]))) + varint(at) + varint(len(block(places)))
     out += footer.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
     prefix.with_name(f"{prefix.name}.index").write_bytes(out)

@@ -104,6 +104,96 @@ def test_what_cannot_be_read_is_refused_with_one_sentence(tmp_path, capsys):
         tensor_bundle.read(prefix)
 
 
+def test_a_damaged_or_cut_index_never_gives_other_values(tmp_path):
+    prefix = small(tmp_path)
+    path = prefix.with_name("ckpt-1.index")
+    whole, wanted = path.read_bytes(), tensor_bundle.read(prefix)
+    cuts = [whole[:size] for size in range(len(whole))]
+    noticed = 0
+    for content in cuts + [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(len(whole))]:
+        path.write_bytes(content)
+        try:
+            found = tensor_bundle.read(prefix)
+        except tensor_bundle.BundleError as error:
+            noticed += 1
+            assert "ckpt-1" in str(error)
+        else:  # a block that is not read, or what fills up the footer
+            assert len(content) == len(whole)
+            assert all(np.array_equal(found[key], value) for key, value in wanted.items())
+    assert noticed > 1.6 * len(whole)
+
+
+def command(*arguments):
+    """Exit code of the command."""
+    try:
+        return import_weights.main([str(a) for a in arguments])
+    except SystemExit as stopped:
+        return stopped.code
+
+
+def whole_checkpoint(prefix):
+    checkpoint_of(Golden(DIRECTORY, "model_base3"), prefix)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("no checkpoint", "ckpt-2.index: no such file; prefixes there: ckpt-1"),
+        ("folder", "ckpt-2.index: cannot be read"),
+        ("no data", "data-00000-of-00001: no such file"),
+        ("cut index", "ckpt-1.index: not the index of a TensorFlow checkpoint"),
+        ("cut data", "is cut off or has another size than its shape"),
+        ("other names", "not weights of the reference's network (names there: a/kernel, b, c"),
+        ("names missing", "not weights of the reference's network"),
+        ("weight missing", "weights are missing for Architecture("),
+        ("another shape", "pyramid.levels.1.1.weight has shape (4, 7, 3, 3), the network needs (4, 4, 3, 3)"),
+        ("no .ckpt", "must be the name of a file, ending in .ckpt"),
+        ("no folder", "cannot be written to"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys, damage, sentence):
+    folder, out = tmp_path / "checkpoints", tmp_path / "out" / "uflow.ckpt"
+    folder.mkdir()
+    prefix = folder / "ckpt-1"
+    whole_checkpoint(prefix)
+    index, data = prefix.with_name("ckpt-1.index"), prefix.with_name("ckpt-1.data-00000-of-00001")
+    if damage in ("no checkpoint", "folder"):
+        prefix = folder / "ckpt-2"
+        if damage == "folder":
+            (folder / "ckpt-2.index").mkdir()
+    elif damage == "no data":
+        data.unlink()
+    elif damage.startswith("cut"):
+        path = index if "index" in damage else data
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "other names":
+        small(folder)
+    elif damage in ("names missing", "weight missing", "another shape"):
+        values = tensor_bundle.read(prefix)
+        names = {"names missing": "feature_model/_convs/1/0/kernel", "weight missing": "feature_model/_convs/1/0/bias"}
+        if damage == "another shape":
+            values[f"feature_model/_convs/1/1/kernel{reference_weights._SUFFIX}"] = np.zeros((3, 3, 7, 4), np.float32)
+        else:
+            del values[names[damage] + reference_weights._SUFFIX]
+        write(prefix, values)
+    elif damage == "no .ckpt":
+        out = tmp_path / "out" / "uflow"
+    elif damage == "no folder":
+        out = index / "uflow.ckpt"
+    before = sorted(tmp_path.rglob("*"))
+    assert command("--tensorflow", prefix, "--out", out) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and "Traceback" not in error
+    assert len([line for line in error.splitlines() if not line.startswith(("usage", " "))]) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_help_says_what_it_takes_and_writes(capsys):
+    assert command("--help") == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("CKPT_PREFIX", "without .index", "FILE.ckpt", "FILE.json"))
+
+
 def test_weights_of_another_network_are_named(tmp_path):
     golden = Golden(DIRECTORY, "model_base3")
     values = {w.tensorflow: np.zeros(1) for w in reference_weights.weights(given_options(golden))[1:]}

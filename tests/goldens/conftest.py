@@ -3,6 +3,7 @@ import pathlib
 
 import pytest
 
+from goldens import parity
 from goldens.golden import SMALL
 from uflow import backend as ms
 
@@ -31,16 +32,19 @@ def report(request):
         conditioned = tuple(golden.conditioned)
         row = (golden.name, golden.cases, float(golden.worst), str(golden.worst_key), len(golden.failures), conditioned)
         request.node.user_properties.append(("parity", row))
+        about = golden.name, parity.digest(golden), parity.summary(golden)
+        request.node.user_properties.append(("components", about))
 
 
-def pytest_terminal_summary(terminalreporter):
-    found = [r for group in terminalreporter.stats.values() for r in group if hasattr(r, "user_properties")]
-    rows = {
-        (*value[:5], tuple(value[5]))  # a tuple that came from another process is a list
-        for report in found
-        for name, value in report.user_properties
-        if name == "parity"
-    }
+def pytest_terminal_summary(terminalreporter, exitstatus):
+    properties = [
+        named
+        for group in terminalreporter.stats.values()
+        for found in group
+        for named in getattr(found, "user_properties", ())
+    ]
+    # a tuple that came from another process is a list
+    rows = {(*value[:5], tuple(value[5])) for name, value in properties if name == "parity"}
     if not rows:
         return
     given, absent = directory()
@@ -52,3 +56,7 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{name:32} {cases:6}  {worst:.2e} {key}{failed}")
         for line in conditioned:
             terminalreporter.write_line(f"{'':40} ill-conditioned: {line}")
+    if path := os.environ.get("UFLOW_PARITY"):
+        if exitstatus == 0:
+            parity.update(path, [value for name, value in properties if name == "components"])
+        terminalreporter.write_line(f"{path} is {'written' if exitstatus == 0 else 'left as it was'}")

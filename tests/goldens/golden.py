@@ -64,6 +64,7 @@ class Golden:
         self.entry = entries[name]
         self.unread = set(self.arrays.files)
         self.cases, self.worst, self.worst_key, self.failures, self.conditioned = 0, 0.0, "", [], []
+        self.errors = []  # key and worst error of each comparison
 
     def __contains__(self, key):
         return key in self.arrays.files
@@ -105,6 +106,7 @@ class Golden:
         if ignore is not None:
             error = np.where(ignore, 0.0, error)
         worst = float(error.max(initial=0.0)) / max(float(np.abs(wanted).max(initial=0.0)), 1e-30)
+        self.errors.append((key, worst))
         if worst > self.worst and error.max() > 0:
             self.worst, self.worst_key = worst, key
         if (error <= tolerance.limit(wanted)).all():

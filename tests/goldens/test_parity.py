@@ -4,12 +4,13 @@ The directory is named by `UFLOW_GOLDENS`; sizes, seeds and parameters are read 
 """
 
 import json
+import os
 import re
 
 import numpy as np
 import pytest
 
-from goldens import augmenting, geometry, losses, masks, networks, totals, training
+from goldens import augmenting, geometry, losses, masks, networks, parity, totals, training
 from goldens.conftest import directory
 from goldens.golden import SMALL, Golden, manifest
 
@@ -34,6 +35,7 @@ CHECKS = {
     "train_step": totals.check_train_step,
 }
 DIRECTORY, ABSENT = directory()
+WRITING = os.environ.get("UFLOW_PARITY")
 
 
 def check_of(name):
@@ -51,6 +53,10 @@ def test_every_array_equals_the_reference(name, report):
     report(golden)
     check_of(name)(golden)
     golden.finish()
+    stored = None if WRITING else parity.cases_stored(golden)
+    if stored is not None:  # other goldens have other numbers
+        found = {component: cases for component, (cases, _) in parity.summary(golden).items()}
+        assert found == stored, f"{parity.STORED.name} is out of date, see {parity.__name__}"
 
 
 def listed(directory):

@@ -82,3 +82,27 @@ def test_the_supervised_loss_compares_at_the_size_of_the_truth():
     truth[0, 1, 0, 0] = 99
     loss = run(supervised.supervised_loss, flow(2, 1), truth, valid)
     assert loss == pytest.approx((9 + 1e-6) ** 0.5 + 1e-3, rel=1e-5)
+
+
+def test_the_image_at_a_level_is_the_mean_of_its_pixels():
+    image = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)
+    whole, half, quarter = run(Several(*(Fixed(ops.image_at_level, level) for level in range(3))), image)
+    np.testing.assert_array_equal(whole, image)
+    np.testing.assert_allclose(half[0, 0, 0], [4.5, 6.5, 8.5, 10.5])
+    np.testing.assert_allclose(quarter[0, 0], [[13.5, 17.5], [45.5, 49.5]])
+
+
+def test_averages_are_of_neighbours_along_their_axis():
+    rows, columns = run(Several(ops.average_along_rows, ops.average_along_columns), ramp("x") + 10 * ramp("y"))
+    assert rows.shape == (1, 1, 5, 8) and columns.shape == (1, 1, 6, 7)
+    assert rows[0, 0, 0, :2].tolist() == [5, 6] and columns[0, 0, :2, 0].tolist() == [0.5, 10.5]
+
+
+def test_a_unit_activation_weighs_all_channels_alike():
+    features = np.zeros((2, 2, 1, 2), np.float32)
+    features[0, :, 0, 0] = 1, -30  # channel sums over the batch: 4 and 40
+    features[1, :, 0, 1] = 3, 10
+    found = run(ops.unit_activation, features)
+    np.testing.assert_allclose(found[0, :, 0, 0], [0.25, -0.75], rtol=1e-6)
+    np.testing.assert_allclose(found[1, :, 0, 1], [0.75, 0.25], rtol=1e-6)
+    assert (found[0, :, 0, 1] == 0).all()

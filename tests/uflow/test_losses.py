@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from goldens.graph import numpy, tensors
+from goldens.graph import numpy, run, tensors
 
 from uflow import backend as ms
-from uflow import registry
+from uflow import ops, registry
 from uflow.architecture import Architecture
 from uflow.components import Components
 from uflow.losses import Losses
@@ -179,3 +179,96 @@ def test_what_is_visible_in_the_forward_direction_follows_from_the_backward_flow
     after, _ = terms_of(choose(), images, flows, occluded, only_forward=True)
     assert abs(after[0] - before[0]) > 1e-3 * before[0]
     assert after[1] == before[1]
+
+
+def test_flows_at_a_quarter_of_the_size_lead_from_frame_to_frame_at_full_size():
+    generator = np.random.default_rng(0)
+    wide = generator.random((2, 3, 32, 40), np.float32)
+    images = np.concatenate([wide[..., 8:], wide[..., :-8]])  # the second frames show it 8 px further to the right
+    flow = np.zeros((4, 2, 8, 8), np.float32)
+    flow[:2, 0], flow[2:, 0] = 2, -2
+    _, flows, occluded = pair()
+    terms, _ = terms_of(choose("none"), images, [flow, *flows[1:]], occluded)
+    assert terms[0] == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
+
+
+class Values(ms.nn.Cell):
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    @ms.jit
+    def construct(self, *inputs):
+        return self.losses(*inputs)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_smoothness_is_asked_of_the_flow_and_the_frame_of_its_level(level):
+    images, flows, occluded = pair()
+    smooth = registry.build("smoothness", "first_order", {"edge_constant": 1.0, "level": level})
+    nothing = {"occlusion": registry.build("occlusion", "none"), "selfsup": registry.build("selfsup", "none")}
+    components = dataclasses.replace(choose(), smoothness=smooth, **nothing)
+
+    def wanted(images, flow):
+        for _ in range(2 - level):
+            flow = ops.upsample_flow(flow)
+        return smooth(ops.image_at_level(images, level), flow)
+
+    found = numpy(Values(Losses(components))(*tensors([images, flows[0]])))[1]
+    assert found == pytest.approx(float(run(wanted, images, flows[0])), rel=1e-5)
+
+
+def test_shifts_of_the_frames_are_exchanged_with_the_direction():
+    images, flows, _ = pair()
+    component = registry.build(
+        "selfsup", "teacher_student", {"crop_height": 4, "crop_width": 4, "max_shift_width": 4, "sigma_teacher": 10.0}
+    )
+    components = dataclasses.replace(choose("none"), selfsup=component)
+    shifts = np.array([[4, 0], [-4, 0]], np.int32)
+    nothing = np.zeros((2, 1, *SIZE), np.float32)
+    both, forward = Values(Losses(components)), Values(Losses(components, True))
+    whole = numpy(both(*tensors([images, *flows, nothing, shifts])))[2]
+    back = [swapped(images), *(swapped(f) for f in flows), nothing, shifts[::-1].copy()]
+    parts = [numpy(forward(*tensors(x)))[2] for x in ([images, *flows, nothing, shifts], back)]
+    assert whole == pytest.approx(float(sum(parts)), rel=1e-5) and parts[0] != pytest.approx(float(parts[1]), rel=1e-3)
+
+
+def test_the_advection_mask_of_the_teacher_follows_from_the_teachers_flows():
+    images, flows, occluded = pair()
+    flow, teacher, student = (np.zeros_like(flows[0]) for _ in range(3))
+    student[:] = 3  # forward and backward do not cancel: nothing of the student's view is visible
+    terms, _ = terms_of(choose("brox", mask="advection"), images, [flow, teacher, student], occluded)
+    assert terms[2] == pytest.approx(2 * ((9 + 1e-6) ** 0.5), rel=1e-5)  # all pixels count
+    terms, _ = terms_of(choose("brox", mask="advection"), images, [flow, student, teacher], occluded)
+    assert terms[2] == 0  # a teacher that does not know, and a student that does
+
+
+class Parts(ms.nn.Cell):
+    """The flows that the terms are made of."""
+
+    def __init__(self, network, selfsup):
+        super().__init__(auto_prefix=False)
+        self.network, self.selfsup = network, selfsup
+
+    @ms.jit
+    def construct(self, images, seen, keep, student_keep):
+        flow = self.network.both_directions(seen, keep)[0]
+        student = self.network.both_directions(self.selfsup.student_view(seen), student_keep)[0]
+        return flow, self.network.both_directions(images)[0], student
+
+
+def test_the_objective_gives_each_term_its_frames_and_its_dropout():
+    components = choose(sigma_teacher=10.0)
+    network = FlowNetwork(NETWORK, components.normalization)
+    initialize(network, 0)
+    images, _, _ = pair()
+    seen = 1 - images**2
+    keep, student_keep = np.ones((2, NETWORK.levels, 4), np.float32)
+    keep[1], student_keep[0, 1] = 0, 0
+    weights = np.array([2, 3, 500], np.float32)
+    flow, taught, student = numpy(Parts(network, components.selfsup)(*tensors([images, seen, keep, student_keep])))
+    wanted = numpy(Values(Losses(components))(*tensors([images, flow, taught, student])))[:3]
+    inputs = [*np.split(images, 2), *np.split(seen, 2), weights, keep, student_keep]
+    (_, reported), _ = numpy(Gradient(Objective(network, components), network.trainable_params())(*tensors(inputs)))
+    np.testing.assert_allclose(reported[1:4], wanted, rtol=1e-4)
+    assert reported[0] == pytest.approx(float(np.dot(weights, wanted)), rel=1e-4)

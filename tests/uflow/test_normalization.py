@@ -63,4 +63,5 @@ def test_the_switches_leave_out_a_step_each():
         for options in ({}, {"scale": False}, {"center": False})
     )
     np.testing.assert_allclose(center.std() / both.std(), first.std() / scale.std(), rtol=1e-4)
+    np.testing.assert_allclose(first / scale, np.full_like(first, first.std() / scale.std()), rtol=1e-4)
     np.testing.assert_allclose(first - center, np.full_like(first, (first.mean() + second.mean()) / 2), rtol=1e-4)

@@ -91,6 +91,8 @@ def test_wang_of_a_row():
     still = np.zeros_like(backward)
     np.testing.assert_allclose(run(wang, still, backward).ravel(), [0.75, 1, 1, 1, 1], atol=1e-6)
     assert run(threshold, still, backward).ravel().tolist() == [1, 1, 1, 1, 1]  # 0.75 is enough
+    strict = registry.build("occlusion", "wangthres", {"threshold": 0.8})
+    assert run(strict, still, backward).ravel().tolist() == [0, 1, 1, 1, 1]
     backward[:, 0] = 0.5
     assert run(threshold, still, backward).ravel().tolist() == [0, 1, 1, 1, 1]
 
@@ -101,8 +103,13 @@ def test_wang4_of_two_cells():
     backward[:, 0] = 4
     visible = run(registry.build("occlusion", "wang4"), np.zeros_like(backward), backward)
     np.testing.assert_allclose(visible[0, 0, 0], [0.5, 0.5, 0.5625, 0.6875, 0.8125, 0.9375, 1, 1], atol=1e-6)
-    hard = run(registry.build("occlusion", "wang4thres"), np.zeros_like(backward), backward)
-    assert hard[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    for threshold, wanted in ((0.75, [0, 0, 0, 0, 1, 1, 1, 1]), (0.6875, [0, 0, 0, 1, 1, 1, 1, 1])):
+        component = registry.build("occlusion", "wang4thres", {"threshold": threshold})
+        assert run(component, np.zeros_like(backward), backward)[0, 0, 0].tolist() == wanted
+    # by 2 px the two columns beyond the border fill what is left, which pixel by pixel is a hole
+    backward[:, 0] = 2
+    for name in ("wang4", "wang4thres"):
+        assert run(registry.build("occlusion", name), np.zeros_like(backward), backward).min() > 1 - 1e-6
 
 
 def sign(name, **options):
@@ -126,6 +133,10 @@ def test_the_signs_of_the_combined_score():
     meet[:, 0, :, 0], meet[:, 0, :, 2] = 1, -1  # three pixels meet in column 1, which are two too many
     visible = run(sign("forward_collision"), meet, still)[0, 0, 0]
     np.testing.assert_allclose(visible[:3], visible_at(2 - 0.4), rtol=1e-5)
+    np.testing.assert_allclose(visible[3:], visible_at(0 - 0.4), rtol=1e-5)
+    meet[:, 0, :, 6] = 90  # out of the frame, where nothing arrives: no collision, but none less than none
+    visible = run(sign("forward_collision", forward_collision_clip=2.0), meet, still)[0, 0, 0]  # one too many at most
+    np.testing.assert_allclose(visible[:3], visible_at(1 - 0.4), rtol=1e-5)
     np.testing.assert_allclose(visible[3:], visible_at(0 - 0.4), rtol=1e-5)
     away = still.copy()
     away[:, 0] = 4  # the range map of the left cell is 0.5, see above

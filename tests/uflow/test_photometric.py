@@ -35,18 +35,47 @@ def test_contract(name):
     assert np.isfinite(nothing) and np.isfinite(gradient).all()
 
 
-COLORS = {"l1": 0.3 + 0.2 + 1e-6, "charbonnier": (0.09 + 1e-6) ** 0.5 + (0.04 + 1e-6) ** 0.5 + 1e-3}
-COLORS["ddflow"] = 0.31**0.4 + 0.21**0.4 + 0.01**0.4
+COLORS = [
+    ("l1", {}, 0.3 + 0.2 + 1e-6),
+    ("charbonnier", {}, (0.09 + 1e-6) ** 0.5 + (0.04 + 1e-6) ** 0.5 + 1e-3),
+    ("charbonnier", {"epsilon": 0.4}, 0.5 + 0.2**0.5 + 0.4),
+    ("ddflow", {}, 0.31**0.4 + 0.21**0.4 + 0.01**0.4),
+    ("ddflow", {"epsilon": 0.1, "exponent": 2.0}, 0.16 + 0.09 + 0.01),
+]
 
 
-@pytest.mark.parametrize("name", COLORS)
-def test_differences_of_colors_are_added_up_over_channels_and_averaged_over_visible_pixels(name):
+@pytest.mark.parametrize(("name", "options", "wanted"), COLORS)
+def test_differences_of_colors_are_added_up_over_channels_and_averaged_over_visible_pixels(name, options, wanted):
     image = np.zeros((1, 3, 1, 2), np.float32)
     image[0, :, 0, 0] = 0.3, -0.2, 0.0
     image[0, :, 0, 1] = 1.0  # hidden
     visible = np.array([1.0, 0.0], np.float32).reshape(1, 1, 1, 2)
-    loss = run(registry.build("photometric", name), image, np.zeros_like(image), visible)
-    assert loss == pytest.approx(COLORS[name], rel=1e-6)
+    loss = run(registry.build("photometric", name, options), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_census_of_a_pixel_reaches_as_far_as_its_patch():
+    image, visible = np.zeros((1, 3, 7, 11), np.float32), np.zeros((1, 1, 7, 11), np.float32)
+    image[..., 3, 7] = 1
+    component = registry.build("photometric", "census", {"patch": 3, "distance": "l1"})
+    # the last pixel that has its patch in the frame, two rows and columns from the bright one
+    visible[..., 5, 9] = 1
+    assert run(component, image, np.zeros_like(image), visible) == pytest.approx(1e-6, rel=1e-3)
+    visible[..., 5, 9], visible[..., 4, 8] = 0, 1
+    square = (254.9745**2) / (0.81 + 254.9745**2)
+    wanted = (square / (0.1 + square) + 1e-6) / (1 + 77e-6)
+    assert run(component, image, np.zeros_like(image), visible) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_census_mask_has_a_gradient_by_its_numerator_only():
+    image = np.full((1, 3, 3, 3), 10 / 255 / 0.9999, np.float32)
+    image[..., 1, 1] = 0
+    hamming = 8 * (100 / 100.81) / (0.1 + 100 / 100.81)
+    component = registry.build("photometric", "census", {"patch": 3, "distance": "l1"})
+    inputs = [image, np.zeros_like(image), np.ones((1, 1, 3, 3), np.float32)]
+    _, (gradient,) = run_gradient(component, inputs, np.float32(1), [2])
+    assert gradient[0, 0, 1, 1] == pytest.approx(hamming / (1 + 9e-6), rel=1e-4)
+    assert gradient.sum() == gradient[0, 0, 1, 1]
 
 
 def test_census_of_one_patch():
@@ -79,7 +108,24 @@ def test_ssim_of_one_patch():
     similarity = 9e-6 / (8 / 81 + 9e-6)
     loss = run(registry.build("photometric", "ssim"), image, np.zeros_like(image), visible)
     assert loss == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)
+    similarity = 0.05 / (8 / 81 + 0.05)
+    structure = registry.build("photometric", "ssim", {"c1": 0.02, "c2": 0.05})
+    assert run(structure, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)
     # means 1/9 and 0
-    similarity = 1e-4 / (1 / 81 + 1e-4)
-    luminance = registry.build("photometric", "ssim", {"factors": "luminance"})
+    similarity = 0.02 / (1 / 81 + 0.02)
+    luminance = registry.build("photometric", "ssim", {"factors": "luminance", "c1": 0.02, "c2": 0.05})
     assert run(luminance, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)
+
+
+def test_ssim_gives_a_hidden_pixel_a_hundredth_of_the_weight():
+    image, visible = np.zeros((1, 3, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    image[..., 0, 0] = image[..., 1, 1] = 1
+    visible[..., 1, 1] = 0
+    mean = (1.01 + 0.01) / (8 * 1.01 + 0.01)
+    similarity = 9e-6 / (mean - mean**2 + 9e-6)
+    loss = run(registry.build("photometric", "ssim"), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (1 - similarity) / 2, rel=1e-5)
+    # both factors: the mean of an empty patch is 0
+    similarity *= 1e-4 / (mean**2 + 1e-4)
+    both = registry.build("photometric", "ssim", {"factors": "both"})
+    assert run(both, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-6)

@@ -5,6 +5,7 @@ import pytest
 from goldens.graph import run, run_gradient
 
 from uflow import registry
+from uflow.components import Components
 
 
 def build(**options):
@@ -60,8 +61,19 @@ def test_the_mean_is_over_all_pixels_and_not_over_those_that_count():
     assert run(component, *inputs) == pytest.approx(((16 + 1e-6) ** 0.5 + 1e-3), rel=1e-5)
     # a student that sees what the teacher sees has nothing to learn
     inputs[3] = flow(-3, size=(4, 8))
-    inside = run(component, *inputs)
-    assert inside == pytest.approx(3 / 8 * ((16 + 1e-6) ** 0.5 + 1e-3), rel=1e-5)  # 3 of 8 columns move out of view
+    inside = 3 / 8 * ((16 + 1e-6) ** 0.5 + 1e-3)  # 3 of 8 columns move out of view
+    assert run(component, *inputs) == pytest.approx(inside, rel=1e-5)
+    # also where any gap would do
+    component = build(sigma_teacher=10.0, sigma_student=10.0, resize=False)
+    assert run(component, *inputs) == pytest.approx(inside, rel=2e-3)
+
+
+def test_without_self_supervision_nothing_is_added():
+    none = registry.build("selfsup", "none")
+    others = {"photometric": "l1", "occlusion": "none", "smoothness": "none", "normalization": "none"}
+    components = Components(selfsup=none, **{axis: registry.build(axis, name) for axis, name in others.items()})
+    assert not registry.entry_of(none).needs and components.starts(100) == ()
+    assert [components.weights_at(step, 100)[2] for step in (0, 50, 99)] == [0, 0, 0]
 
 
 def test_the_gaussian_mask_is_relative_to_the_size_of_the_whole_image():
@@ -70,6 +82,25 @@ def test_the_gaussian_mask_is_relative_to_the_size_of_the_whole_image():
     inputs = [flow(), flow(), flow(size=(4, 8)), flow(0, 2, size=(4, 8))]
     student, wanted = inputs[2], (1 - np.exp(-4 / 208)) * 2e-3
     assert run(component, inputs[0], inputs[1], student, inputs[3]) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_teacher_is_trusted_by_its_own_sigma():
+    # squared gap 4 against 0.2^2 (8^2 + 12^2); nothing agrees in the student's flows
+    component = build(sigma_teacher=0.2, sigma_student=1e-5, resize=False)
+    inputs = [flow(), flow(0, 2), flow(3, size=(4, 8)), flow(3, size=(4, 8))]
+    wanted = np.exp(-4 / (0.04 * 208)) * ((9 + 1e-6) ** 0.5 + 1e-3)
+    assert run(component, *inputs) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_rows_and_columns_are_cut_by_their_own_options():
+    component = build(crop_height=4, crop_width=8, resize=False)
+    rows, columns = np.meshgrid(np.arange(8.0), np.arange(12.0), indexing="ij")
+
+    def view(x):
+        return component.view(x, 1, None)
+
+    seen = run(view, np.stack([columns, rows])[None].astype(np.float32))
+    assert seen.shape == (1, 2, 4, 4) and seen[0, :, 0, 0].tolist() == [4, 2]
 
 
 def test_resizing_the_crop_rescales_the_flow():

@@ -26,6 +26,7 @@ class Uflow(Activation):
     A weight of 0 means that the sign does not count; the reference raises `KeyError` for weights under 0.01.
     """
 
+    least_size = 4  # the range map is gathered on a grid of 1/4 of the size
     fb_abs: bool = option(True, FLAG, help="use the gap of forward and backward flow")
     forward_collision: bool = option(True, FLAG, help="use collisions of the forward flow")
     backward_zero: bool = option(True, FLAG, help="use holes of the backward flow")

@@ -21,6 +21,8 @@ class Wang4(Activation):
     where the motion spreads do not count as holes. The flow's grid must have at least 4 x 4 pixels.
     """
 
+    least_size = 4  # the range map is gathered on a grid of 1/4 of the size
+
     def __call__(self, forward: ms.Tensor, backward: ms.Tensor) -> ms.Tensor:
         """Visibility of the pixels of the first frame, (B, 1, H, W), in [0, 1]; see `uflow.interfaces.Occlusion`."""
         return ms.ops.clamp(range_map(backward, 4), 0, 1)

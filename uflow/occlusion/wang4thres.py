@@ -18,6 +18,7 @@ from uflow.registry import register
 class Wang4Threshold(Activation):
     r"""Visible where the backward flow brings enough near: $R_4(b) \ge \theta$, the range map being that of `wang4`."""
 
+    least_size = 4  # the range map is gathered on a grid of 1/4 of the size
     threshold: float = option(
         0.75, Range(0.0, 1.0), search=Range(0.3, 1.0), help="least value of the range map of a visible pixel"
     )

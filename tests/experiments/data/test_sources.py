@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from experiments.data import sources
+from experiments.data.augmentation_options import AugmentationOptions
+from experiments.data.batches import Batches
 from experiments.data.pairs import DataError, Pair
 from experiments.data.scenes import SceneOptions
 from experiments.data.sources import Joined, canonical, open_source, parse
@@ -98,6 +100,15 @@ def test_joined_sets_stand_one_after_the_other():
     for index in (-1, 5):
         with pytest.raises(IndexError):
             pairs[index]
+
+
+def test_an_epoch_of_training_takes_every_pair_of_every_set():
+    """Upstream trains on the first set only."""
+    pairs = open_source("synthetic;synthetic;synthetic", "train", height=8, width=8, scenes=SCENES)
+    batches = Batches(pairs, 3, 8, 8, 0, AugmentationOptions())
+    assert sorted(i for step in range(4) for i in batches.indices(step)) == list(range(12))
+    sets = {pairs[i].name.split("-")[0] for i in range(12)}
+    assert sets == {"1", "2", "3"} and len({pairs[i].name for i in range(12)}) == 12
 
 
 def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():

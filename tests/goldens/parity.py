@@ -11,7 +11,6 @@ import json
 import pathlib
 import re
 
-from goldens.masks import OPTIONS
 from goldens.totals import PHOTO
 
 STORED = pathlib.Path(__file__).parents[2] / "uflow" / "parity.json"
@@ -37,8 +36,9 @@ def components_of(name, entry, key):
             return [TERMS[match[1]]]
     elif name in ("occlusion", "inference"):
         if match := re.fullmatch(r"(?:.+/)?(?:not_)?occ_(.+?)(?:_fw|_bw)?", key):
-            inactive = match[1].endswith("_inactive")
-            return ["occlusion/none" if inactive else f"occlusion/{OPTIONS.get(match[1], [match[1]])[0]}"]
+            if match[1].endswith("_inactive"):
+                return ["occlusion/none"]
+            return ["occlusion/" + re.sub(r"uflow.+", "uflow", match[1])]  # uflow1000 has other weights
     elif name == "normalize_cost":
         return ["normalization/center_scale"] if "/norm" in key else []
     elif name == "selfsup_transforms":

@@ -31,8 +31,7 @@ class PairFiles:
         flow: `.flo`, or `.png` in KITTI's layout.
         flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
             is occluded.
-        occluded: mask image, set where the point is covered in the second frame; points that leave the frame are
-            added by their flow, since not every data set marks them.
+        occluded: mask image, set where the point is not visible in the second frame.
         invalid: mask image, set where the ground truth must not be used.
     """
 
@@ -142,8 +141,6 @@ def read_pair(files: PairFiles) -> Pair:
     _check_sizes(files, {path: array.shape[:2] for path, array in arrays.items()})
     if files.occluded is not None:
         occluded = arrays[files.occluded]
-        if flow is not None:
-            occluded = occluded | (known & _leaves(flow))
     elif visible is not None and known is not None:
         occluded = known & ~visible
     if files.invalid is not None:
@@ -158,13 +155,6 @@ def _read_flow(path: File) -> tuple[np.ndarray, np.ndarray]:
     flow = read_flo(path)
     known = ~unknown(flow)
     return np.where(known, flow, np.float32(0)), known
-
-
-def _leaves(flow: np.ndarray) -> np.ndarray:
-    """Where a flow (2, H, W) leads out of the frame, bool (H, W)."""
-    height, width = flow.shape[1:]
-    x, y = np.arange(width, dtype=float) + flow[0], np.arange(height, dtype=float)[:, None] + flow[1]
-    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
 
 
 def _size(path: pathlib.Path) -> tuple[int, int]:

@@ -85,7 +85,16 @@ class FileSet:
 
         If the files have more than 1 GiB together, the first, middle and last 4 KiB of each stand for its content: a
         change of a few values elsewhere in a large set is not seen.
+
+        Raises:
+            DataError: if a file is missing or cannot be read.
         """
+        try:
+            return self._hash()
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+    def _hash(self) -> str:
         sizes = [path.stat().st_size for files in self.files for path in files.paths]
         whole = sum(sizes) <= WHOLE
         content = hashlib.sha256(repr([len(self.files), whole]).encode())

@@ -235,6 +235,21 @@ def test_writes_that_fail_silently_are_found(chairs, tmp_path):
     assert not list((tmp_path / "out").glob("part-*")) and not list((tmp_path / "out").glob(".part-*"))
 
 
+@pytest.mark.parametrize("fault", [lambda data: data[:20_000] + b"?" + data[20_001:], lambda data: data[:20_000]])
+def test_what_was_written_is_read_back(chairs, tmp_path, monkeypatch, capsys, fault):
+    usual = ms.mindrecord.FileWriter.commit
+
+    def commit(writer):
+        usual(writer)
+        path = next((tmp_path / "out").glob(".part-*/*.mindrecord"))
+        path.write_bytes(fault(path.read_bytes()))
+
+    monkeypatch.setattr(ms.mindrecord.FileWriter, "commit", commit)
+    assert _convert("flyingchairs", chairs, tmp_path / "out") == 3
+    assert "is not in it as it was written" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("part-*"))
+
+
 def test_bad_files_are_refused_before_anything_is_written(chairs, tmp_path, capsys):
     flow = chairs / "data/00005_flow.flo"
     flow.write_bytes(flow.read_bytes()[:-1])

@@ -16,8 +16,16 @@ import time
 from collections.abc import Mapping, Sequence
 
 from experiments import locks, records
-from experiments.data import conversion
-from experiments.data.conversion import LARGEST_PAGE, MEGABYTE, PART_MEGABYTES, Part, Plan
+from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
+from experiments.data.conversion_plan import (
+    MEGABYTE,
+    PART_MEGABYTES,
+    Part,
+    Plan,
+    bad_pairs,
+    check_manifest,
+    pending,
+)
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.mindrecord import MANIFEST, is_converted
 from experiments.data.pairs import SPLITS, DataError
@@ -88,9 +96,9 @@ def convert(plan: Plan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[l
             on the way if a pair cannot be decoded.
         WriteError: if a part cannot be written.
     """
-    conversion.check_manifest(plan, out)
-    parts = conversion.pending(plan, out, shard)
-    bad = conversion.bad_pairs(plan, out, shard)
+    check_manifest(plan, out)
+    parts = pending(plan, out, shard)
+    bad = bad_pairs(plan, out, shard)
     check_bad(bad, skip_bad)
     check_writable(out)
 
@@ -109,7 +117,7 @@ def convert(plan: Plan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[l
         total = sum(len(part.pairs) for part in plan.parts if part.shard == shard)
         progress = Progress(total - sum(len(part.pairs) for part in parts), total)
         for part in parts:
-            conversion.write_part(plan, part, out, found, progress)
+            write_part(plan, part, out, found, progress)
         if parts:
             progress.show()
     return parts, bad
@@ -151,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, OSError) as error:
         print(f"experiments.convert: {error}", file=sys.stderr)
         return 2
-    except conversion.WriteError as error:
+    except WriteError as error:
         print(f"experiments.convert: {error}{continues}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -181,7 +189,7 @@ def _summarize(plan: Plan, out: pathlib.Path, shard: int, written: list[Part], s
     if written:
         count = sum(len(part.pairs) for part in written)
         print(f"{count} pairs were converted in {seconds:.1f} s, checks included ({count / seconds:.0f} pairs/s)")
-    others = sorted({s for s in range(plan.num_shards) if conversion.pending(plan, out, s)})
+    others = sorted({s for s in range(plan.num_shards) if pending(plan, out, s)})
     if others:
         print(f"still to do: --shard {', '.join(map(str, others))}")
 

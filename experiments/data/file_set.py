@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 
+from experiments.data.encoded import Encoded
 from experiments.data.flow_files import flo_size, read_flo, read_kitti_flow, unknown
 from experiments.data.image_files import image_size, read_image, read_mask
 from experiments.data.pairs import DataError, Pair, check_index
@@ -16,11 +17,12 @@ from experiments.data.pairs import DataError, Pair, check_index
 # Up to this many bytes every byte goes into the digest of a set; beyond it, three samples of each file.
 WHOLE = 2**30
 _SAMPLE = 4096
+File = pathlib.Path | Encoded
 
 
 @dataclasses.dataclass(frozen=True)
 class PairFiles:
-    """The files of one pair.
+    """The files of one pair: paths, or bytes that are kept elsewhere.
 
     Attributes:
         name: unique within its set.
@@ -29,24 +31,28 @@ class PairFiles:
         flow: `.flo`, or `.png` in KITTI's layout.
         flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
             is occluded.
-        occluded: mask image, set where the point is covered in the second frame; points that leave the frame are
-            added by their flow, since not every data set marks them.
+        occluded: mask image, set where the point is not visible in the second frame.
         invalid: mask image, set where the ground truth must not be used.
     """
 
     name: str
-    first: pathlib.Path
-    second: pathlib.Path
-    flow: pathlib.Path | None = None
-    flow_visible: pathlib.Path | None = None
-    occluded: pathlib.Path | None = None
-    invalid: pathlib.Path | None = None
+    first: File
+    second: File
+    flow: File | None = None
+    flow_visible: File | None = None
+    occluded: File | None = None
+    invalid: File | None = None
 
     @property
-    def paths(self) -> list[pathlib.Path]:
+    def by_field(self) -> dict[str, File]:
+        """The files that there are, by the names and in the order of the fields."""
+        names = [f.name for f in dataclasses.fields(self)[1:]]
+        return {name: file for name in names if (file := getattr(self, name)) is not None}
+
+    @property
+    def paths(self) -> list[File]:
         """The files that there are, in the order of the fields."""
-        fields = dataclasses.fields(self)[1:]
-        return [path for f in fields if (path := getattr(self, f.name)) is not None]
+        return list(self.by_field.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +85,16 @@ class FileSet:
 
         If the files have more than 1 GiB together, the first, middle and last 4 KiB of each stand for its content: a
         change of a few values elsewhere in a large set is not seen.
+
+        Raises:
+            DataError: if a file is missing or cannot be read.
         """
+        try:
+            return self._hash()
+        except OSError as error:
+            raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+    def _hash(self) -> str:
         sizes = [path.stat().st_size for files in self.files for path in files.paths]
         whole = sum(sizes) <= WHOLE
         content = hashlib.sha256(repr([len(self.files), whole]).encode())
@@ -107,7 +122,12 @@ class FileSet:
     def verify(self) -> None:
         """Looks at the headers and lengths of all files; raises `DataError` for the first that cannot be right."""
         for files in self.files:
-            _check_sizes(files, {path: _size(path) for path in files.paths})
+            check_headers(files)
+
+
+def check_headers(files: PairFiles) -> None:
+    """Looks at headers and lengths of the files of a pair; raises `DataError` for the first that cannot be right."""
+    _check_sizes(files, {path: _size(path) for path in files.paths})
 
 
 def read_pair(files: PairFiles) -> Pair:
@@ -116,7 +136,7 @@ def read_pair(files: PairFiles) -> Pair:
     Raises:
         DataError: if a file is missing, damaged, cut off or of another size than the first frame.
     """
-    arrays: dict[pathlib.Path, np.ndarray] = {files.first: read_image(files.first)}
+    arrays: dict[File, np.ndarray] = {files.first: read_image(files.first)}
     arrays[files.second] = read_image(files.second)
     flow = known = visible = occluded = None
     if files.flow is not None:
@@ -130,8 +150,6 @@ def read_pair(files: PairFiles) -> Pair:
     _check_sizes(files, {path: array.shape[:2] for path, array in arrays.items()})
     if files.occluded is not None:
         occluded = arrays[files.occluded]
-        if flow is not None:
-            occluded = occluded | (known & _leaves(flow))
     elif visible is not None and known is not None:
         occluded = known & ~visible
     if files.invalid is not None:
@@ -140,7 +158,7 @@ def read_pair(files: PairFiles) -> Pair:
     return Pair(files.name, arrays[files.first], arrays[files.second], flow, occluded, valid)
 
 
-def _read_flow(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_flow(path: File) -> tuple[np.ndarray, np.ndarray]:
     if path.suffix.lower() == ".png":
         return read_kitti_flow(path)
     flow = read_flo(path)
@@ -148,18 +166,11 @@ def _read_flow(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, flow, np.float32(0)), known
 
 
-def _leaves(flow: np.ndarray) -> np.ndarray:
-    """Where a flow (2, H, W) leads out of the frame, bool (H, W)."""
-    height, width = flow.shape[1:]
-    x, y = np.arange(width, dtype=float) + flow[0], np.arange(height, dtype=float)[:, None] + flow[1]
-    return (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
-
-
 def _size(path: pathlib.Path) -> tuple[int, int]:
     return flo_size(path) if path.suffix.lower() == ".flo" else image_size(path)
 
 
-def _check_sizes(files: PairFiles, sizes: dict[pathlib.Path, tuple[int, int]]) -> None:
+def _check_sizes(files: PairFiles, sizes: dict[File, tuple[int, int]]) -> None:
     height, width = sizes[files.first]
     for path, (h, w) in sizes.items():
         if (h, w) != (height, width):

@@ -8,7 +8,8 @@ import struct
 import cv2
 import numpy as np
 
-from experiments.data.image_files import image_size
+from experiments.data.encoded import Encoded, contents
+from experiments.data.image_files import decoded
 from experiments.data.pairs import DataError
 from experiments.records import atomic_write
 
@@ -27,11 +28,13 @@ def flo_size(path: str | os.PathLike) -> tuple[int, int]:
     """
     try:
         with open(path, "rb") as file:
-            header = file.read(_HEADER.size)
-            length = os.fstat(file.fileno()).st_size
+            return _flo_size(path, file.read(_HEADER.size), os.fstat(file.fileno()).st_size)
     except OSError as error:
         reason = "flow file is missing" if isinstance(error, FileNotFoundError) else error.strerror
         raise DataError(f"{path}: {reason}") from None
+
+
+def _flo_size(path: object, header: bytes, length: int) -> tuple[int, int]:
     if len(header) < _HEADER.size:
         raise DataError(f"{path}: cut off, {len(header)} bytes where a .flo header needs {_HEADER.size}")
     magic, width, height = _HEADER.unpack(header)
@@ -46,7 +49,7 @@ def flo_size(path: str | os.PathLike) -> tuple[int, int]:
     return height, width
 
 
-def read_flo(path: str | os.PathLike) -> np.ndarray:
+def read_flo(file: str | os.PathLike | Encoded) -> np.ndarray:
     """The flow in a .flo file, float32 (2, H, W), px, channel 0 = x, channel 1 = y, values as stored.
 
     Layout (Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011): little-endian float32
@@ -55,9 +58,10 @@ def read_flo(path: str | os.PathLike) -> np.ndarray:
     Raises:
         DataError: like `flo_size`.
     """
-    height, width = flo_size(path)
-    values = np.fromfile(path, "<f4", offset=_HEADER.size, count=2 * height * width)
-    return np.ascontiguousarray(values.reshape(height, width, 2).transpose(2, 0, 1).astype(np.float32, copy=False))
+    data = contents(file, "flow file")
+    height, width = _flo_size(file, data[: _HEADER.size], len(data))
+    values = np.frombuffer(data, "<f4", offset=_HEADER.size)
+    return np.array(values.reshape(height, width, 2).transpose(2, 0, 1), np.float32, order="C")
 
 
 def unknown(flow: np.ndarray) -> np.ndarray:
@@ -79,7 +83,7 @@ def write_flo(path: str | os.PathLike, flow: np.ndarray) -> None:
     atomic_write(path, _HEADER.pack(FLO_MAGIC, width, height) + body)
 
 
-def read_kitti_flow(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def read_kitti_flow(file: str | os.PathLike | Encoded) -> tuple[np.ndarray, np.ndarray]:
     """The flow in a KITTI .png, float32 (2, H, W), px, 0 where unknown; and where it is known, bool (H, W).
 
     Layout (KITTI 2012 and 2015 development kits): 16-bit RGB; u = (R - 2^15) / 64, v = (G - 2^15) / 64, known if B > 0.
@@ -87,12 +91,9 @@ def read_kitti_flow(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: if the file is missing, cut off, damaged, or not a 16-bit RGB image.
     """
-    size = image_size(path)
-    stored = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.shape[:2] != size:
-        raise DataError(f"{path}: cannot be decoded, the file is damaged")
+    stored = decoded(file, cv2.IMREAD_UNCHANGED)
     if stored.dtype != np.uint16 or stored.shape[2:] != (3,):
-        raise DataError(f"{path}: not a KITTI flow image, it must have three channels of 16 bits")
+        raise DataError(f"{file}: not a KITTI flow image, it must have three channels of 16 bits")
     known = stored[..., 0] > 0  # OpenCV gives blue, green, red
     flow = (stored[..., :0:-1].astype(np.float32) - 2**15) / 64
     return np.ascontiguousarray(np.where(known, flow.transpose(2, 0, 1), 0), np.float32), known

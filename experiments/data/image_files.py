@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from experiments.data.encoded import Encoded, contents
 from experiments.data.pairs import DataError
 
 SUFFIXES = (".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp")
@@ -23,49 +26,66 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
         DataError: if the file is missing, is no image, or is cut off.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            kind, tile = image.format, image.tile
+        with open(path, "rb") as file:
+            return _size(path, file, os.fstat(file.fileno()).st_size)
     except FileNotFoundError:
         raise DataError(f"{path}: image is missing") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _size(path: object, file: BinaryIO, length: int) -> tuple[int, int]:
+    """Like `image_size`, of an open file that has `length` bytes."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            kind, tile = image.format, image.tile
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not an image, or its header is damaged"
         raise DataError(f"{path}: cannot be read ({reason})") from None
     if kind == "PPM" and tile and tile[0][0] == "raw":
         mode = tile[0][3][0] if isinstance(tile[0][3], tuple) else tile[0][3]
         expected = tile[0][2] + height * width * {"L": 1, "RGB": 3}.get(mode, 2)
-        actual = os.path.getsize(path)
-        if actual < expected:
-            raise DataError(f"{path}: cut off, {actual} bytes where {width}x{height} pixels need {expected}")
+        if length < expected:
+            raise DataError(f"{path}: cut off, {length} bytes where {width}x{height} pixels need {expected}")
     if kind in _ENDINGS:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.path.getsize(path) - 1024))
-            if _ENDINGS[kind] not in file.read():
-                raise DataError(f"{path}: cut off, the end of the {kind} data is missing")
+        file.seek(max(0, length - 1024))
+        if _ENDINGS[kind] not in file.read():
+            raise DataError(f"{path}: cut off, the end of the {kind} data is missing")
     return height, width
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
-    """The pixels of an image file, uint8 (H, W, 3), RGB; a gray image has three equal channels.
+def decoded(file: str | os.PathLike | Encoded, flags: int) -> np.ndarray:
+    """The pixels of an image as OpenCV gives them with `flags`, such as `cv2.IMREAD_UNCHANGED`.
 
     Raises:
         DataError: if the file is missing, is no image, is cut off or damaged.
     """
-    size = image_size(path)
-    # Cameras store rotated pixels and a note; ground truth and header belong to the pixels as stored.
-    image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    data = contents(file, "image")
+    size = _size(file, io.BytesIO(data), len(data))
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None or image.shape[:2] != size:
-        raise DataError(f"{path}: cannot be decoded, the file is damaged")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        raise DataError(f"{file}: cannot be decoded, the file is damaged")
+    return image
 
 
-def read_mask(path: str | os.PathLike) -> np.ndarray:
+def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:
+    """The pixels of an image file, uint8 (H, W, 3), RGB; a gray image has three equal channels.
+
+    Raises:
+        DataError: like `decoded`.
+    """
+    # Cameras store rotated pixels and a note; ground truth and header belong to the pixels as stored.
+    return cv2.cvtColor(decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB)
+
+
+def read_mask(file: str | os.PathLike | Encoded) -> np.ndarray:
     """Where a mask image is set (above half of its 8-bit range), bool (H, W).
 
     Raises:
-        DataError: like `read_image`.
+        DataError: like `decoded`.
     """
-    return read_image(path)[..., 0] > 127
+    return read_image(file)[..., 0] > 127
 
 
 def images_in(folder: str | os.PathLike) -> list[pathlib.Path]:

@@ -1,5 +1,8 @@
 """What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
 
+The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
+both give the same pairs under the same name and digest, and so the same runs.
+
 Every module of this package that has a table `SOURCES`, name -> function (path, split) -> PairSet, is a source: adding
 a data set is adding its file.
 """
@@ -14,6 +17,7 @@ import pkgutil
 from collections.abc import Callable
 
 import experiments.data
+from experiments.data import mindrecord
 from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
 from experiments.data.scenes import SceneOptions, Scenes
 from uflow.registry import did_you_mean
@@ -84,8 +88,14 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     check_split(split)
     sets: list[PairSet] = []
     for name, path in parse(text):
-        sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else readers()[name](path, split))
+        sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else _open(name, path, split))
     return sets[0] if len(sets) == 1 else Joined(tuple(sets))
+
+
+def _open(name: str, path: str, split: str) -> PairSet:
+    if mindrecord.is_converted(path):
+        return mindrecord.open_converted(path, name, split)
+    return readers()[name](path, split)
 
 
 @dataclasses.dataclass(frozen=True)

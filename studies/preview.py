@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis import noise_floor
+from analysis.directions import metric_kind
 from studies import catalog
 from studies.design import Study
 from studies.planning import Plan, PlannedRun, estimate, prefix_id, saved_steps
@@ -79,7 +81,22 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
         "saved_steps": saved,
         "saved_seconds": saved * plan.preset.ms_per_step / 1000 / max(1, min(workers, len(todo) or 1)),
         "left_out": [label for label in plan.study.labels if label not in plan.labels],
+        "smallest_effect": smallest_effect(plan, out),
     }
+
+
+def smallest_effect(plan: Plan, out: pathlib.Path) -> dict[str, Any] | None:
+    """The smallest true difference that the plan is likely to show, by what the study `noise_floor` found in `out`."""
+    metric = plan.metrics[0]
+    conditions = {"metric": metric, "preset": plan.preset.name, "protocol": plan.runs[0].spec.evaluation.protocol}
+    arms = plan.study.chosen(plan.labels)
+    compared = sum((arm.against or plan.study.baseline) != arm.label for arm in arms)
+    seeds = len({run.seed for run in plan.runs})
+    found = noise_floor.smallest_effect(out, conditions, seeds, compared)
+    if found is None:
+        return None
+    about = {"effect": found, "unit": metric_kind(metric).unit, "metric": metric, "power": noise_floor.POWER}
+    return about | {"seeds": seeds, "comparisons": compared}
 
 
 def search_content(plan: Plan, workers: int, only: Sequence[str]) -> dict[str, Any]:
@@ -123,6 +140,14 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
             f" {duration(content['saved_seconds'])}"
         )
     lines += left_out(content["left_out"])
+    if shown := content["smallest_effect"]:
+        lines.append(
+            f"{shown['seeds']} seeds and {shown['comparisons']} comparisons show a true difference of"
+            f" {shown['effect']:.3f} {shown['unit']} or more with probability {shown['power']:g}, if arms differ by as"
+            " much noise as the baseline from itself (study noise_floor)"
+        )
+    elif plan.study.name != noise_floor.NAME:
+        lines.append("smallest detectable effect: not known; the study noise_floor in the same --out measures it")
     lines.append(
         f"{content['todo']} of {len(content['runs'])} runs to do, about {duration(content['seconds'])} with"
         f" {content['workers']} workers, into {content['out']}"

@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+from analysis.power import smallest_detectable
 from experiments import locks
 from studies import catalog, plan_file, run
 from studies.baselines import PRESETS
@@ -115,6 +116,23 @@ def test_the_plan_says_what_sharing_saves_and_what_is_left_out(at, capsys):
     plain = json.loads(answered([*words, "--json"], capsys)[1])
     assert (plain["todo"], plain["saved_steps"], plain["all_steps"]) == (6, 3120, 7200)
     assert plain["left_out"][0] == "fb_abs" and os.listdir(at) == []
+
+
+def test_the_plan_says_what_it_can_show_once_the_noise_floor_is_measured(at, finish, capsys):
+    words = ["occlusion_ablation", "--preset", "smoke", "--seeds", "4", "--plan", "--out", str(at)]
+    assert "noise_floor in the same --out measures it" in answered(words, capsys)[1]
+    noise = catalog.load("noise_floor")
+    # against itself with other seeds the baseline differs by 0.1 px up and down: standard deviation 0.1 * sqrt(4 / 3)
+    finish(make(noise, Asked(preset=PRESETS["smoke"], seeds=(0, 1, 2, 3))), at,
+           lambda arm, seed: 1.0 + (arm == "other seeds") * 0.1 * (-1) ** seed)  # fmt: skip
+    assert run.main(["noise_floor", *SMOKE, "--seeds", "4", "--out", str(at)]) == 0
+    capsys.readouterr()
+    shown = json.loads(answered([*words, "--json"], capsys)[1])["smallest_effect"]
+    assert (shown["seeds"], shown["comparisons"], shown["unit"]) == (4, 2, "px")
+    assert shown["effect"] == pytest.approx(smallest_detectable(0.1 * (4 / 3) ** 0.5, 4, alpha=0.025), rel=1e-6)
+    text = " ".join(answered(words, capsys)[1].split())
+    assert f"4 seeds and 2 comparisons show a true difference of {shown['effect']:.3f} px or more" in text
+    assert json.loads(answered([*words, "--json", "--preset", "short"], capsys)[1])["smallest_effect"] is None
 
 
 def test_the_plan_states_the_looks(at, capsys):

@@ -39,6 +39,8 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
     if plan.left_out:
         yield f"arms of the study that were not run: {', '.join(plan.left_out)}"
     yield from plan.notes
+    if data.search:
+        yield data.search.note
     ids = {run_id for row in rows for run_id in row.run_ids.values()}
     yield (
         f"protocol {plan.protocol}; preset {plan.preset}; seeds {', '.join(map(str, plan.seeds)) or 'none'};"

@@ -64,10 +64,11 @@ def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.0
     """What the study says about each claim: one finding per pair of arms and metric that tests it, in the order given.
 
     Whether two arms test a claim is read from the specs of their runs, whatever they are called: they make the claim's
-    choices, and everything else is equal. Where the claim exchanges a component, options that only one of the two has
-    may differ, and so may the weight, whose scale is the component's own. Of several such pairs, those with the study's
-    baseline count. As the claims are directions, a significant difference decides by its sign even inside the margin of
-    equality; equality without a significant difference contradicts.
+    choices, and everything else is equal but what was searched for both, so that each stands at its best. Where the
+    claim exchanges a component, options that only one of the two has may differ, and so may the weight, whose scale is
+    the component's own. Of several such pairs, those with the study's baseline count. As the claims are directions, a
+    significant difference decides by its sign even inside the margin of equality; equality without a significant
+    difference contradicts.
     """
     found = [finding for claim in claims for finding in _findings(data, claim)]
     tested = [f for f in found if f.comparison is not None]
@@ -117,16 +118,19 @@ def _judge(data: StudyData, finding: Finding, comparison: Comparison, alpha: flo
 
 def _pairs(data: StudyData, claim: Claim) -> Iterator[tuple[str, str]]:
     specs = {label: flat_spec(data, label) for label in data.plan.labels}
+    tuned = data.search.tuned if data.search else {}
     for better, worse in itertools.permutations(data.plan.labels, 2):
         one, other = specs[better], specs[worse]
         if not (_makes(one, claim.better, other) and _makes(other, claim.worse, one)):
             continue
-        if not _makes(one, claim.worse, other) and _agree(one, other, claim):
+        if not _makes(one, claim.worse, other) and _agree(
+            one, other, claim, tuned.get(better, frozenset()) & tuned.get(worse, frozenset())
+        ):
             yield better, worse
 
 
-def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim) -> bool:
-    """True if two specs differ in nothing but what a claim is about."""
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim, tuned: frozenset[str]) -> bool:
+    """True if two specs differ in nothing but what a claim is about, and what was tuned for both."""
     # What both sides leave open in the same way has to be the same choice: wang against wang, not wang against brox.
     claimed = {key for key in (*claim.better, *claim.worse) if claim.better.get(key) != claim.worse.get(key)}
     claimed |= {key for key, choice in claim.better.items() if choice is Relation.ANY}
@@ -134,7 +138,7 @@ def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim) -> bo
     exchanged = {section for section in sections if one.get(f"{section}.name") != other.get(f"{section}.name")}
     for key in {*one, *other} - claimed:
         section, _, option = key.partition(".")
-        if key in _IGNORED or key.startswith(_SCENES):
+        if key in _IGNORED or key in tuned or key.startswith(_SCENES):
             continue
         if section in exchanged and (option in ("weight", "revision") or not (key in one and key in other)):
             continue

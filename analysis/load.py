@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from analysis.plan import StudyError, StudyPlan, read_plan
+from analysis.search import Search, read_search
 from experiments.records import RecordError, RunRecord, read_json, read_result
 
 Pair = tuple[str, int]
@@ -25,6 +26,7 @@ class StudyData:
         costs: content of `cost.json`, by (arm, seed), where there is one.
         missing: planned (arm, seed) that are not finished.
         problems: one sentence for every file that was left out.
+        search: how the settings of the arms were found, if they were searched.
     """
 
     directory: pathlib.Path
@@ -33,6 +35,7 @@ class StudyData:
     costs: Mapping[Pair, Mapping[str, Any]]
     missing: tuple[Pair, ...]
     problems: tuple[str, ...]
+    search: Search | None = None
 
     def run_directory(self, label: str, seed: int) -> pathlib.Path:
         """Where the files of a planned run are."""
@@ -81,6 +84,11 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
             continue
         if (cost := _read_cost(run)) is not None:
             costs[label, seed] = cost
+    search = None
+    try:
+        search = read_search(directory)
+    except RecordError as error:
+        problems[f"left out: {error}"] = None
     refused = _refused(plan, records)
     problems.update(dict.fromkeys(refused.values()))
     return StudyData(
@@ -90,6 +98,7 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
         costs={pair: cost for pair, cost in costs.items() if pair not in refused},
         missing=tuple(missing),
         problems=tuple(problems),
+        search=search,
     )
 
 

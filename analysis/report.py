@@ -21,6 +21,7 @@ from analysis.noise_floor import band, measured
 from analysis.page import as_page
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
+from analysis.search import as_csv as trials_as_csv
 from analysis.stats import Estimate
 from analysis.tables import ComparisonTable, comparison_table
 from analysis.worst_frames import as_csv as worst_as_csv
@@ -53,20 +54,19 @@ def write_report(
     study_directory: str | pathlib.Path,
     alpha: float | None = None,
     noise_floor: float | None = None,
-    trials: Mapping[str, Sequence[float]] | None = None,
 ) -> Report:
     """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
 
     Writes into `report/`: `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
-    `report.html`, the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`, and if
-    runs left values per frame `worst_frames/frames.csv`, with copies of the pictures of these frames beside it.
+    `report.html`, the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`;
+    `trials.csv` if settings were searched; and if runs left values per frame `worst_frames/frames.csv`, with copies of
+    the pictures of these frames beside it.
 
     Args:
         study_directory: `<out>/<study>`.
         alpha: level of the tests after adjustment; that of the plan if not given.
         noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself; by
             default what the study `noise_floor` beside this one has measured.
-        trials: validation values of a search in the order of the trials, by arm.
 
     Raises:
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
@@ -81,7 +81,7 @@ def write_report(
     design = find_factorial(data.plan)
     parts = factor_effects(data, design, data.plan.metric) if design else None
     noise = band(data.directory.parent, data.plan) if noise_floor is None else (noise_floor, "baseline against itself")
-    figures = _figures(data, tables[0], design, noise, trials)
+    figures = _figures(data, tables[0], design, noise)
     files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
@@ -93,6 +93,8 @@ def write_report(
         plain["noise_floor"] = _plain(measured(data.plan, tables[0].rows))
     files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
+    if data.search:
+        files["trials.csv"] = trials_as_csv(data.search)
     files["report.html"] = as_page(data, tables, findings, figures, parts)
     files |= _worst_frames(data)
     directory = data.directory / "report"
@@ -133,7 +135,6 @@ def _figures(
     table: ComparisonTable,
     design: Factorial | None,
     noise: tuple[float, str] | None,
-    trials: Mapping[str, Sequence[float]] | None,
 ) -> dict[str, str]:
     from analysis import plots  # matplotlib takes a second to import
 
@@ -146,8 +147,9 @@ def _figures(
         main = factor_effects(data, design, table.metric)["main"]
         pairs = interactions(data, design, table.metric)
         figures["interactions"] = plots.interaction_map(names, main, pairs, table.kind.unit)
-    if trials:
-        figures["tuning"] = plots.tuning(trials, table.metric, table.kind.unit, table.kind.lower_is_better)
+    if data.search and data.search.values:
+        kind = metric_kind(data.search.metric)
+        figures["tuning"] = plots.tuning(data.search.values, data.search.metric, kind.unit, kind.lower_is_better)
     return figures
 
 

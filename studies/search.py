@@ -107,8 +107,14 @@ def best(trials: Sequence[Trial], lower_is_better: bool = True) -> Trial | None:
     return min(completed, key=lambda trial: (sign * trial.value, trial.number), default=None)
 
 
-def write(path: pathlib.Path, metric: str, budget: int, trials: Mapping[str, Sequence[Trial]]) -> None:
-    """Writes the trials of every arm and what was chosen as `search.json`."""
+def write(
+    path: pathlib.Path,
+    metric: str,
+    budget: int,
+    trials: Mapping[str, Sequence[Trial]],
+    importance: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Writes the trials of every arm, what was chosen and what mattered as `search.json`."""
     chosen = {label: winner.number for label, tried in trials.items() if (winner := best(tried))}
     plain = {
         "format": FORMAT,
@@ -117,6 +123,7 @@ def write(path: pathlib.Path, metric: str, budget: int, trials: Mapping[str, Seq
         "seed": SEED,
         "budget": budget,
         "chosen": chosen,
+        "importance": {"evaluator": "fANOVA (Optuna's, seed 0)", "of": {k: dict(v) for k, v in importance.items()}},
         "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},
     }
     records.write_json(path, plain)

@@ -141,7 +141,9 @@ class Sweep:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def importance(self) -> Mapping[str, float]:
-        """How much of the variance of the validation value each option explains (fANOVA); empty below 8 trials.
+        """How much of the variance of the validation value each option explains (fANOVA).
+
+        Empty with less than 8 completed trials, or if all of them have one value.
 
         Hutter, Hoos and Leyton-Brown, ICML 2014, by Optuna's `FanovaImportanceEvaluator` with seed 0. Only trials that
         were completed count. It says what mattered within the ranges that were searched, not what matters.
@@ -149,7 +151,8 @@ class Sweep:
         import optuna
         from optuna.trial import TrialState
 
-        if len(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < RANDOM:
+        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(completed) < RANDOM or len({trial.value for trial in completed}) == 1:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)

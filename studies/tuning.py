@@ -89,9 +89,17 @@ def tune(
             sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason)
         for sweep in sweeps.values():
             sweep.close()
-        write(folder / "search.json", search.metric, search.budget, _trials(sweeps, specs))
+        _write(folder, search, sweeps, specs)
+    return _write(folder, search, sweeps, specs)
+
+
+def _write(
+    folder: pathlib.Path, search: Search, sweeps: Mapping[str, Sweep], specs: Mapping[str, ExperimentSpec]
+) -> dict[str, tuple[Trial, ...]]:
+    """Writes `search.json` and returns the trials."""
     trials = _trials(sweeps, specs)
-    write(folder / "search.json", search.metric, search.budget, trials)
+    importance = {label: sweep.importance() for label, sweep in sweeps.items()}
+    write(folder / "search.json", search.metric, search.budget, trials, importance)
     return trials
 
 

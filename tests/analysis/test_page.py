@@ -12,6 +12,7 @@ from analysis.load import load_study
 from analysis.page import inline_svg
 from analysis.pictures import collect
 from analysis.report import write_report
+from experiments.records import write_json
 
 ALL = "epe/synthetic/all"
 NASTY = """<script>alert(1)</script> "quoted" & 'single' <img src=x onerror=alert(2)>"""
@@ -189,5 +190,11 @@ def test_inlining_keeps_references_together():
 
 
 def test_a_search_is_drawn_when_there_was_one(grid):
-    report = write_report(grid.directory, trials={"none none": [3.0, 2.0]}, noise_floor=0.05)
+    tried = [
+        {"number": n, "changes": {"train.steps": 1}, "run": "r", "state": "completed", "value": value, "reason": ""}
+        for n, value in enumerate((3.0, 2.0))
+    ]
+    plain = {"format": 1, "budget": 2, "metric": ALL, "seed": 9, "trials": {"none none": tried}, "chosen": {}}
+    write_json(grid.directory / "search.json", plain)
+    report = write_report(grid.directory, noise_floor=0.05)
     assert "tuning.svg" in report.paths and report.paths["report.html"].read_text().count("<svg") == 4

@@ -82,7 +82,7 @@ def test_the_best_is_the_first_of_the_completed_with_the_least_value():
 
 def test_the_file_gives_back_what_was_written(tmp_path):
     trials = {"a": (Trial(number=0, changes={"x.y": 1}, run="r", state="completed", value=1.5),), "b": ()}
-    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials)
+    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials, {"a": {"x.y": 1.0}})
     assert search.read(tmp_path / "search.json") == trials
     plain = records.read_json(tmp_path / "search.json")
     assert plain["chosen"] == {"a": 0} and plain["split"] == "validation" and plain["budget"] == 4

@@ -1,0 +1,109 @@
+"""The search that found the settings of a study's arms: the content of its `search.json`, checked."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.records import RecordError, read_json
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """What was tried for each arm before its final runs.
+
+    Attributes:
+        budget: number of trials for each arm.
+        metric: name of the value that decided, on the validation split.
+        seed: of all trials; no final run has it.
+        trials: settings, states and values in the order of the trials, by label, as `studies.search.Trial` has them.
+        chosen: number of the best trial, by label.
+    """
+
+    budget: int
+    metric: str
+    seed: int
+    trials: Mapping[str, tuple[Mapping[str, Any], ...]]
+    chosen: Mapping[str, int]
+
+    @property
+    def tuned(self) -> dict[str, frozenset[str]]:
+        """Dotted keys of the options that were searched, by label."""
+        return {label: frozenset(key for t in tried for key in t["changes"]) for label, tried in self.trials.items()}
+
+    @property
+    def values(self) -> dict[str, list[float]]:
+        """Values of the trials that have one, by label; a trial that was stopped early has that of the moment."""
+        return {
+            label: values
+            for label, tried in self.trials.items()
+            if (values := [t["value"] for t in tried if t["value"] is not None])
+        }
+
+    @property
+    def note(self) -> str:
+        """The sentence under the tables."""
+        own = [label for label in self.trials if label not in self.chosen]
+        lacking = f"; no trial of {', '.join(own)} was completed, so its own setting was kept" if own else ""
+        return (
+            f"{', '.join(self.trials)}: the best of {self.budget} settings each, by {self.metric} on the validation"
+            f" split from seed {self.seed}, which no final run has{lacking}"
+        )
+
+
+def read_search(directory: pathlib.Path) -> Search | None:
+    """The search of the study in a directory; `None` if it made none.
+
+    Raises:
+        RecordError: if its file cannot be read.
+    """
+    path = directory / "search.json"
+    if not path.exists():
+        return None
+    plain = read_json(path)
+    try:
+        if plain["format"] != FORMAT:
+            raise RecordError(f"{path}: format {plain['format']!r}, this version reads {FORMAT}")
+        trials = {label: tuple(map(_trial, tried)) for label, tried in plain["trials"].items()}
+        chosen = {label: int(number) for label, number in plain["chosen"].items()}
+        return Search(
+            budget=int(plain["budget"]),
+            metric=str(plain["metric"]),
+            seed=int(plain["seed"]),
+            trials=trials,
+            chosen=chosen,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path}: not the trials of a search ({type(error).__name__}: {error})") from None
+
+
+def _trial(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    value = plain["value"]
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"trial {plain['number']} has the value {value}")
+    return {key: plain[key] for key in ("number", "changes", "run", "state", "value", "reason")}
+
+
+def as_csv(search: Search) -> str:
+    """One line for each trial: arm, number, state, value, whether it was chosen, run, and the setting by option."""
+    keys = sorted({key for keys in search.tuned.values() for key in keys})
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["arm", "trial", "state", search.metric, "chosen", "run", *keys, "reason"])
+    for label, tried in search.trials.items():
+        for trial in tried:
+            value = "" if trial["value"] is None else repr(trial["value"])
+            chosen = "yes" if search.chosen.get(label) == trial["number"] else ""
+            setting = [trial["changes"].get(key, "") for key in keys]
+            row = [label, trial["number"], trial["state"], value, chosen, trial["run"], *setting, trial["reason"]]
+            rows.writerow(row)
+    return text.getvalue()

@@ -58,17 +58,16 @@ def save_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".ckpt", dir=path.parent)
     os.close(handle)
     try:
-        os.chmod(temporary, 0o644)
         values = [{"name": name, "data": parameter} for name, parameter in sorted(parameters.items())]
         try:
             ms.save_checkpoint(values, temporary)
         except (RuntimeError, ValueError, OSError) as error:
             raise OSError(f"cannot write the checkpoint {path}: {_first_line(error)}") from None
+        os.chmod(temporary, 0o644)  # MindSpore leaves it readable for its owner only
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        # MindSpore makes the file read-only, which does not keep it from being removed
         with contextlib.suppress(OSError):
             os.unlink(temporary)
 

@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import locks, records
+from experiments import device, locks, records
 from experiments.data.pairs import DataError, PairSet
+from experiments.data.skipping import without_bad
 from experiments.data.sources import open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
@@ -32,6 +33,12 @@ class Settings:
         shared_steps: steps until which other runs train the same.
         checkpoint_seconds: least time between checkpoints.
         stop: asked after every step whether to save and stop.
+        directory: of the run, instead of one in `out/runs` with its name.
+        portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
+        initial: the checkpoint that the run starts from, if its spec names one.
+        report: told every line of the learning curve and how fast training was; `None` prints it.
+        exceptions: whether an exception is recorded as the result of the run; else it is raised.
+        wait: whether to wait for another process that is at the same run; else it is an error.
     """
 
     out: pathlib.Path
@@ -40,6 +47,47 @@ class Settings:
     shared_steps: tuple[int, ...] = ()
     checkpoint_seconds: float = 30.0
     stop: Callable[[], bool] = lambda: False
+    directory: pathlib.Path | None = None
+    portable: bool = False
+    initial: pathlib.Path | None = None
+    report: Callable[[Mapping[str, Any], Any], None] | None = None
+    exceptions: bool = True
+    wait: bool = True
+
+    def directory_of(self, spec: ExperimentSpec) -> pathlib.Path:
+        """Where the files of a run are."""
+        return self.directory or self.out / "runs" / spec.directory
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The pairs of a run.
+
+    Attributes:
+        training: what is trained on.
+        validation: what is evaluated on the way, of the training data or, if they have no true flow, of the data of
+            the evaluation; `None` if neither has.
+        tested: what the result is measured on.
+    """
+
+    training: PairSet
+    validation: PairSet | None
+    tested: PairSet
+
+
+def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
+    """The pairs of a run, without up to `skip_bad` pairs of each set that cannot be read.
+
+    Raises:
+        DataError: if data is missing, or more pairs than that cannot be read.
+    """
+    splits = {"data": "train", "evaluation": "test"}
+    training, tested = (without_bad(open_pairs(spec, s, split), skip_bad) for s, split in splits.items())
+    for section in splits:
+        validation = open_pairs(spec, section, "validation")
+        if "flow" in validation.provides:
+            return Data(training, without_bad(validation, skip_bad), tested)
+    return Data(training, None, tested)
 
 
 def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
@@ -49,13 +97,20 @@ def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
     return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)
 
 
-def with_digests(spec: ExperimentSpec) -> ExperimentSpec:
+def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSpec:
     """The spec with the digests of its data filled in, after a check of the data's headers and sizes.
+
+    Args:
+        spec: the experiment.
+        data: its pairs, if they are open already.
 
     Raises:
         DataError: if the data is missing or damaged, or is not what a digest in the spec says.
     """
-    training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
+    if data is None:
+        training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
+    else:
+        training, tested = data.training, data.tested
     for pairs in {id(p): p for p in (training, tested)}.values():
         pairs.verify()
     if lacking := wanted_truth(spec) - training.provides:
@@ -80,7 +135,7 @@ def with_digests(spec: ExperimentSpec) -> ExperimentSpec:
     )
 
 
-def check_writable(out: pathlib.Path) -> None:
+def check_writable(out: pathlib.Path, option: str = "--out") -> None:
     """Raises `OSError` with one sentence if files cannot be made in a directory, which is made if it is missing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -88,27 +143,53 @@ def check_writable(out: pathlib.Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OSError(f"--out {out}: cannot be written to ({error.strerror})") from None
+        raise OSError(f"{option} {out}: cannot be written to ({error.strerror})") from None
 
 
-def execute(spec: ExperimentSpec, settings: Settings) -> records.RunRecord | None:
+def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) -> records.RunRecord | None:
     """Runs or continues one spec and returns its record; `None` if it was asked to stop on the way.
 
     A run that exists is not run again. An exception is a result too: the run is recorded as `failed` with its reason.
+    Of several processes that train together the first does all that is written down.
+
+    Args:
+        spec: what to run.
+        settings: how.
+        data: the pairs, if they are open already.
     """
-    directory = settings.out / "runs" / spec.directory
-    with locks.held(directory / "lock", give_up=settings.stop) as alone:
+    directory = settings.directory_of(spec)
+    if device.team_size() == 1:
+        return _execute(spec, settings, directory, data, None)
+    taken = device.prepare(settings.device, settings.device_id, directory / "mindspore")
+    team = device.join()
+    if team.tracks:
+        return _execute(spec, settings, directory, data, (taken, team))
+    return _train_and_evaluate(spec, settings, directory, data, Cost(None), (taken, team))
+
+
+def _execute(
+    spec: ExperimentSpec,
+    settings: Settings,
+    directory: pathlib.Path,
+    data: Data | None,
+    joined: tuple[str, device.Team] | None,
+) -> records.RunRecord | None:
+    with locks.held(directory / "lock", give_up=settings.stop if settings.wait else lambda: True) as alone:
+        if not alone and not settings.wait:
+            raise records.RecordError(f"{directory}: another process is training there")
         if not alone:
             return None
         if (directory / "result.json").exists():
-            return records.read_result(directory)
+            return records.read_result(directory, spec.run_id)
         _write_spec(directory, spec)
         cost = Cost(directory)
         try:
-            record = _train_and_evaluate(spec, settings, directory, cost)
+            record = _train_and_evaluate(spec, settings, directory, data, cost, joined)
         except Exception as error:
             if settings.stop():
                 return None
+            if not settings.exceptions:
+                raise
             traceback.print_exc()
             record = _record(spec, "failed", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         cost.write()
@@ -138,29 +219,38 @@ def _record(spec: ExperimentSpec, status: str, reason: str = "", **known: Any) -
 
 
 def _train_and_evaluate(
-    spec: ExperimentSpec, settings: Settings, directory: pathlib.Path, cost: Cost
+    spec: ExperimentSpec,
+    settings: Settings,
+    directory: pathlib.Path,
+    data: Data | None,
+    cost: Cost,
+    joined: tuple[str, device.Team] | None,
 ) -> records.RunRecord | None:
-    from experiments import device, graph_cache, step, training
+    from experiments import graph_cache, step, training
     from experiments.evaluation import evaluate
     from uflow.inference import Inference
     from uflow.network import FlowNetwork
 
-    with_digests(spec)
-    scratch = directory / "mindspore"
-    cost.device = device.prepare(settings.device, settings.device_id, scratch)
+    if data is None:
+        data = open_data(spec)
+        with_digests(spec, data)
+    if joined is None:
+        joined = device.prepare(settings.device, settings.device_id, directory / "mindspore"), device.Team()
+    cost.device, team = joined
     place = training.Place(
         directory=directory,
         prefixes=settings.out / "prefixes",
         shared_steps=settings.shared_steps,
         checkpoint_seconds=settings.checkpoint_seconds,
+        portable=settings.portable,
+        initial=settings.initial,
+        team=team,
     )
     network = FlowNetwork(spec.network, spec.normalization)
     update = step.build_optimizer(spec, network)
     inference = Inference(network)
     inference.set_train(False)
-    validation = open_pairs(spec, "data", "validation")
-    if "flow" not in validation.provides:
-        validation = None
+    validation = data.validation
 
     def validate() -> Mapping[str, float]:
         if validation is None:
@@ -172,17 +262,19 @@ def _train_and_evaluate(
 
         def starting(start: int) -> None:
             cost.start = start
-            graphs.append(stack.enter_context(graph_cache.stored(settings.out / "graphs", spec, start)))
+            # the graphs of several processes differ, for each knows its number
+            if team.size == 1:
+                graphs.append(stack.enter_context(graph_cache.stored(settings.out / "graphs", spec, start)))
 
         outcome = training.train(
             spec,
-            open_pairs(spec, "data", "train"),
+            data.training,
             network,
             update,
             place,
             stop=settings.stop,
             validate=validate,
-            report=cost.progress,
+            report=settings.report or cost.progress,
             starting=starting,
         )
         cost.ms_per_step, cost.waited = outcome.ms_per_step, outcome.waited
@@ -190,39 +282,46 @@ def _train_and_evaluate(
             return None
         if outcome.status == "diverged":
             return _record(spec, "diverged", outcome.reason, step=outcome.step)
-        final = evaluate(inference, open_pairs(spec, "evaluation", "test"))
+        final = evaluate(inference, data.tested)
         validated = evaluate(inference, validation).metrics if validation is not None else {}
-        graphs[0].complete = outcome.status == "completed"
+        for stored in graphs:
+            stored.complete = outcome.status == "completed"
     if not final.finite:
         return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
     device.leave_compile_cache()
-    _draw(spec, directory, inference, final.frames)
+    if team.tracks:
+        _draw(spec, directory, inference, data.tested, final.frames)
     return _record(
         spec, outcome.status, outcome.reason, step=outcome.step,
         metrics=final.metrics, frames=final.frames, validation=validated,
     )  # fmt: skip
 
 
-def _draw(spec: ExperimentSpec, directory: pathlib.Path, network: Any, frames: Mapping[str, Any]) -> None:
+def _draw(
+    spec: ExperimentSpec, directory: pathlib.Path, network: Any, tested: PairSet, frames: Mapping[str, Any]
+) -> None:
     """Writes pictures of the evaluated network; they illustrate a result, which stands without them too."""
     from experiments import pictures
 
     try:
         acting = components(spec).active_at(spec.train.steps - 1, spec.train.steps)
         errors = next((row for key, row in frames.items() if key.startswith("epe/") and key.endswith("/all")), ())
-        pictures.write(directory, network, acting.occlusion, open_pairs(spec, "evaluation", "test"), errors)
+        pictures.write(directory, network, acting.occlusion, tested, errors)
     except Exception as error:
         print(f"warning: no pictures of this run: {type(error).__name__}: {error}", flush=True)
 
 
 class Cost:
-    """What a run has cost so far, over all attempts: `cost.json`, which differs from time to time."""
+    """What a run has cost so far, over all attempts: `cost.json`, which differs from time to time.
 
-    def __init__(self, directory: pathlib.Path):
-        self.path = directory / "cost.json"
+    Without a directory nothing is written, for a process that does not track.
+    """
+
+    def __init__(self, directory: pathlib.Path | None):
+        self.path = directory and directory / "cost.json"
         self.before: dict[str, Any] = {}
         with contextlib.suppress(records.RecordError):
-            self.before = records.read_json(self.path)
+            self.before = records.read_json(self.path) if self.path else {}
         self.began = time.monotonic()
         self.device = ""
         self.start = 0
@@ -230,13 +329,15 @@ class Cost:
         self.waited = 0.0
         self.write()
 
-    def progress(self, line: Mapping[str, Any]) -> None:
+    def progress(self, line: Mapping[str, Any], pace: Any) -> None:
         """Prints a line of the learning curve to the run's log."""
         shown = " ".join(f"{key}={value:.5g}" for key, value in line.items() if key != "step")
         print(f"step {line['step']}  {time.monotonic() - self.began:.1f} s  {shown}", flush=True)
 
     def write(self) -> None:
         """Writes the file anew."""
+        if self.path is None:
+            return
         ours = time.monotonic() - self.began
         plain = {
             "seconds": self.before.get("seconds", 0.0) + ours,

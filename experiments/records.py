@@ -104,8 +104,12 @@ def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
     write_json(pathlib.Path(directory) / "result.json", plain)
 
 
-def read_result(directory: str | os.PathLike) -> RunRecord:
+def read_result(directory: str | os.PathLike, run_id: str | None = None) -> RunRecord:
     """The record of a finished run.
+
+    Args:
+        directory: of the run.
+        run_id: whose record it must be; by default that of the run that the directory is named after.
 
     Raises:
         RecordError: if `result.json` is missing, cut off, of another format, or not the record of the directory.
@@ -130,7 +134,7 @@ def read_result(directory: str | os.PathLike) -> RunRecord:
         isinstance(row, list) and all(v is None or _is_number(v) for v in row) for row in values["frames"].values()
     ):
         raise RecordError(f"{path}: frames must map names to lists of finite numbers or null")
-    if not str(directory).endswith(values["run_id"]):
+    if values["run_id"] != run_id if run_id else not str(directory).endswith(values["run_id"]):
         raise RecordError(f"{path}: holds run {values['run_id']}, not the run of its directory")
     values["frames"] = {key: tuple(row) for key, row in values["frames"].items()}
     return RunRecord(**values)

@@ -13,10 +13,10 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import execution, records
+from experiments import device, execution, portable, records
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
 from experiments.device import TARGETS
@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME[:PATH][;...]; default: the training data set")
     made.add_argument("--device", choices=TARGETS, default="auto", help="where to train (%(default)s)")
     made.add_argument("--device-id", type=int, default=0, metavar="N", help="which card (%(default)s)")
+    made.add_argument("--pre-trained", type=pathlib.Path, metavar="CKPT", help="weights to start from")
     made.add_argument("--shared-steps", default="", metavar="N,N", help="steps until which other runs train the same")
     made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
     made.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
@@ -112,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.print_config:
             print(records.dump_json(to_config(spec)), end="")
             return 0
+        device.check_precision(spec.train.amp, arguments.device)
+        spec, initial = portable.with_initial(spec, arguments.pre_trained)
         spec = execution.with_digests(spec)
         shared = tuple(int(word) for word in arguments.shared_steps.split(",") if word)
         settings = execution.Settings(
@@ -120,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             device_id=arguments.device_id,
             shared_steps=shared,
             checkpoint_seconds=arguments.checkpoint_seconds,
-            stop=_stop_on_signals(),
+            stop=stop_on_signals(),
+            initial=initial,
         )
         execution.check_writable(settings.out)
     except (ValueError, DataError, OSError) as error:
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if record.status == "completed" else 3
 
 
-def _stop_on_signals() -> Any:
+def stop_on_signals() -> Callable[[], bool]:
     """A function that is True once SIGINT or SIGTERM has arrived (MindSpore turns Ctrl-C into SIGTERM)."""
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,6 +14,7 @@ from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
 from uflow.options import FLAG, Choices, Range, Text, option, section
+from uflow.precision import LEVELS
 
 FORMAT = 1  # raise when the trainer would turn the same spec into another result
 PROTOCOL = "full/1"  # raise when the evaluation would turn the same flow into another number
@@ -38,6 +39,9 @@ class TrainOptions:
     collapse_below: float = option(
         0.1, Range(0.0, 1.0), help="visible share of pixels under which a run that uses a mask counts as collapsed"
     )
+    initial: str = option("", Text("a digest of the content"), help="filled in: weights at the start; '' = drawn")
+    amp: str = option("O0", Choices(LEVELS), help="what is computed in float16: nothing, convolutions, the network")
+    loss_scale: float = option(1024.0, Range(1.0, 2.0**24), help="factor of the loss for its gradients in float16")
 
 
 @section
@@ -129,8 +133,16 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
 
 
 def canonical(spec: ExperimentSpec) -> dict[str, Any]:
-    """The part of the plain data that decides the result: no paths, and no scene options if there are no scenes."""
+    """The part of the plain data that decides the result: no paths, and no options of what is not used.
+
+    These are the options of scenes without scenes, and those that came later than the first runs, so that the names of
+    runs that do not use them stay.
+    """
     config = to_config(spec)
+    if not config["train"]["initial"]:
+        del config["train"]["initial"]
+    if config["train"]["amp"] == "O0":
+        del config["train"]["amp"], config["train"]["loss_scale"]
     synthetic = False
     for name in ("data", "evaluation"):
         parts = [part.split(":")[0] for part in config[name]["source"].split(";")]

@@ -10,27 +10,94 @@ import numpy as np
 from experiments.data.batches import Batch
 from experiments.spec import ExperimentSpec
 from uflow import backend as ms
-from uflow import optimizer, registry, schedule
+from uflow import optimizer, parallel, precision, registry, schedule
 from uflow.components import Components
 from uflow.network import FlowNetwork
-from uflow.objective import Objective
+from uflow.objective import REPORTED, Objective
 from uflow.supervised import SupervisedObjective
 
 _DROPOUT_STREAM, _SHIFT_STREAM = 2, 3  # random streams of a run are [seed, stream, step]; data uses its own
 
 
-class TrainStep(ms.nn.Cell):
-    """Loss, gradients and parameter update of a batch."""
+class Scaled(ms.nn.Cell):
+    """An objective whose loss is multiplied, so that small gradients do not vanish in float16."""
 
-    def __init__(self, objective: Objective | SupervisedObjective, update: Any):
+    def __init__(self, objective: Objective | SupervisedObjective, scale: float):
+        super().__init__(auto_prefix=False)
+        self.objective, self.scale = objective, scale
+
+    def construct(self, *inputs: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
+        """The loss times the scale, and what the objective reports, as it is."""
+        loss, reported = self.objective(*inputs)
+        return loss * self.scale, reported
+
+
+class TrainStep(ms.nn.Cell):
+    """Loss, gradients and parameter update of a batch, which may be a part of a batch that several devices share.
+
+    In mixed precision an update with a gradient that is not finite is left out, and what is reported has one entry
+    more: 1 if it was.
+
+    Args:
+        objective: the loss.
+        update: the optimizer.
+        devices: how many of them train together.
+        amp: precision, one of `uflow.precision.LEVELS`.
+        scale: factor of the loss in mixed precision.
+    """
+
+    def __init__(
+        self,
+        objective: Objective | SupervisedObjective,
+        update: Any,
+        devices: int = 1,
+        amp: str = "O0",
+        scale: float = 1.0,
+    ):
         super().__init__(auto_prefix=False)
         self.objective, self.update = objective, update
-        self.gradient = ms.value_and_grad(objective, None, update.trained, has_aux=True)
+        self.devices, self.amp = devices, amp
+        self.mixed = amp != "O0"
+        self.scale = scale if self.mixed else 1.0
+        loss = Scaled(objective, self.scale) if self.mixed else objective
+        self.gradient = ms.value_and_grad(loss, None, update.trained, has_aux=True)
 
     def construct(self, learning_rate: ms.Tensor, powers: ms.Tensor, *inputs: ms.Tensor) -> ms.Tensor:
         """What the objective reports of its inputs, before the update."""
         (_, reported), gradients = self.gradient(*inputs)
-        return ms.ops.depend(reported, self.update(gradients, learning_rate, powers))
+        if self.devices > 1:
+            reported = parallel.mean(reported)
+        if self.devices == 1 and not self.mixed:
+            return ms.ops.depend(reported, self.update(gradients, learning_rate, powers))
+        flat = joined(gradients)
+        if self.devices > 1:
+            flat = parallel.mean(flat)
+        if not self.mixed:
+            return ms.ops.depend(reported, self.update(parted(flat, gradients), learning_rate, powers))
+        finite = ms.ops.isfinite(flat).all()
+        if finite:
+            flat = flat / self.scale
+            reported = ms.ops.depend(reported, self.update(parted(flat, gradients), learning_rate, powers))
+        left_out = 1.0 - finite.astype(ms.float32)
+        return ms.ops.concat((reported.reshape(-1), left_out.reshape(1)))
+
+
+def joined(gradients: tuple) -> ms.Tensor:
+    """All gradients as one vector: one message to the other devices instead of a hundred."""
+    parts = ()
+    for gradient in gradients:
+        parts = parts + (gradient.reshape(-1),)
+    return ms.ops.concat(parts)
+
+
+def parted(flat: ms.Tensor, gradients: tuple) -> tuple:
+    """A vector as from `joined` in parts of the shapes of `gradients`."""
+    parts, start = (), 0
+    for gradient in gradients:
+        size = gradient.size
+        parts = parts + (flat[start : start + size].reshape(gradient.shape),)
+        start = start + size
+    return parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +109,19 @@ class Varying:
     student_keep: np.ndarray
 
 
-def varying(spec: ExperimentSpec, chosen: Components, number: int) -> Varying:
-    """Weights of the terms and level dropout of a step."""
+def varying(spec: ExperimentSpec, chosen: Components, number: int, batch_size: int) -> Varying:
+    """Weights of the terms and level dropout of a step, for a number of pairs that may be a part of the batch."""
     train, network = spec.train, spec.network
     generator = np.random.default_rng([spec.seed, _DROPOUT_STREAM, number])
     # one draw per level and direction; the two halves of the stacked batch are the two directions
     draws = generator.random((2, network.levels, 2)) > network.level_dropout
-    keep, student_keep = np.repeat(draws.astype(np.float32), train.batch_size, axis=2)
+    keep, student_keep = np.repeat(draws.astype(np.float32), batch_size, axis=2)
     return Varying(chosen.weights_at(number, train.steps), keep, student_keep)
 
 
-def build(spec: ExperimentSpec, network: FlowNetwork, chosen: Components, update: Any, teacher: Any) -> TrainStep:
+def build(
+    spec: ExperimentSpec, network: FlowNetwork, chosen: Components, update: Any, teacher: Any, devices: int = 1
+) -> TrainStep:
     """The compiled step for the components that act now.
 
     Args:
@@ -61,17 +130,21 @@ def build(spec: ExperimentSpec, network: FlowNetwork, chosen: Components, update
         chosen: the components that act.
         update: the optimizer of the network.
         teacher: the network that teaches if the teacher is frozen.
+        devices: how many of them train together, each with its part of the batch.
     """
     if spec.train.supervised:
-        return TrainStep(SupervisedObjective(network), update)
-    return TrainStep(Objective(network, chosen, spec.train.only_forward, teacher), update)
+        objective = SupervisedObjective(network)
+    else:
+        objective = Objective(network, chosen, spec.train.only_forward, teacher)
+    return TrainStep(objective, update, devices, spec.train.amp, spec.train.loss_scale)
 
 
 def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) -> list[np.ndarray | None]:
     """What the objective is given at a step."""
-    given = varying(spec, chosen, number)
+    pairs = batch.first.shape[0]
+    given = varying(spec, chosen, number, pairs)
     if spec.train.supervised:
-        keep = given.keep[:, : spec.train.batch_size]
+        keep = given.keep[:, :pairs]
         return [batch.seen_first, batch.seen_second, batch.flow, batch.valid, keep]
     shifts = None
     if getattr(chosen.selfsup, "shifted", False):
@@ -85,15 +158,21 @@ def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) 
 def run(
     compiled: TrainStep, spec: ExperimentSpec, chosen: Components, number: int, batch: Batch, update: Any
 ) -> np.ndarray:
-    """Does a step and returns the values of `uflow.objective.REPORTED`."""
+    """Does a step and returns the values of `reported_names`."""
     rate = ms.Tensor(learning_rate(spec, number))
     given = [None if x is None else ms.Tensor(x) for x in inputs(spec, chosen, number, batch)]
     while given and given[-1] is None:  # left out rather than given as nothing, which compiles to the same graph
         given.pop()
-    reported = compiled(rate, ms.Tensor(update.powers(number)), *given).asnumpy()
-    if reported.ndim == 0:  # supervised: there are no terms, and every pixel counts
-        return np.array([reported, 0.0, 0.0, 0.0, 1.0], np.float32)
+    with parallel.shared(compiled.devices), precision.traced(compiled.amp):  # acts at the first call, which traces
+        reported = compiled(rate, ms.Tensor(update.powers(number)), *given).asnumpy().reshape(-1)
+    if spec.train.supervised:  # there are no terms, and every pixel counts
+        return np.concatenate([reported[:1], np.array([0.0, 0.0, 0.0, 1.0], np.float32), reported[1:]])
     return reported
+
+
+def reported_names(spec: ExperimentSpec) -> tuple[str, ...]:
+    """What a step reports; in mixed precision also the updates that were left out, `skipped`."""
+    return REPORTED if spec.train.amp == "O0" else (*REPORTED, "skipped")
 
 
 def learning_rate(spec: ExperimentSpec, number: int) -> np.float32:

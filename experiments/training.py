@@ -9,20 +9,21 @@ import math
 import os
 import pathlib
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from experiments import checkpoints, locks, records, step
+from experiments import checkpoints, locks, portable, records, step
 from experiments.data.ahead import ahead
 from experiments.data.batches import Batches
 from experiments.data.pairs import PairSet
+from experiments.device import Team
 from experiments.spec import ExperimentSpec, components, prefix_id, wanted_truth
 from uflow import backend as ms
 from uflow import schedule
 from uflow.network import FlowNetwork, initialize
-from uflow.objective import REPORTED
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
 TEACHER = "teacher."  # of the names of a frozen teacher's parameters
@@ -38,12 +39,18 @@ class Place:
         prefixes: where training that several runs have in common is kept, or `None`.
         shared_steps: steps up to which other runs may have trained the same.
         checkpoint_seconds: least time between two checkpoints.
+        portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
+        initial: the checkpoint that `train.initial` of the spec is the digest of, or `None`.
+        team: the processes that train together; only one of them writes.
     """
 
     directory: pathlib.Path
     prefixes: pathlib.Path | None = None
     shared_steps: tuple[int, ...] = ()
     checkpoint_seconds: float = 30.0
+    portable: bool = False
+    initial: pathlib.Path | None = None
+    team: Team = Team()
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -75,20 +82,48 @@ class State:
     window: list[list[float]] = dataclasses.field(default_factory=list)
     low_visible: int = 0
     metrics_bytes: int = 0
+    best: float | None = None
 
     def memory(self) -> dict[str, Any]:
         """What a checkpoint has to remember beside parameters and step."""
-        return {"window": self.window, "low_visible": self.low_visible, "metrics_bytes": self.metrics_bytes}
+        known = {"window": self.window, "low_visible": self.low_visible, "metrics_bytes": self.metrics_bytes}
+        return known if self.best is None else known | {"best": self.best}
+
+
+@dataclasses.dataclass
+class Pace:
+    """Time spent since the last line of the learning curve, without validation and without compiling.
+
+    Attributes:
+        steps: steps that were timed.
+        seconds: what they took, waiting for data included.
+        waited: what of it was waiting for data, s.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def add(self, seconds: float, waited: float) -> None:
+        """Counts a step."""
+        self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
 
 
 class Curve:
-    """The file `metrics.jsonl`, continued from where a checkpoint was written."""
+    """The file `metrics.jsonl`, continued from where a checkpoint was written.
 
-    def __init__(self, path: pathlib.Path, size: int):
-        self.file = open(path, "ab+")
-        # a shorter file has lost lines that nothing can bring back; making it longer would only fill it with zeros
-        self.file.truncate(min(size, self.file.seek(0, 2)))
-        self.file.seek(0, 2)
+    Args:
+        path: the file; `None` writes nothing, for a process that does not track.
+        size: how many bytes of it count, those that the checkpoint knows of.
+    """
+
+    def __init__(self, path: pathlib.Path | None, size: int):
+        self.file = open(path or os.devnull, "ab+")
+        self.kept = path is not None
+        if self.kept:
+            # a shorter file has lost lines that nothing can bring back; making it longer would fill it with zeros
+            self.file.truncate(min(size, self.file.seek(0, 2)))
+            self.file.seek(0, 2)
 
     def write(self, line: Mapping[str, Any]) -> int:
         """Adds a line and returns the new size of the file in bytes."""
@@ -98,7 +133,8 @@ class Curve:
 
     def sync(self) -> None:
         """Brings the lines to the disk; done before a checkpoint that counts on them."""
-        os.fsync(self.file.fileno())
+        if self.kept:
+            os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
@@ -117,9 +153,14 @@ def report_steps(spec: ExperimentSpec) -> tuple[frozenset[int], frozenset[int]]:
 def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetwork, place: Place) -> State:
     """Sets the parameters to the furthest training there is, and returns where that is.
 
-    The run's own checkpoint comes first, then the longest prefix that another run has left, then initialisation.
+    The run's own checkpoint comes first, then the longest prefix that another run has left, then the weights that the
+    spec names, then initialisation.
+
+    Raises:
+        records.RecordError: if the weights that the spec names are not there or are those of another network.
     """
-    checkpoints.clear(place.checkpoints)
+    if place.team.tracks:
+        checkpoints.clear(place.checkpoints)
     if own := checkpoints.latest(place.checkpoints):
         checkpoints.load_parameters(own.file, parameters)
         return State(own.step, **own.memory)
@@ -131,6 +172,8 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
             records.atomic_write(place.metrics, curve)
             return State(found.step, **found.memory)
     initialize(network, spec.seed)
+    if spec.train.initial:
+        portable.load_initial(place.initial, spec, network)
     return State()
 
 
@@ -161,7 +204,7 @@ def train(
     *,
     stop: Callable[[], bool],
     validate: Callable[[], Mapping[str, float]],
-    report: Callable[[Mapping[str, Any]], None] = lambda line: None,
+    report: Callable[[Mapping[str, Any], Pace], None] = lambda line, pace: None,
     starting: Callable[[int], None] = lambda start: None,
 ) -> Outcome:
     """Trains until the last step, a failure that is a result, or a request to stop; always leaves a checkpoint.
@@ -177,7 +220,7 @@ def train(
         place: where files are kept.
         stop: asked after every step; True saves and returns.
         validate: evaluates the network on a few validation pairs.
-        report: told every line of the learning curve.
+        report: told every line of the learning curve, and how fast training was since the last one.
         starting: told the step at which training starts, before anything is compiled.
     """
     parameters = checkpoints.parameters_of((network, update))
@@ -196,6 +239,10 @@ def train(
             state = begin(spec, parameters, network, place)
             if state.step:
                 prefix_lock.close()
+        values = b"".join(parameters[name].asnumpy().tobytes() for name in sorted(parameters))
+        mark = zlib.crc32(values)
+        place.team.check_same((state.step % 2**16, state.step >> 16), "step (do they see the same directory?)")
+        place.team.check_same((mark % 2**16, mark >> 16), "start (do they read the same checkpoint?)")
         starting(state.step)
         validate()  # always first, so that every process compiles its graphs in the same order
         job = _Job(spec, pairs, network, update, teacher, parameters, place, stop, validate, report)
@@ -215,14 +262,15 @@ class _Job:
     place: Place
     stop: Callable[[], bool]
     validate: Callable[[], Mapping[str, float]]
-    report: Callable[[Mapping[str, Any]], None]
+    report: Callable[[Mapping[str, Any], Pace], None]
 
     def batches(self) -> Batches:
         """The training data."""
         data, train = self.spec.data, self.spec.train
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth)
+        team = self.place.team
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (team.rank, team.size))
 
     def freeze_teacher(self) -> None:
         """Gives a frozen teacher the network as it is now."""
@@ -230,20 +278,35 @@ class _Job:
             self.parameters[f"{TEACHER}{name}"].set_data(ms.Tensor(parameter.asnumpy()))
 
     def save(self, state: State, keep: int = 2) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint, in the process that tracks."""
+        if not self.place.team.tracks:
+            return
         checkpoints.save(self.place.checkpoints, state.step, self.parameters, state.memory(), keep)
+        if self.place.portable:
+            portable.save(self.place.directory, "last", self.spec, state.step, self.network)
+
+    def keep_best(self, state: State, line: Mapping[str, Any]) -> None:
+        """Keeps the network if its end-point error on the validation pairs is less than ever before."""
+        errors = [v for k, v in line.items() if k.startswith("validation/epe/") and k.endswith("/all")]
+        if not self.place.portable or not errors or (state.best is not None and errors[0] >= state.best):
+            return
+        state.best = float(errors[0])
+        if self.place.team.tracks:
+            measured = {name: value for name, value in line.items() if name.startswith("validation/")}
+            portable.save(self.place.directory, "best", self.spec, state.step, self.network, measured)
 
 
 def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome:
     spec, place, update = job.spec, job.place, job.update
     steps, chosen, compiled = spec.train.steps, components(spec), {}
+    names, pace = step.reported_names(spec), Pace()
     lines, validated = report_steps(spec)
     shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
-    curve = Curve(place.metrics, state.metrics_bytes)
+    curve = Curve(place.metrics if place.team.tracks else None, state.metrics_bytes)
     durations: list[float] = []
     saved_at = time.monotonic()
-    outcome = None
+    outcome, waited = None, 0.0
     with contextlib.closing(curve), ahead(job.batches(), state.step, steps) as source:
         for number, batch in source:
             began = time.perf_counter()
@@ -252,28 +315,32 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             active = chosen.active_at(number, steps)
             fresh = active not in compiled
             if fresh:
-                compiled[active] = step.build(spec, job.network, active, update, job.teacher)
+                compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.team.size)
             values = step.run(compiled[active], spec, active, number, batch, update)
             if not fresh:
                 durations.append(time.perf_counter() - began)
+                pace.add(durations[-1] + source.waited - waited, source.waited - waited)
+            waited = source.waited
             state.step = number + 1
             state.window.append([float(v) for v in values])
             if not np.isfinite(values).all():
                 line = {"step": state.step} | {
-                    name: (float(v) if math.isfinite(v) else None) for name, v in zip(REPORTED, values, strict=True)
+                    name: (float(v) if math.isfinite(v) else None) for name, v in zip(names, values, strict=True)
                 }
                 curve.write(line)
                 outcome = Outcome("diverged", state.step, f"the loss was not finite at step {state.step}")
                 break
             if state.step in lines:
                 line = {"step": state.step, "learning_rate": float(step.learning_rate(spec, number))} | {
-                    name: float(v) for name, v in zip(REPORTED, np.mean(state.window, axis=0), strict=True)
+                    name: float(v) for name, v in zip(names, np.mean(state.window, axis=0), strict=True)
                 }
                 state.window = []
                 if state.step in validated:
                     line |= job.validate()
                 state.metrics_bytes = curve.write(line)
-                job.report(line)
+                job.keep_best(state, line)
+                job.report(line, pace)
+                pace = Pace()
                 masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
                 low = masked and line["visible"] < spec.train.collapse_below
                 state.low_visible = state.low_visible + 1 if low else 0
@@ -294,7 +361,6 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             if stopping:
                 outcome = Outcome("interrupted", state.step)
                 break
-        waited = source.waited
     if outcome is None:
         outcome = Outcome("completed", state.step)
     if outcome.status in ("completed", "collapsed"):

@@ -10,10 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from uflow import architecture, kernels
+from uflow import architecture, kernels, precision
 from uflow import backend as ms
 from uflow.architecture import DISPLACEMENT, Architecture
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
+
+
+def stacked(parts: tuple) -> ms.Tensor:
+    """Feature maps and flows one after the other along the channels; as float16 where features are."""
+    if precision.switch.features:
+        halves = ()
+        for part in parts:
+            halves = halves + (part.astype(ms.float16),)
+        return ms.ops.concat(halves, axis=1)
+    return ms.ops.concat(parts, axis=1)
 
 
 class Convolution(ms.nn.Cell):
@@ -27,7 +37,12 @@ class Convolution(ms.nn.Cell):
         self.padding = dilation * (kernel // 2)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride); float32, but for features that stay float16."""
+        if precision.switch.convolutions:
+            x, weight, bias = x.astype(ms.float16), self.weight.astype(ms.float16), self.bias.astype(ms.float16)
+            y = convolution(x, weight, bias, self.stride, self.dilation, self.padding, self.active)
+            # what has no activation is a flow, or joins features that are cast as one
+            return y if self.active and precision.switch.features else y.astype(ms.float32)
         return convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding, self.active)
 
 
@@ -48,6 +63,10 @@ class CostSurrogate(ms.nn.Cell):
         both = ms.ops.concat((above, both, below), axis=2)
         left, right = ms.ops.zeros((b, c, h + 3, 1), both.dtype), ms.ops.zeros((b, c, h + 3, 2), both.dtype)
         both = ms.ops.concat((left, both, right), axis=3)
+        if precision.switch.convolutions:
+            weight, bias = self.weight.astype(ms.float16), self.bias.astype(ms.float16)
+            cost = convolution(both.astype(ms.float16), weight, bias, padding=0, active=True)
+            return cost.astype(first.dtype)
         return convolution(both, self.weight, self.bias, padding=0, active=True)
 
 
@@ -61,7 +80,8 @@ class Upsampling(ms.nn.Cell):
         )
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(B, inputs, H, W) to (B, outputs, 2H, 2W)."""
+        """(B, inputs, H, W) to (B, outputs, 2H, 2W), in float32 at every precision."""
+        x = x.astype(ms.float32)
         if kernels.usable(x):
             return kernels.transposed_convolution(x, self.convolution.weight, self.convolution.bias)
         return self.convolution(x)
@@ -130,7 +150,7 @@ class Context(ms.nn.Cell):
 
     def construct(self, features: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
         """What to add to `flow`, (B, 2, H, W)."""
-        return self.layers(ms.ops.concat((features, flow), axis=1))
+        return self.layers(stacked((features, flow)))
 
 
 class FlowNetwork(ms.nn.Cell):
@@ -186,11 +206,11 @@ class FlowNetwork(ms.nn.Cell):
             mine, other = first[level - 1], second[level - 1]
             b, _, h, w = mine.shape
             if options.shared_decoder and flow_up is None:
-                flow_up = ms.ops.zeros((b, 2, h, w), mine.dtype)
+                flow_up = ms.ops.zeros((b, 2, h, w), ms.float32)
                 if options.context:
                     context_up = ms.ops.zeros((b, options.channels(options.context_channels), h, w), mine.dtype)
             if flow_up is not None and options.feature_warp:
-                other = warp(other, flow_up)
+                other = warp(other, flow_up).astype(mine.dtype)
             mine_normal, other_normal = self.normalization(mine, other, groups)
             if options.cost_volume:
                 cost = cost_volume(mine_normal, other_normal, DISPLACEMENT, True)
@@ -198,16 +218,16 @@ class FlowNetwork(ms.nn.Cell):
                 cost = self.surrogates[level - 2](mine_normal, other_normal)
             if options.shared_decoder:
                 mine = self.adapters[level - 2](mine)
-            stacked = (cost, mine)
+            parts = (cost, mine)
             if flow_up is not None:
-                stacked = (flow_up,) + stacked
+                parts = (flow_up,) + parts
                 if options.context:
-                    stacked = (context_up,) + stacked
+                    parts = (context_up,) + parts
             decoder = self.decoders[0] if options.shared_decoder else self.decoders[level - 2]
-            features, flow = decoder(ms.ops.concat(stacked, axis=1))
+            features, flow = decoder(stacked(parts))
             if keep is not None:
                 kept = keep[index].reshape(b, 1, 1, 1)
-                features, flow = features * kept, flow * kept
+                features, flow = features * kept.astype(features.dtype), flow * kept
             if flow_up is not None and options.accumulate_flow:
                 flow = flow + flow_up
             if level > 2:

@@ -8,7 +8,7 @@ Resizing is bilinear with half-pixel centres and without antialiasing, as in the
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import kernels
+from uflow import kernels, parallel
 
 
 def convolution(
@@ -182,7 +182,7 @@ def robust_l1(x: ms.Tensor, epsilon: float = 1e-3) -> ms.Tensor:
 
 def visible_mean(error: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
     """Mean over the visible pixels of the error summed over channels, a scalar; 0 if no pixel is visible."""
-    return (error * visible).sum() / (visible.sum() + 1e-16)
+    return parallel.total((error * visible).sum()) / (parallel.total(visible.sum()) + 1e-16)
 
 
 def _splat(x: ms.Tensor, y: ms.Tensor, weight: ms.Tensor, h: int, w: int) -> ms.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow import parallel
 from uflow.network import FlowNetwork
 from uflow.ops import resize_flow, robust_l1, upsample_flow
 
@@ -22,7 +23,7 @@ def supervised_loss(flow: ms.Tensor, truth: ms.Tensor, valid: ms.Tensor | None =
     error = robust_l1(truth - full)
     if valid is None:
         return error.sum() / (b * h * w)
-    return (valid * error).sum() / (valid.sum() + 1e-16)
+    return parallel.total((valid * error).sum()) / (parallel.total(valid.sum()) + 1e-16)
 
 
 class SupervisedObjective(ms.nn.Cell):

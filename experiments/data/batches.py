@@ -70,6 +70,7 @@ class Batches:
         augmentation: random changes of each pair.
         fit: `resize` brings frames to the size before they are changed, `crop` cuts it out of them afterwards.
         truth: ground truth that is wanted, out of `flow` and `occlusion`.
+        part: which part of each batch is made, and of how many equal ones, for a device among others.
 
     Raises:
         DataError: if there are no pairs, the wanted ground truth is not there, or a size or the seed is out of range;
@@ -86,6 +87,7 @@ class Batches:
         augmentation: AugmentationOptions,
         fit: str = "resize",
         truth: frozenset[str] = frozenset(),
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if len(pair_set) == 0:
             raise DataError(f"{pair_set.name} has no pairs to train on")
@@ -93,19 +95,24 @@ class Batches:
             raise DataError(f"{pair_set.name} has no ground truth {' and no '.join(sorted(lacking))} to train with")
         if batch_size < 1 or height < 1 or width < 1:
             raise DataError(f"batches need at least 1 pair of at least 1x1 px, got {batch_size} of {height}x{width}")
+        number, parts = part
+        if not 0 <= number < parts or batch_size % parts:
+            raise DataError(f"a batch of {batch_size} pairs has no part {number} of {parts} equal ones")
         if not 0 <= seed < 2**32:
             raise DataError(f"the seed of batches must be in [0, 2^32), got {seed}")
         self.pair_set, self.batch_size, self.seed = pair_set, batch_size, seed
         self.height, self.width = height, width
         self.augmentation, self.fit, self.truth = augmentation, fit, truth
+        share = batch_size // parts
+        self.slots = range(number * share, (number + 1) * share)
         self._changes_colors = _changes_colors(augmentation)
         self._kept: dict[int, Sample] = {}
         self._keeps = len(pair_set) * 2 * 3 * height * width * np.float32().itemsize <= MEMORY and fit == "resize"
         self._order = functools.lru_cache(maxsize=2)(self._order_of)
 
     def batch(self, step: int) -> Batch:
-        """What a step, counted from 0, is given."""
-        made = [self._changed(step, slot) for slot in range(self.batch_size)]
+        """What a step, counted from 0, is given; of several devices, this one's part of it."""
+        made = [self._changed(step, slot) for slot in self.slots]
         frames = np.stack([sample.frames for sample, _ in made], axis=1).transpose(0, 1, 4, 2, 3)
         first, second = (np.ascontiguousarray(side) for side in frames)
         seen_first, seen_second = first, second

@@ -67,6 +67,39 @@ class Runner:
         return process.wait(timeout=60)
 
 
+class Trainer(Runner):
+    """Starts `python -m experiments.train` with the same settings."""
+
+    def start(self, directory, *options, **changes):
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "graphs").exists():
+            os.symlink(self.graphs, directory / "graphs")
+        command = [sys.executable, "-m", "experiments.train", *self.words(directory, *options, **changes)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        log = open(self.log(directory), "ab")
+        return subprocess.Popen(command, cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+    @staticmethod
+    def words(directory, *options, **changes):
+        values = [f"{key}={value}" for key, value in (TINY | changes).items()]
+        return ["--checkpoint_dir", str(directory), *options, "--set", *values]
+
+    @staticmethod
+    def log(directory):
+        return directory.with_suffix(".txt")
+
+    def finish(self, directory, *options, code=0, **changes):
+        found = self.start(directory, *options, **changes).wait(timeout=300)
+        text = self.log(directory).read_text()
+        assert found == code, text[-3000:]
+        return text
+
+
+@pytest.fixture(scope="session")
+def trainer(runner):
+    return Trainer(runner.graphs)
+
+
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory):
     return Runner(tmp_path_factory.mktemp("graphs"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow import parallel
 from uflow.options import FLAG, option
 from uflow.registry import register
 
@@ -44,7 +45,7 @@ class CenterScale:
         """The mean of a statistic over both images, channels and the samples of each group, (B, 1, 1, 1)."""
         b = first.shape[0]
         both = ms.ops.concat((first.reshape(groups, -1), second.reshape(groups, -1)), axis=1)
-        mean = both.mean(axis=1, keep_dims=True)
+        mean = parallel.mean(both.mean(axis=1, keep_dims=True))
         return ms.ops.tile(mean, (1, b // groups)).reshape(b, 1, 1, 1)
 
     def normalized(self, x: ms.Tensor, mean: ms.Tensor, variance: ms.Tensor) -> ms.Tensor:

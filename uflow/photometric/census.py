@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import distances, kernels
+from uflow import distances, kernels, parallel
 from uflow.ops import columns, rows
 from uflow.options import Choices, Range, option
 from uflow.registry import register
@@ -73,4 +73,5 @@ class Census:
         hamming = hamming_distance(image, reconstruction, self.patch)
         mask = inner(visible, self.patch // 2)
         counted = ms.ops.stop_gradient(mask) + 1e-6
-        return (distances.penalty(self.distance, hamming) * mask).sum() / counted.sum()
+        error = (distances.penalty(self.distance, hamming) * mask).sum()
+        return parallel.total(error) / parallel.total(counted.sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow import parallel
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 
@@ -46,4 +47,4 @@ class Ssim:
     def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
         """Mean over the patches, a scalar; shapes as in `uflow.interfaces.Photometric`."""
         error, share = self.patches(image, reconstruction, visible)
-        return (error * share).sum() / (share.sum() + 1e-16)
+        return parallel.total((error * share).sum()) / (parallel.total(share.sum()) + 1e-16)

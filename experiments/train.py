@@ -1,0 +1,231 @@
+"""Trains one network into a directory of its own: `python -m experiments.train --train_on NAME:PATH ...`.
+
+The directory holds the spec, the learning curve, the checkpoints that the same command continues from, the result,
+and `best.ckpt` and `last.ckpt` for use elsewhere, each with a JSON file that says which network it is. A spec gives
+the same numbers here and with `experiments.run`.
+
+On several devices: `msrun --worker_num=N --local_worker_num=N --join=True experiments/train.py ...`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import pathlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+if __package__ in (None, ""):  # started by its path, as `msrun` does
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from experiments import device, execution, portable, records
+from experiments.data.pairs import DataError
+from experiments.data.skipping import Skipping
+from experiments.data.sources import names
+from experiments.monitor import EPOCH, Monitor
+from experiments.presets import PRESETS
+from experiments.run import INTERRUPTED, parse_changes, stop_on_signals
+from experiments.spec import ExperimentSpec, canonical, changed, default_spec, flatten, from_config, problems_of
+from experiments.trained import NAMED
+from uflow.precision import LEVELS
+
+# flag -> option of the spec
+_OPTIONS = {
+    "train_on": "data.source",
+    "eval_on": "evaluation.source",
+    "height": "data.height",
+    "width": "data.width",
+    "fit": "data.fit",
+    "lr": "train.learning_rate",
+    "batch_size": "train.batch_size",
+    "steps": "train.steps",
+    "seed": "seed",
+    "amp": "train.amp",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m experiments.train",
+        description="Trains one network into a directory; the same command continues it if it was interrupted.",
+        epilog=f"An epoch is {EPOCH} steps, as in the reference. Flags may be written with hyphens too.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    data = f"NAME:PATH[;NAME:PATH], several sets are mixed; names: {', '.join(names())}"
+    add("--train_on", metavar="DATA", help=f"what to train on, {data} (default: synthetic)")
+    add("--eval_on", metavar="DATA", help="what to evaluate on, at its own size; default: what is trained on")
+    add("--checkpoint_dir", type=pathlib.Path, required=True, metavar="DIR", help="where all files of the run go")
+    add(
+        "--pre_trained", type=pathlib.Path, metavar="CKPT", help="weights to start from: a .ckpt file or a DIR of a run"
+    )
+    add("--preset", choices=(*PRESETS, "paper"), default="chairs",
+        help="settings to start from, `paper` is `chairs` (%(default)s): "
+        + "; ".join(f"{name}: {about}" for name, (about, _) in PRESETS.items()))  # fmt: skip
+    add("--height", type=int, metavar="PX", help="rows of the images that are trained on")
+    add("--width", type=int, metavar="PX", help="columns of the images that are trained on")
+    add("--fit", choices=("resize", "crop"), help="how frames are brought to that size")
+    add("--lr", type=float, metavar="RATE", help="learning rate before decay")
+    add("--batch_size", type=int, metavar="N", help="pairs of an update, of all devices together")
+    add("--steps", type=int, metavar="N", help="updates")
+    add("--eval_every", type=int, metavar="STEPS", help="steps between evaluations of some validation pairs")
+    add("--seed", type=int, metavar="N", help="of the initial weights, the order of the data and augmentation")
+    add("--amp", choices=LEVELS, help="float16 for: O0 nothing, O2 convolutions, O3 the network (GPU, Ascend)")
+    add("--device_target", choices=device.TARGETS, default="auto", help="where to train (%(default)s)")
+    add("--device_id", type=int, default=0, metavar="N", help="which card; msrun chooses by itself (%(default)s)")
+    add("--skip_bad", type=int, default=0, metavar="N",
+        help="leave out up to N pairs of each set that cannot be read; all are read first (%(default)s)")  # fmt: skip
+    add(
+        "--checkpoint_seconds",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="least time between checkpoints (%(default)s)",
+    )
+    add("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", dest="changes",
+        help="any other option, such as train.decay=cosine network.width=0.25 occlusion.name=brox")  # fmt: skip
+    return made
+
+
+def compose(given: argparse.Namespace) -> ExperimentSpec:
+    """The spec that the flags ask for; `--set` counts more than other flags, these more than the preset.
+
+    Raises:
+        ValueError: naming everything that is wrong with it.
+    """
+    preset = changed(default_spec(), PRESETS["chairs" if given.preset == "paper" else given.preset][1])
+    asked = {key: value for flag, key in _OPTIONS.items() if (value := getattr(given, flag)) is not None}
+    spec = changed(preset, asked | parse_changes(given.changes))
+    if given.eval_every is not None:
+        if given.eval_every < 1:
+            raise ValueError(f"--eval_every must be at least 1 step, got {given.eval_every}")
+        spec = changed(spec, {"train.validations": math.ceil(spec.train.steps / given.eval_every)})
+    found = problems_of(spec)
+    if spec.train.batch_size % (size := device.team_size()):
+        found.append(
+            f"--batch_size {spec.train.batch_size} is the number of pairs of all devices together and cannot be shared"
+            f" equally by {size} of them"
+        )
+    if found:
+        raise ValueError("\n".join(found))
+    return spec
+
+
+def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
+    """Raises `ValueError` if a directory holds the training of another spec, naming the options that differ."""
+    path = directory / "spec.json"
+    if not path.exists():
+        return
+    there, here = (flatten(canonical(s)) for s in (from_config(records.read_json(path)), spec))
+    different = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
+    if different:
+        told = ", ".join(
+            f"{key} ({there.get(key, 'unset')} there, {here.get(key, 'unset')} asked for)" for key in different
+        )
+        raise ValueError(f"--checkpoint_dir {directory}: holds another training, which differs in {told}")
+
+
+def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, execution.Data]:
+    """All that is needed to train, checked; writes nothing but makes the directory if that is all that is missing.
+
+    Raises:
+        ValueError, DataError, OSError, records.RecordError: for bad input.
+    """
+    directory = given.checkpoint_dir.resolve()
+    spec = compose(given)
+    device.check_precision(spec.train.amp, given.device_target)
+    if not given.checkpoint_seconds >= 0:
+        raise ValueError(f"--checkpoint_seconds must be at least 0, got {given.checkpoint_seconds}")
+    data = execution.open_data(spec, given.skip_bad)
+    spec = execution.with_digests(spec, data)
+    spec, initial = portable.with_initial(spec, given.pre_trained)
+    check_same_spec(directory, spec)
+    execution.check_writable(directory, "--checkpoint_dir")
+    settings = execution.Settings(
+        out=directory,
+        device=given.device_target,
+        device_id=given.device_id,
+        checkpoint_seconds=given.checkpoint_seconds,
+        directory=directory,
+        portable=True,
+        initial=initial,
+        exceptions=False,
+        wait=False,
+    )
+    return spec, settings, data
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains; 0 done, 2 wrong usage, 3 training failed, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    given = parser().parse_args([_with_underscores(word) for word in words])
+    try:
+        spec, settings, data = prepared(given)
+    except (ValueError, OSError) as error:
+        print(f"experiments.train: {error}", file=sys.stderr)
+        return 2
+    if device.is_scheduler():
+        device.prepare("CPU")
+        device.join()
+        return 0
+    return _train(spec, settings, data)
+
+
+def _with_underscores(word: str) -> str:
+    """A flag in the spelling of the parser: `--batch-size=4` is `--batch_size=4`."""
+    flag, equals, value = word.partition("=")
+    return flag[:2] + flag[2:].replace("-", "_") + equals + value if word.startswith("--") else word
+
+
+def _train(spec: ExperimentSpec, settings: execution.Settings, data: execution.Data) -> int:
+    monitor = Monitor()
+    settings = dataclasses.replace(settings, stop=stop_on_signals(), report=monitor)
+    _introduce(spec, settings, data)
+    done_before = (settings.directory / "result.json").exists()
+    try:
+        record = execution.execute(spec, settings, data)
+    except (DataError, OSError, records.RecordError) as error:
+        print(f"experiments.train: {error}; the same command continues from the last checkpoint", file=sys.stderr)
+        return 3
+    except Exception:
+        traceback.print_exc()
+        return 3
+    if not done_before and record is not None:
+        monitor.finish_epoch()
+    if summary := monitor.summary():
+        print(summary)
+    if record is None:
+        print(f"interrupted; the same command continues in {settings.directory}")
+        return INTERRUPTED
+    print(f"{record.status} after {record.step} steps" + (f": {record.reason}" if record.reason else ""))
+    for name, value in sorted(record.metrics.items()):
+        print(f"  {name:32s} {value:.4f}")
+    kept = [name for name in NAMED if (settings.directory / f"{name}.ckpt").exists()]
+    print(f"  {settings.directory}: {', '.join(f'{name}.ckpt' for name in kept) or 'no weights'}")
+    return 0 if record.status == "completed" else 3
+
+
+def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: execution.Data) -> None:
+    """Says what is about to be trained, and what was left out."""
+    train, size = spec.train, device.team_size()
+    shared = f", {train.batch_size // size} on each of {size} devices" if size > 1 else ""
+    print(
+        f"run {spec.run_id} in {settings.directory}: {train.steps} steps of {train.batch_size} pairs{shared},"
+        f" {spec.data.height}x{spec.data.width}, from {len(data.training)} pairs of {data.training.name};"
+        f" an epoch is {EPOCH} steps"
+    )
+    if data.validation is None:
+        print("no validation pairs with true flow: no best.ckpt, only last.ckpt")
+    sets = [pairs for pairs in (data.training, data.validation, data.tested) if pairs is not None]
+    for note in dict.fromkeys(pairs.note for pairs in sets if pairs.note):
+        print(f"note: {note}")
+    bad = dict.fromkeys(problem for s in sets if isinstance(s, Skipping) for problem in s.bad.values())
+    for problem in bad:
+        print(f"skipped: {problem}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

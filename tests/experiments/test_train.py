@@ -1,0 +1,221 @@
+"""The command that trains one network into a directory of its own."""
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from experiments import checkpoints, records, train, trained
+
+
+def final_digest(run):
+    return json.loads(next((run / "checkpoints").glob("*.json")).read_text())["sha256"]
+
+
+def parameters(file):
+    from uflow import backend as ms
+
+    return {name: value.asnumpy() for name, value in ms.load_checkpoint(str(file)).items()}
+
+
+@pytest.fixture(scope="session")
+def left_alone(trainer, tmp_path_factory):
+    """A directory that was trained into without disturbance."""
+    directory = tmp_path_factory.mktemp("train") / "run"
+    trainer.finish(directory)
+    return directory
+
+
+def same_training(one, other):
+    for name in ("result.json", "metrics.jsonl"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert final_digest(one) == final_digest(other)
+    for name in ("best", "last"):
+        described = [records.read_json(run / f"{name}.json") for run in (one, other)]
+        assert described[0] == described[1]
+        assert all(checkpoints.file_digest(run / f"{name}.ckpt") == described[0]["sha256"] for run in (one, other))
+
+
+def test_gives_the_numbers_of_experiments_run(left_alone, undisturbed):
+    assert (left_alone / "metrics.jsonl").read_bytes() == (undisturbed / "metrics.jsonl").read_bytes()
+    assert (left_alone / "result.json").read_bytes() == (undisturbed / "result.json").read_bytes()
+    assert final_digest(left_alone) == final_digest(undisturbed)
+
+
+def test_prints_what_users_of_the_original_filter_for(left_alone, trainer):
+    log = trainer.log(left_alone).read_text()
+    form = r"^epoch: 1 step: (\d+), loss is ([\d.]+), lr is 0\.001, per step time: [\d.]+ ms, data wait: [\d.]+ ms$"
+    lines = re.findall(form, log, re.MULTILINE)
+    curve = list(records.read_metrics(left_alone / "metrics.jsonl"))
+    assert [int(step) for step, _ in lines] == [line["step"] for line in curve]
+    assert [float(loss) for _, loss in lines] == pytest.approx([line["total"] for line in curve], rel=1e-5)
+    assert re.search(r"^Train epoch time: [\d.]+ ms, per step time: [\d.]+ ms$", log, re.MULTILINE)
+    assert re.search(r"[\d.]+ steps/s, waited [\d.]+ s for data", log) and "completed after 60 steps" in log
+
+
+def test_best_and_last_say_which_network_they_are(left_alone):
+    curve = {line["step"]: line.get("validation/epe/synthetic/all") for line in
+             records.read_metrics(left_alone / "metrics.jsonl")}  # fmt: skip
+    best, last = (records.read_json(left_alone / f"{name}.json") for name in ("best", "last"))
+    errors = {step: error for step, error in curve.items() if error is not None}
+    assert best["step"] == min(errors, key=errors.get) and last["step"] == 60
+    assert best["measured"]["validation/epe/synthetic/all"] == min(errors.values())
+    assert best["network"]["width"] == 0.0625 and best["normalization"]["name"] == "center_scale"
+    found = trained.find(left_alone)
+    assert found.file == left_alone / "best.ckpt" and found.whole
+    network = trained.find(left_alone / "last.ckpt").network()
+    whole = parameters(next((left_alone / "checkpoints").glob("*.ckpt")))
+    for name, parameter in checkpoints.parameters_of((network,)).items():
+        assert (parameter.asnumpy() == whole[name]).all()
+
+
+def test_the_same_command_trains_nothing(left_alone, trainer):
+    before = {path: path.stat().st_mtime_ns for path in left_alone.rglob("*.ckpt")}
+    assert "completed after 60 steps" in trainer.finish(left_alone)
+    assert before == {path: path.stat().st_mtime_ns for path in left_alone.rglob("*.ckpt")}
+
+
+@pytest.mark.slow
+def test_killed_while_saving_goes_on_to_the_same_bits(left_alone, trainer, tmp_path):
+    directory = tmp_path / "run"
+    process = trainer.start(directory, "--checkpoint_seconds", "0")
+
+    def saving():
+        started = list(directory.glob("checkpoints/step_00000003*.json"))
+        return started and list(directory.glob("checkpoints/.step_*.ckpt"))
+
+    assert trainer.interrupt_when(process, saving, signal.SIGKILL) == -signal.SIGKILL
+    trainer.finish(directory)
+    assert records.read_json(directory / "cost.json")["started_at_step"] >= 30
+    assert not list(directory.glob("checkpoints/.*")) and len(list(directory.glob("checkpoints/*.ckpt"))) == 1
+    same_training(left_alone, directory)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 4 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_last_good_checkpoint(left_alone, trainer, small_disk):
+    directory = small_disk / "run"
+    process = trainer.start(directory, "--checkpoint_seconds", "0")
+    deadline = time.monotonic() + 300
+    while not list(directory.glob("checkpoints/step_00000001*.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    with open(small_disk / "filler", "wb", buffering=0) as filler:
+        for size in (2**16, 1):  # to the last byte
+            try:
+                while filler.write(b"\0" * size):
+                    pass
+            except OSError:
+                pass
+    assert process.wait(timeout=120) == 3
+    (small_disk / "filler").unlink()  # also what the log could not hold
+    good = checkpoints.latest(directory / "checkpoints")
+    assert good is not None and good.step >= 10 and not (directory / "result.json").exists()
+    log = trainer.finish(directory)
+    assert "Traceback" not in log
+    same_training(left_alone, directory)
+
+
+@pytest.mark.slow
+def test_starts_from_the_weights_it_is_given(left_alone, trainer, tmp_path):
+    directory = tmp_path / "run"
+    trainer.finish(directory, "--pre-trained", str(left_alone / "last.ckpt"), "--lr=1e-9",
+                   **{"train.steps": 1, "train.validations": 0, "train.learning_rate": 1e-9})  # fmt: skip
+    first = parameters(left_alone / "last.ckpt")
+    for name, value in parameters(directory / "last.ckpt").items():
+        assert abs(value - first[name]).max() < 1e-7
+    spec = records.read_json(directory / "spec.json")
+    assert spec["train"]["initial"] == checkpoints.file_digest(left_alone / "last.ckpt")[:16]
+    state = parameters(next((directory / "checkpoints").glob("*.ckpt")))
+    # moments start at 0: after a step the second is (1 - beta2) of the square of the first over (1 - beta1)
+    moments = [state[f"moment{i}.decoders.0.head.weight"] for i in (1, 2)]
+    assert moments[1] == pytest.approx(1e-3 * (moments[0] / 0.1) ** 2, rel=1e-3, abs=1e-12)
+
+
+def digest_of(directory):
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in paths)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "options, changes, message",
+    [
+        ((), {"train.steps": 61}, "differs in train.steps (60 there, 61 asked for)"),
+        ((), {"occlusion.name": "none", "occlusion.start": None}, "occlusion.name (wang there, none asked for)"),
+        (("--pre_trained", "SELF"), {}, "train.initial (unset there,"),
+        (("--pre_trained", "SELF"), {"network.levels": 3, "data.height": 64, "data.width": 64},
+         "network.levels is 2 there and 3 here"),
+        (("--pre_trained", "/nowhere.ckpt"), {}, "there is no such file"),
+    ],
+)  # fmt: skip
+def test_another_spec_is_refused_and_nothing_changes(left_alone, trainer, capsys, options, changes, message):
+    options = [str(left_alone / "last.ckpt") if word == "SELF" else word for word in options]
+    words = trainer.words(left_alone, *options, **changes)
+    before = digest_of(left_alone)
+    assert train.main([word for word in words if not word.endswith("=None")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert digest_of(left_alone) == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--train_on", "flyingchairs:/nowhere"), "/nowhere"),
+        (("--train-on", "flyingchars:/nowhere"), "did you mean 'flyingchairs'"),
+        (("--set", "train.step=3"), "did you mean 'train.steps'"),
+        (("--height", "240"), "240 is not a multiple of 32"),
+        (("--amp", "O2", "--device_target", "CPU"), "train.amp=O2 (--amp) needs a GPU or Ascend"),
+        (("--eval_every", "0"), "--eval_every must be at least 1"),
+        (("--skip_bad", "-1"), "must be at least 0"),
+        (("--batch_size", "0"), "train.batch_size must be"),
+        (("--lr", "nan"), "train.learning_rate must be"),
+        (("--checkpoint_seconds", "nan"), "--checkpoint_seconds must be"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys, options, message):
+    directory = tmp_path / "run"
+    assert train.main(["--checkpoint_dir", str(directory), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert not directory.exists()
+
+
+def test_flags_reach_the_spec():
+    words = (
+        "--checkpoint_dir D --preset sintel --train-on synthetic --eval_on synthetic --height 64 --width 96 --fit crop"
+    )
+    words += " --lr 3e-4 --batch-size 6 --steps 5000 --seed 7 --eval-every 1000 --amp=O3"
+    words += " --set network.levels=2 selfsup.name=none"
+    given = train.parser().parse_args([train._with_underscores(word) for word in words.split()])
+    spec = train.compose(given)
+    data, update = spec.data, spec.train
+    assert (data.source, spec.evaluation.source) == ("synthetic", "synthetic")
+    assert (data.height, data.width, data.fit) == (64, 96, "crop")
+    assert (update.learning_rate, update.batch_size, update.steps, update.validations) == (3e-4, 6, 5000, 5)
+    assert (spec.seed, update.amp, spec.network.levels) == (7, "O3", 2)
+    assert data.augmentation.flip_vertical, "a flag changes nothing else of the preset"
+
+
+def test_somebody_else_training_there_is_an_error(left_alone, trainer, tmp_path):
+    from experiments import locks
+
+    directory = tmp_path / "run"
+    with locks.held(directory / "lock"):
+        log = trainer.finish(directory, code=3)
+    assert "another process is training there" in log and "Traceback" not in log

@@ -72,7 +72,7 @@ def test_without_self_supervision_nothing_is_added():
     none = registry.build("selfsup", "none")
     others = {"photometric": "l1", "occlusion": "none", "smoothness": "none", "normalization": "none"}
     components = Components(selfsup=none, **{axis: registry.build(axis, name) for axis, name in others.items()})
-    assert not registry.entry_of(none).needs and components.starts(100) == ()
+    assert not registry.entry_of(none).needs and none.weight == 0 and components.starts(100) == ()
     assert [components.weights_at(step, 100)[2] for step in (0, 50, 99)] == [0, 0, 0]
 
 

@@ -210,16 +210,21 @@ def _chosen(text: str, known: Sequence[str], flag: str) -> list[str]:
     return words
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
+    made.add_argument("--sizes", default=",".join(CASES), help="which sizes (%(default)s)")
+    made.add_argument("--modes", default=",".join(MODES), help="which of step, selfsup, inference (%(default)s)")
+    made.add_argument("--peers", default="eager", help="eager, compile or both (%(default)s)")
+    made.add_argument("--threads", type=int, default=1, help="CPU threads of each side (%(default)s)")
+    made.add_argument("--turns", type=int, default=7, help="how often the sides take turns (%(default)s)")
+    made.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the rows there too")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Times what is asked for and prints a table; 0, 2 for wrong usage, 3 if the sides do not agree."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sizes", default=",".join(CASES), help="which sizes (%(default)s)")
-    parser.add_argument("--modes", default=",".join(MODES), help="which of step, selfsup, inference (%(default)s)")
-    parser.add_argument("--peers", default="eager", help="eager, compile or both (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each side (%(default)s)")
-    parser.add_argument("--turns", type=int, default=7, help="how often the sides take turns (%(default)s)")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the rows there too")
-    given = parser.parse_args(argv)
+    given = parser().parse_args(argv)
     try:
         sizes = _chosen(given.sizes, tuple(CASES), "--sizes")
         modes = _chosen(given.modes, MODES, "--modes")

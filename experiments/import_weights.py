@@ -103,22 +103,28 @@ def _check_shapes(options: Architecture, values: Mapping[str, np.ndarray]) -> No
             raise ValueError(f"{name} has shape {values[name].shape}, the network needs {tuple(parameter.shape)}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.import_weights", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--tensorflow", required=True, metavar="CKPT_PREFIX", help="checkpoint, without .index")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m experiments.import_weights", description=__doc__.split("\n\n")[0])
+    made.add_argument("--tensorflow", required=True, metavar="CKPT_PREFIX", help="checkpoint, without .index")
+    made.add_argument(
         "--out",
         required=True,
         type=pathlib.Path,
         metavar="FILE.ckpt",
         help="what to write; FILE.json names the network",
     )
-    parser.add_argument("--no-feature-warp", action="store_true", help="it was trained without warping features")
-    parser.add_argument("--no-accumulate-flow", action="store_true", help="its levels do not add to the coarser flow")
-    given = parser.parse_args(arguments)
+    made.add_argument("--no-feature-warp", action="store_true", help="it was trained without warping features")
+    made.add_argument("--no-accumulate-flow", action="store_true", help="its levels do not add to the coarser flow")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    command = parser()
+    given = command.parse_args(arguments)
     if given.out.suffix != ".ckpt" or given.out.is_dir():
-        parser.error(f"--out {given.out}: must be the name of a file, ending in .ckpt")
+        command.error(f"--out {given.out}: must be the name of a file, ending in .ckpt")
     try:
         options, values = imported(
             given.tensorflow, feature_warp=not given.no_feature_warp, accumulate_flow=not given.no_accumulate_flow

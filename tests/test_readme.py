@@ -1,36 +1,71 @@
-"""The README says what the code says."""
+"""The README and the other documents say what the code says."""
 
+import importlib
 import pathlib
 import re
 
-from experiments import run as one_run
+import pytest
+
 from studies import catalog
-from studies import run as study_run
 from studies.baselines import PRESETS
 from uflow import table
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+README = DOCUMENTS["README.md"]
+COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "import_weights")
+MODULES = ("studies.command", "benchmarks.step", *(f"experiments.{word}" for word in COMMANDS))
+# of other programs: pip, pytest, MLflow and msrun
+FOREIGN = {"--dist", "--backend-store-uri", "--workers", "--worker_num", "--local_worker_num", "--join", "--log_dir"}
+
+
+def options_of(module):
+    parser = importlib.import_module("studies.command" if module == "studies.run" else module).parser
+    return set(re.findall(r"--[a-z][\w-]*", parser().format_help()))
 
 
 def test_the_table_of_components_is_up_to_date():
     assert table.updated(README) == README, "run: python -m uflow.table README.md"
 
 
-def test_every_option_that_it_names_exists():
-    known = study_run.parser().format_help() + one_run.parser().format_help() + "--seeds --progress-bar -e -m"
-    for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
-        assert option in known or option in ("--dist", "--backend-store-uri"), option
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_option_of_a_command_exists(name):
+    text = re.sub(r"\\\n\s*", " ", DOCUMENTS[name])
+    for module, words in re.findall(r"python -m ((?:studies|experiments|benchmarks)\.\w+)([^`\n]*)", text):
+        for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", words):
+            assert option in options_of(module), f"{module} has no {option}"
 
 
-def test_every_module_that_it_runs_exists():
-    for module in re.findall(r"python -m ([a-z_.]+)", README):
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_option_that_is_named_exists(name):
+    known = FOREIGN.union(*map(options_of, MODULES))
+    for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", DOCUMENTS[name]):
+        assert option in known, option
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_module_that_is_run_exists(name):
+    for module in re.findall(r"python -m ([a-z_.]+)", DOCUMENTS[name]):
         path = ROOT / module.replace(".", "/")
-        assert module == "pytest" or path.with_suffix(".py").exists() or path.is_dir(), module
+        assert module in ("pytest", "venv") or path.with_suffix(".py").exists() or path.is_dir(), module
 
 
-def test_every_study_and_preset_that_it_names_exists():
-    for name in re.findall(r"studies\.run ([a-z_]+)", README):
-        assert name in catalog.names()
-    for words in re.findall(r"--preset ([a-z|\\]+)", README):
-        assert set(words.replace("\\", "").split("|")) <= set(PRESETS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_study_and_preset_that_is_named_exists(name):
+    for study in re.findall(r"studies\.run ([a-z_]+)", DOCUMENTS[name]):
+        assert study in catalog.names()
+    for words in re.findall(r"--preset ([a-z|\\]+)", DOCUMENTS[name]):
+        known = {*PRESETS, "chairs", "sintel", "kitti"}
+        assert set(words.replace("\\", "").split("|")) <= known
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_linked_file_is_there(name):
+    folder = ROOT if name == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\(([^)#:]+)\)", DOCUMENTS[name]):
+        assert (folder / target).exists(), target
+
+
+def test_all_studies_are_listed():
+    for name in catalog.names():
+        assert f"`{name}`" in README, name

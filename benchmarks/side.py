@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, SEED, Case
 
-SIDES = ("uflow", "eager", "compile")
+SIDES = ("uflow", "eager", "compile", "exact")  # `exact` is `eager` with double precision, for comparison only
 
 
 def uflow_side(case: Case, mode: str, directory: pathlib.Path) -> Callable[[], Any]:
@@ -68,14 +68,14 @@ def torch_side(side: str, case: Case, mode: str, directory: pathlib.Path, thread
     stored = np.load(directory / "parameters.npz")
     network.load_state_dict({name: torch.from_numpy(stored[name]) for name in stored.files})
     first, second = (torch.from_numpy(image) for image in case.images())
+    if side == "exact":
+        network, first, second = network.double(), first.double(), second.double()
     if mode == "inference":
 
         def infer() -> Any:
             with torch.no_grad():
-                features, others = network.pyramid(first), network.pyramid(second)
-                flow = network(features, others, case.batch)
-                growth = flow.new_tensor([4.0, 4.0])[:, None, None]
-                return (peer.resized(flow, case.height, case.width) * growth).numpy()
+                flow = network(network.pyramid(first), network.pyramid(second), case.batch)
+                return 4 * peer.resized(flow, case.height, case.width).numpy()
 
         run = torch.compile(infer) if side == "compile" else infer
         np.savez(directory / f"{side}.npz", flow=run())

@@ -1,4 +1,7 @@
-"""What a training step must at least cost: its arithmetic and its traffic over what this machine reaches at either."""
+"""What a training step costs at the speed of a matrix product and of a copy: a yardstick, not a limit.
+
+A convolution can be faster than the product of the library that is measured, and maps may stay in the cache.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ def step_cost(case: Case, selfsup: bool) -> tuple[float, float]:
     return float(flops * images * passes), float(moved * images * passes)
 
 
-def least_ms(case: Case, selfsup: bool, machine: Machine) -> float:
+def bound_ms(case: Case, selfsup: bool, machine: Machine) -> float:
     """The time of a step if it were bound by arithmetic or by traffic alone, whichever is longer, ms."""
     flops, moved = step_cost(case, selfsup)
     return 1e3 * max(flops / machine.flops, moved / machine.bandwidth)

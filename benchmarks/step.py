@@ -1,11 +1,11 @@
 """Times training steps and inference against PyTorch: `python -m benchmarks.step [--sizes 64x64,...] [--json FILE]`.
 
 The peer (`benchmarks.peer`) is the same network and losses in PyTorch. Before anything is timed both sides start from
-the same parameters and are held against what the peer computes in double precision: the loss must agree to 1e-5 of
-itself, the flow of inference to 1e-4 of its largest value, and every gradient to 1e-3 of the largest one. The worst are
-biases of the coarsest features, of whose gradients the normalisation leaves a small difference of large sums. Then the
-two processes take turns, so that what else the machine does hits both alike; the ratio is the median of the ratios of
-the turns. Needs the extra `bench`: pip install -e '.[bench]'.
+the same parameters and are held against what the peer computes in double precision, in units of the largest value: the
+loss, the flow of inference and all gradients must agree to 1e-4, or where PyTorch itself is further away in single
+precision, to five times that. (Biases of the coarsest features are: of their gradients the normalisation leaves a small
+difference of large sums.) Then the two processes take turns, so that what else the machine does hits both alike; the
+ratio is the median of the ratios of the turns. Needs the extra `bench`: pip install -e '.[bench]'.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from benchmarks.cases import CASES, MODES, Case
 from experiments import records
 from uflow.backend import environment
 
-AGREEMENT = {"loss": 1e-5, "flow": 1e-4, "gradients": 1e-3}  # how far a side may be from exact
+AGREEMENT = 1e-4  # of the largest value: how far from double precision
+FACTOR = 5.0  # or this much further than PyTorch in single precision
+KINDS = ("loss", "flow")  # everything else is a gradient
 PEERS = ("eager", "compile")
 
 
@@ -84,14 +86,15 @@ class Row:
         ratio: median over the turns of the ratio of their medians, this project over the peer.
         low: the smallest of these ratios.
         high: the largest.
-        apart: largest difference of the gradients, or of the flow, from the peer's in double precision, in units of the
-            largest value.
+        apart: largest difference of loss, gradients or flow from the peer's in double precision, in units of the
+            largest value of its kind.
         peer_apart: the same of the peer as it is timed.
         memory: largest resident size of this project's process, bytes.
         peer_memory: of the peer's.
         first: seconds from the start to the end of the first step, of which most is compilation.
         peer_first: of the peer's.
-        least_ms: what arithmetic and traffic take at least, ms; `None` for inference.
+        roofline_ms: what arithmetic takes at the speed of a matrix product, or traffic at that of a copy, whichever is
+            longer, ms; `None` for inference.
     """
 
     size: str
@@ -108,7 +111,7 @@ class Row:
     peer_memory: int
     first: float
     peer_first: float
-    least_ms: float | None
+    roofline_ms: float | None
 
 
 def distances(directory: pathlib.Path, side: str) -> dict[str, float]:
@@ -123,7 +126,7 @@ def distances(directory: pathlib.Path, side: str) -> dict[str, float]:
         raise SideError(f"one side only has {', '.join(sorted(odd)[:3])}")
     kinds: dict[str, list[str]] = {}
     for name in set(ours.files) & set(theirs.files):
-        kinds.setdefault(name if name in AGREEMENT else "gradients", []).append(name)
+        kinds.setdefault(name if name in KINDS else "gradients", []).append(name)
     return {
         # numpy's maximum keeps NaN, Python's may lose it
         kind: float(np.max([np.abs(ours[n] - theirs[n]).max() for n in names]))
@@ -132,16 +135,21 @@ def distances(directory: pathlib.Path, side: str) -> dict[str, float]:
     }
 
 
-def checked(directory: pathlib.Path, side: str) -> float:
-    """How far gradients or flow of a side are from `exact`.
+def checked(directory: pathlib.Path, peer: str) -> tuple[float, float]:
+    """How far this project and the peer are from `exact`, at worst of loss, gradients and flow.
 
     Raises:
-        SideError: if that, or the loss, is further than `AGREEMENT`.
+        SideError: if this project is further away than it may be.
     """
-    found = distances(directory, side)
-    if wrong := [f"{kind} by {value:.2g}" for kind, value in found.items() if not value <= AGREEMENT[kind]]:
-        raise SideError(f"{side} differs from double precision in {', '.join(wrong)}; allowed are {AGREEMENT}")
-    return found.get("gradients", found.get("flow", 0.0))
+    ours, theirs = distances(directory, "uflow"), distances(directory, peer)
+    wrong = [
+        f"{kind} by {value:.2g}, the peer by {theirs[kind]:.2g}"
+        for kind, value in ours.items()
+        if not value <= max(AGREEMENT, FACTOR * theirs[kind])
+    ]
+    if wrong:
+        raise SideError(f"this project differs from double precision in {'; '.join(wrong)}")
+    return max(ours.values()), max(theirs.values())
 
 
 def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine: roofline.Machine) -> Row:
@@ -161,7 +169,7 @@ def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine:
             exact = Side("exact", case, mode, directory, threads)
             exact.ask(do="prepare")
             exact.close()
-            apart, peer_apart = checked(directory, "uflow"), checked(directory, peer)
+            apart, peer_apart = checked(directory, peer)
             times: list[tuple[list[float], list[float]]] = []
             each = max(1, round(500 / max(1.0, ours.ask(do="time", times=2)[-1])))
             theirs.ask(do="time", times=2)
@@ -187,7 +195,7 @@ def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine:
         peer_memory=peer_memory,
         first=first,
         peer_first=peer_first,
-        least_ms=None if mode == "inference" else roofline.least_ms(case, mode == "selfsup", machine),
+        roofline_ms=None if mode == "inference" else roofline.bound_ms(case, mode == "selfsup", machine),
     )
 
 
@@ -195,15 +203,15 @@ def markdown(rows: Sequence[Row]) -> str:
     """The table."""
     lines = [
         "| size | what | peer | here, ms | peer, ms | ratio [range] | memory, GB | peer, GB | first call, s | peer, s |"
-        " least, ms | from exact | peer |",
+        " roofline, ms | from exact | peer |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        least = "-" if row.least_ms is None else f"{row.least_ms:.1f}"
+        bound = "-" if row.roofline_ms is None else f"{row.roofline_ms:.1f}"
         lines.append(
             f"| {row.size} | {row.mode} | {row.peer} | {row.ms:.1f} | {row.peer_ms:.1f} | {row.ratio:.2f}"
             f" [{row.low:.2f}, {row.high:.2f}] | {row.memory / 1e9:.2f} | {row.peer_memory / 1e9:.2f} |"
-            f" {row.first:.0f} | {row.peer_first:.0f} | {least} | {row.apart:.0e} | {row.peer_apart:.0e} |"
+            f" {row.first:.0f} | {row.peer_first:.0f} | {bound} | {row.apart:.0e} | {row.peer_apart:.0e} |"
         )
     return "\n".join(lines)
 

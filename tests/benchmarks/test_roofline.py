@@ -21,5 +21,5 @@ def test_a_step_costs_three_passes_and_self_supervision_four_more():
 def test_the_longer_of_arithmetic_and_traffic_counts():
     case = CASES["64x64"]
     flops, moved = roofline.step_cost(case, False)
-    assert roofline.least_ms(case, False, roofline.Machine(flops, 1e30)) == 1000.0
-    assert roofline.least_ms(case, False, roofline.Machine(1e30, moved / 2)) == 2000.0
+    assert roofline.bound_ms(case, False, roofline.Machine(flops, 1e30)) == 1000.0
+    assert roofline.bound_ms(case, False, roofline.Machine(1e30, moved / 2)) == 2000.0

@@ -2,7 +2,7 @@
 
 A search is made in rounds of `ROUND` settings that are chosen together, whatever the number of workers, and each choice
 has a random state of its own. So the same search chooses the same settings with one worker and with ten, and after a
-kill it goes on with the settings that it had chosen. The first setting is the one that the arm has already.
+kill it goes on with the settings that it had chosen.
 """
 
 from __future__ import annotations
@@ -73,9 +73,6 @@ class Sweep:
         until = min(budget, -(-known // ROUND) * ROUND if numbers else (known // ROUND + 1) * ROUND)
         asked = {}
         for number in [*numbers, *range(known, until)]:
-            if number == 0 and number not in numbers:  # no search may end with less than what the arm had
-                own = {key: p.default for key, p in self.parameters.items() if p.default in p.space}
-                self.study.enqueue_trial(own, skip_if_exists=True)
             self.study.sampler = self._sampler(number)
             asked[number] = self._suggest(self._trial(number) if number in numbers else self.study.ask())
         return asked

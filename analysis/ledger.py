@@ -158,8 +158,16 @@ def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
         with contextlib.suppress(RecordError):
             plain = read_json(data.run_directory(label, seed) / "spec.json")
             if isinstance(plain, dict):
-                return dict(_flatten(plain, ""))
+                return _used(dict(_flatten(plain, "")))
     return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
+
+
+def _used(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A planned spec as a record has it, which leaves out the options of what is not used."""
+    unused = {"train.initial"} if spec.get("train.initial") == "" else set()
+    if spec.get("train.amp") == "O0":
+        unused |= {"train.amp", "train.loss_scale"}
+    return {key: value for key, value in spec.items() if key not in unused}
 
 
 def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

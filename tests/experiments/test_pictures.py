@@ -153,5 +153,5 @@ def test_a_set_played_backward_has_its_frames_exchanged_and_no_truth():
 def test_pictures_that_cannot_be_written_cost_only_themselves(undisturbed, tmp_path, capsys):
     spec = from_config(records.read_json(undisturbed / "spec.json"))
     (tmp_path / "pictures").write_text("in the way")
-    execution._draw(spec, tmp_path, None, {})
+    execution._draw(spec, tmp_path, None, open_pairs(spec, "evaluation", "test"), {})
     assert "warning: no pictures of this run" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from typing import Any
 from experiments import device, locks, records
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.skipping import without_bad
-from experiments.data.sources import open_source
+from experiments.data.sources import absolute, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
@@ -98,7 +98,7 @@ def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
 
 
 def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSpec:
-    """The spec with the digests of its data filled in, after a check of the data's headers and sizes.
+    """The spec with the digests and absolute paths of its data, after a check of the data's headers and sizes.
 
     Args:
         spec: the experiment.
@@ -128,10 +128,11 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
                 f"the {section} of this spec had digest {given}, what is there now has {value}: the data has changed,"
                 " so this is another experiment"
             )
+    evaluated = spec.evaluation.source and absolute(spec.evaluation.source)
     return dataclasses.replace(
         spec,
-        data=dataclasses.replace(spec.data, digest=found["data"]),
-        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"]),
+        data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
+        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
     )
 
 

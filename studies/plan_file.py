@@ -96,10 +96,13 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
 
 
 def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Writes `spec.json` of every run that has none, and then `plan.json`."""
+    """Writes `spec.json` of every run that is not done, and then `plan.json`.
+
+    A spec that is there already is written again: its data may have been moved since.
+    """
     for run in plan.runs:
         directory = out / "runs" / run.directory
-        if not (directory / "spec.json").exists():
+        if not (directory / "result.json").exists():
             directory.mkdir(parents=True, exist_ok=True)
             records.write_json(directory / "spec.json", to_config(run.spec))
     folder = out / plan.study.name

@@ -130,7 +130,7 @@ def _round(
     for task in tasks:
         directory = runs / task.spec.directory
         directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "spec.json").exists():
+        if not (directory / "result.json").exists():
             records.write_json(directory / "spec.json", to_config(task.spec))
     names = list(dict.fromkeys(task.spec.directory for task in tasks))
     progress = Progress(runs, names, {task.spec.directory: task.spec.train.steps for task in tasks})

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import pathlib
 import pkgutil
 from collections.abc import Callable
 
@@ -68,6 +69,11 @@ def canonical(text: str) -> str:
     What the sets hold is told apart by their digests.
     """
     return ";".join(name for name, _ in parse(text))
+
+
+def absolute(text: str) -> str:
+    """`text` with paths that mean the same from every working directory, for runs are started in others."""
+    return ";".join(f"{name}:{pathlib.Path(path).absolute()}" if path else name for name, path in parse(text))
 
 
 def open_source(text: str, split: str, *, height: int, width: int, scenes: SceneOptions) -> PairSet:

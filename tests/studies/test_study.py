@@ -151,7 +151,8 @@ def chairs(tmp_path_factory):
 
 
 def test_runs_on_files_and_evaluates_at_their_own_size(chairs, tmp_path):
-    process = start(tmp_path, "--data", f"flyingchairs:{chairs}", "--arms", "wang", "--seeds", "1")
+    given = os.path.relpath(chairs, tmp_path)  # the command is started there, its runs are not
+    process = start(tmp_path, "--data", f"flyingchairs:{given}", "--arms", "wang", "--seeds", "1")
     assert process.wait(timeout=600) == 0, terminal(tmp_path)[-3000:]
     assert "note: FlyingChairs without a split file" in terminal(tmp_path)
     found = [json.loads(data) for data in results(tmp_path).values()]

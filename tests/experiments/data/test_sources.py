@@ -6,7 +6,7 @@ from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.batches import Batches
 from experiments.data.pairs import DataError, Pair
 from experiments.data.scenes import SceneOptions
-from experiments.data.sources import Joined, canonical, open_source, parse
+from experiments.data.sources import Joined, absolute, canonical, open_source, parse
 
 SCENES = SceneOptions(train_pairs=4, test_pairs=3)
 
@@ -100,6 +100,12 @@ def test_joined_sets_stand_one_after_the_other():
     for index in (-1, 5):
         with pytest.raises(IndexError):
             pairs[index]
+
+
+def test_paths_mean_the_same_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("synthetic") == "synthetic"
+    assert absolute("flyingchairs: a/b ;video:/c.mp4") == f"flyingchairs:{tmp_path}/a/b;video:/c.mp4"
 
 
 def test_an_epoch_of_training_takes_every_pair_of_every_set():

@@ -142,6 +142,23 @@ def test_a_metric_that_the_data_cannot_give_is_refused_with_the_rest(chairs):
         make(study, asked(changes={"data.source": chairs}))
 
 
+def test_data_may_be_moved_before_a_run_is_done_and_its_place_is_absolute(chairs, tmp_path, monkeypatch):
+    def written(source):
+        plan = make(STUDY, asked(changes={"data.source": source}, seeds=(0,)))
+        plan_file.write(plan, tmp_path, merged(plan, tmp_path))
+        return [
+            json.loads((tmp_path / "runs" / r.directory / "spec.json").read_text())["data"]["source"] for r in plan.runs
+        ]
+
+    assert written(chairs) == [chairs] * 3
+    (tmp_path / "chairs").rename(tmp_path / "moved")
+    done = next((tmp_path / "runs").iterdir())
+    (done / "result.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    now = f"flyingchairs:{tmp_path / 'moved'}"
+    assert sorted(written("flyingchairs:moved")) == sorted([chairs, now, now]), "what is done is left as it is"
+
+
 def test_an_arm_that_needs_ground_truth_is_left_out_where_there_is_none(chairs):
     given = {"changes": {"data.source": chairs}, "seeds": (0,)}
     plan = make(STUDY, asked(arms=("all",), **given))

@@ -115,27 +115,40 @@ def read_result(directory: str | os.PathLike, run_id: str | None = None) -> RunR
         RecordError: if `result.json` is missing, cut off, of another format, or not the record of the directory.
     """
     path = pathlib.Path(directory) / "result.json"
-    plain = read_json(path)
+    return check_result(read_json(path), str(path), run_id or path.parent.name.rpartition("__")[2])
+
+
+def check_result(plain: Any, where: str, run_id: str) -> RunRecord:
+    """The record of a run out of the content of a `result.json`.
+
+    Args:
+        plain: the content.
+        where: what the message calls it.
+        run_id: whose record it must be.
+
+    Raises:
+        RecordError: if it is not.
+    """
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        raise RecordError(f"{path}: not a run record of format {FORMAT}")
+        raise RecordError(f"{where}: not a run record of format {FORMAT}")
     fields = {f.name for f in dataclasses.fields(RunRecord)}
     if set(plain) - {"format"} != fields:
         odd = sorted(fields.symmetric_difference(set(plain) - {"format"}))
-        raise RecordError(f"{path}: missing or unknown entries: {', '.join(odd)}")
+        raise RecordError(f"{where}: missing or unknown entries: {', '.join(odd)}")
     values = {key: value for key, value in plain.items() if key != "format"}
     if not isinstance(values["run_id"], str) or not values["run_id"] or not isinstance(values["spec"], dict):
-        raise RecordError(f"{path}: run_id must be text and spec an object")
+        raise RecordError(f"{where}: run_id must be text and spec an object")
     if values["status"] not in STATUSES:
-        raise RecordError(f"{path}: unknown status {values['status']!r} (known: {', '.join(STATUSES)})")
+        raise RecordError(f"{where}: unknown status {values['status']!r} (known: {', '.join(STATUSES)})")
     for group in ("metrics", "validation"):
         if not isinstance(values[group], dict) or not all(_is_number(v) for v in values[group].values()):
-            raise RecordError(f"{path}: {group} must map names to finite numbers")
+            raise RecordError(f"{where}: {group} must map names to finite numbers")
     if not isinstance(values["frames"], dict) or not all(
         isinstance(row, list) and all(v is None or _is_number(v) for v in row) for row in values["frames"].values()
     ):
-        raise RecordError(f"{path}: frames must map names to lists of finite numbers or null")
-    if values["run_id"] != run_id if run_id else not str(directory).endswith(values["run_id"]):
-        raise RecordError(f"{path}: holds run {values['run_id']}, not the run of its directory")
+        raise RecordError(f"{where}: frames must map names to lists of finite numbers or null")
+    if values["run_id"] != run_id:
+        raise RecordError(f"{where}: holds run {values['run_id']}, not the run of its directory")
     values["frames"] = {key: tuple(row) for key, row in values["frames"].items()}
     return RunRecord(**values)
 

@@ -153,6 +153,13 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     return config
 
 
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The keys in which two results of `canonical` differ, with both values; `the spec format` if none does."""
+    old, new = flatten(then), flatten(now)
+    keys = sorted(key for key in set(old) | set(new) if old.get(key) != new.get(key))
+    return ", ".join(f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)" for key in keys) or "the spec format"
+
+
 def prefix_id(spec: ExperimentSpec, step: int) -> str:
     """Names the training of a spec up to a step: specs with equal names are identical until then, bit for bit."""
     config = canonical(spec)

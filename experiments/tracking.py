@@ -236,12 +236,6 @@ def mirror_run(mirror: Mirror, directory: pathlib.Path, arm: str, seed: int, abo
     return mirror.finish(run, directory)
 
 
-def describe(uri: str) -> str:
-    """A tracking address without user name and password."""
-    head, separator, rest = uri.partition("://")
-    return f"{head}{separator}{rest.rsplit('@', 1)[-1]}" if separator else uri
-
-
 def load_about(path: pathlib.Path) -> dict[str, Any]:
     """What a study says of its runs, from its plan."""
     plan = json.loads(path.read_text(encoding="utf-8"))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+import os
 import pathlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+from experiments.addresses import describe
+from studies.devices import Card, parse
+from studies.process import Limits
 
 T = TypeVar("T")
 
@@ -57,12 +63,58 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", metavar="SOURCE", help="train on synthetic or NAME:PATH[;NAME:PATH]")
     made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME:PATH (default: the training data set)")
     made.add_argument("--out", type=pathlib.Path, help="where everything goes (default: results/PRESET)")
-    made.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: one per CPU core)")
-    made.add_argument("--device", default="auto", help="auto, CPU, GPU or Ascend (%(default)s)")
     made.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow store (default: mlflow.db in --out); 'none' for none"
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow store (default: UFLOW_TRACKING_URI, else mlflow.db in --out); 'none' for none",
     )
     made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
+    many = made.add_argument_group("where runs are done")
+    many.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="runs at a time; 0 leaves all to others (default: one per core or card)",
+    )
+    many.add_argument(
+        "--devices", default="auto", metavar="WHICH", help="auto, cpu, gpu, ascend, or as in gpu:0,1 or ascend:0-7"
+    )
+    many.add_argument("--run-timeout", type=float, metavar="SECONDS", help="a run that takes longer has failed")
+    many.add_argument("--run-memory", type=float, metavar="GB", help="a run that uses more memory has failed")
+    many.add_argument(
+        "--storage",
+        metavar="URL",
+        help="keep the queue in a database for many machines, postgresql://USER@HOST/DATABASE (default: UFLOW_STORAGE,"
+        " else a file in --out, for one machine); passwords belong into ~/.pgpass or UFLOW_STORAGE",
+    )
+    many.add_argument(
+        "--worker",
+        action="store_true",
+        help="work on what the same command without --worker has planned, here or, with --storage, on another machine",
+    )
+    many.add_argument(
+        "--wait",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="with --worker: end when nothing was left to do for so long (%(default)g)",
+    )
+    many.add_argument(
+        "--heartbeat",
+        type=int,
+        default=15,
+        metavar="SECONDS",
+        help="with --storage: time between a worker's signs of life; 8 times that without one, and its run is given to"
+        " another (%(default)s)",
+    )
+    many.add_argument("--launcher", default="local", help="local, ray or slurm: what starts the workers (%(default)s)")
+    many.add_argument(
+        "--launcher-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for ray (address, num_cpus, ...) or slurm (partition, time, ...); see docs/many_machines.md",
+    )
     made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
     made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
     made.add_argument("--force", action="store_true", help="let a preset run that is not made for this machine")
@@ -79,6 +131,11 @@ class Command:
         asked: preset, seeds, changes and arms.
         out: directory of all results.
         workers: runs at a time.
+        cards: where they train.
+        limits: what a run may use.
+        storage: address of the queue's database, or `None` for a file.
+        tracking: address of the MLflow store, or `None`.
+        launcher: what starts the workers, and its options.
         only: options that are searched, if arms are; empty for all that can be.
         looks: when `--until-decided` looks at the comparisons; `None` without it.
         stored: the `plan.json` that is there, if it counts.
@@ -88,6 +145,11 @@ class Command:
     asked: Any
     out: pathlib.Path
     workers: int
+    cards: tuple[Card, ...] = (Card("auto"),)
+    limits: Limits = Limits()
+    storage: str | None = None
+    tracking: str | None = None
+    launcher: tuple[str, Mapping[str, str]] = ("local", {})
     only: tuple[str, ...] = ()
     looks: Any = None
     stored: Mapping[str, Any] | None = None
@@ -96,6 +158,15 @@ class Command:
     def folder(self) -> pathlib.Path:
         """Directory of the study."""
         return self.out / self.study.name
+
+    @property
+    def queue(self) -> str:
+        """Name of the study's queue in a database: the same for all who ask the same."""
+        from experiments.data.sources import canonical
+        from experiments.spec import digest
+
+        changes = {k: canonical(v) if k.endswith(".source") else v for k, v in self.asked.changes.items()}
+        return f"{self.study.name}/{self.asked.preset.name}" + (f"/{digest(changes)}" if changes else "")
 
 
 def read(given: argparse.Namespace) -> Command:
@@ -135,12 +206,19 @@ def read(given: argparse.Namespace) -> Command:
     changes |= {k: v for k, v in (("data.source", given.data), ("evaluation.source", given.eval)) if v}
     seeds = tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else preset and tuple(range(preset.seeds))
     arms = tuple(word.strip() for word in given.arms.split(",")) if given.arms else ()
-    workers = cores() if given.workers is None else given.workers
-    if not 1 <= workers <= 1024:
-        problems.append(f"--workers must be a whole number in [1, 1024], got {workers}")
+    cards = tried(lambda: parse(given.devices)) or (Card("auto"),)
+    workers = (
+        (cores() if cards[0].target in ("auto", "CPU") else len(cards)) if given.workers is None else given.workers
+    )
+    if not 0 <= workers <= 1024:
+        problems.append(f"--workers must be a whole number in [0, 1024], got {workers}")
     if preset:
-        tried(lambda: check_device(preset, given))
+        tried(lambda: check_device(preset, cards[0], given))
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
+    storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
+    tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or f"sqlite:///{out / 'mlflow.db'}"
+    launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
+    problems += _places(given, workers, storage)
     stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
     if given.add_seeds is not None:
         found = tried(lambda: _added(given, study, stored))
@@ -151,7 +229,11 @@ def read(given: argparse.Namespace) -> Command:
     if study and preset:
         asked = planning.Asked(preset=preset, seeds=seeds or (0,), changes=changes, arms=arms)
         if not problems:
-            return Command(study=study, asked=asked, out=out, workers=workers, only=only, looks=looks, stored=stored)
+            return Command(
+                study=study, asked=asked, out=out, workers=workers, only=only, looks=looks, stored=stored, cards=cards,
+                limits=Limits(seconds=given.run_timeout, gigabytes=given.run_memory), storage=storage,
+                tracking=None if tracking == "none" else tracking, launcher=launcher,
+            )  # fmt: skip
         tried(lambda: planning.make(study, asked))  # what is wrong with the plan is said at the same time
     raise planning.PlanError("\n".join(dict.fromkeys(problems)))
 
@@ -191,15 +273,43 @@ def _added(
     return seeds + following(seeds, given.add_seeds), labels
 
 
-def check_device(preset: Any, given: argparse.Namespace) -> None:
+def _places(given: argparse.Namespace, workers: int, storage: str | None) -> list[str]:
+    """What is wrong with where and how runs are to be done."""
+    from studies.launcher import LAUNCHERS
+    from uflow.registry import did_you_mean
+
+    found = []
+    for option, value in (("--run-timeout", given.run_timeout), ("--run-memory", given.run_memory)):
+        if value is not None and not 0 < value < math.inf:
+            found.append(f"{option} must be more than 0, got {value:g}")
+    if not 0 <= given.wait < math.inf:
+        found.append(f"--wait must be 0 or more seconds, got {given.wait:g}")
+    if not 1 <= given.heartbeat <= 3600:
+        found.append(f"--heartbeat must be a whole number in [1, 3600], got {given.heartbeat}")
+    if given.launcher not in LAUNCHERS:
+        hint = did_you_mean(given.launcher, LAUNCHERS)
+        found.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
+    if workers == 0 and not storage:
+        found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
+    if workers == 0 and (given.worker or given.search):
+        found.append("--workers 0 does nothing together with --worker or --search")
+    if storage:
+        from studies.exchange import address
+
+        try:
+            address(storage)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def check_device(preset: Any, card: Card, given: argparse.Namespace) -> None:
     """Raises for a preset that would take months on the CPU, before anything is written."""
-    from experiments.device import TARGETS, available
+    from experiments.device import available
     from studies.planning import PlanError
 
-    if given.device not in TARGETS:
-        raise PlanError(f"unknown device {given.device!r} (known: {', '.join(TARGETS)})")
-    target = available() if given.device == "auto" else given.device
-    trains = not (given.plan or given.status or given.report_only)
+    target = available() if card.target == "auto" else card.target
+    trains = not (given.plan or given.status or given.report_only) and given.workers != 0
     if preset.device == "accelerator" and target == "CPU" and trains and not given.force:
         raise PlanError(
             f"preset {preset.name!r} needs a GPU or Ascend and this machine has a CPU only, where a run would take"
@@ -217,4 +327,5 @@ def resumed(words: Sequence[str], seeds: Sequence[int]) -> str:
         skip = adds
     if any(word.startswith("--add-seeds") for word in words):
         kept += ["--seeds", ",".join(map(str, seeds))]
-    return f"python -m studies.run {shlex.join(kept)}"
+    shown = [word if (hidden := describe(word)) == word else hidden for word in kept]
+    return f"python -m studies.run {shlex.join(shown)}"

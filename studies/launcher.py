@@ -1,25 +1,46 @@
-"""Workers on this machine: how many, started, watched and stopped."""
+"""The runs of a plan, done by workers that a launcher starts: here as processes, elsewhere by Ray or Slurm."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from experiments import locks
+from studies.devices import Card
 from studies.plan_file import pending
 from studies.planning import Plan, PlannedRun
+from studies.process import INTERRUPTED, ROOT
 from studies.progress import Progress
-from studies.queue import Queue
-from studies.worker import INTERRUPTED, ROOT, WorkerSettings, command_line, stop_on_signals
+from studies.queue import Queue, jobs_of
+from studies.worker import MEANINGS, WorkerSettings, command_line, environment, stop_on_signals
 
+LAUNCHERS = {"local": "studies.launcher", "ray": "studies.ray_launcher", "slurm": "studies.slurm_launcher"}
 ROUNDS = 3  # so often runs that left no result are given to new workers before the study ends without them
-WATCH_SECONDS = 5.0  # how long runs of another command's workers are watched before looking for work again
+REFRESH_SECONDS = 5.0  # between looks at the queue
+
+
+class Workers(Protocol):
+    """Workers that were started together."""
+
+    def running(self) -> int:
+        """How many are still there."""
+
+    def stop(self) -> None:
+        """Asks all of them to save their runs and to end."""
+
+    def ended(self) -> Sequence[int]:
+        """Exit codes of those that have ended."""
+
+
+Start = Callable[[Sequence[WorkerSettings], pathlib.Path], Workers]
 
 
 def cores() -> int:
@@ -27,49 +48,173 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_all(plan: Plan, out: pathlib.Path, workers: int, settings: WorkerSettings) -> bool:
+def start_of(launcher: str, options: Mapping[str, str]) -> Start:
+    """The function that starts workers with a launcher.
+
+    Raises:
+        ValueError: if an option is unknown, or a package is not installed.
+    """
+    return importlib.import_module(LAUNCHERS[launcher]).starter(options)
+
+
+def starter(options: Mapping[str, str]) -> Start:
+    """Starts workers as processes on this machine."""
+    if options:
+        raise ValueError(f"--launcher local has no options, got {', '.join(options)} (--launcher-option)")
+    return Processes
+
+
+class Processes:
+    """Workers on this machine."""
+
+    def __init__(self, settings: Sequence[WorkerSettings], log_file: pathlib.Path):
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self._told = False
+        with open(log_file, "ab") as log:
+            self._started = [
+                subprocess.Popen(
+                    [sys.executable, "-m", "studies.worker", *command_line(each)],
+                    env=dict(os.environ) | environment(each) | {"PYTHONPATH": path},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                for each in settings
+            ]
+
+    def running(self) -> int:
+        """How many are still there."""
+        return sum(process.poll() is None for process in self._started)
+
+    def stop(self) -> None:
+        """Asks all of them to save their runs and to end."""
+        for process in self._started:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+
+    def ended(self) -> Sequence[int]:
+        """Exit codes of those that have ended."""
+        return [process.returncode for process in self._started if process.poll() is not None]
+
+
+def assigned(settings: WorkerSettings, cards: Sequence[Card], count: int) -> list[WorkerSettings]:
+    """The settings of a number of workers on this machine, which share its cards and its cores."""
+    threads = max(1, cores() // max(1, count))
+    executions = [
+        dataclasses.replace(settings.execution, card=cards[number % len(cards)], threads=threads)
+        for number in range(count)
+    ]
+    return [dataclasses.replace(settings, execution=execution) for execution in executions]
+
+
+def run_all(
+    plan: Plan,
+    settings: WorkerSettings,
+    workers: int,
+    cards: Sequence[Card] = (Card("auto"),),
+    start: Start = Processes,
+    about: Mapping[str, str] | None = None,
+) -> bool:
     """Lets workers do all runs that have no result; True if it was interrupted.
 
-    Another command may be at work on the same study: runs of its workers are waited for, and taken over if they die.
+    Others may be at work on the same study: what their workers are at is waited for, and taken over if they die.
+
+    Args:
+        plan: what is to be done.
+        settings: of the workers.
+        workers: how many are started; with none, only those of others do anything.
+        cards: where they train.
+        start: starts them.
+        about: what MLflow is told of every run.
     """
     stop, idle = stop_on_signals(), 0
-    while (todo := pending(plan, out, workers)) and not stop() and idle < ROUNDS:
-        Queue(out / plan.study.name, out / "runs").enqueue([run.directory for run in todo])
-        free = [run for run in todo if locks.is_free(out / "runs" / run.directory / "worker.lock")]
-        _supervise(plan, out, todo, min(workers, len(free)), settings, stop)
-        idle = idle + 1 if len(pending(plan, out)) == len(todo) and free else 0
+    queue = settings.open_queue()
+    about = about or {"study": plan.study.name, "preset": plan.preset.name}
+    queue.offer_specs({run.directory: run.spec for run in pending(plan, settings.out)})
+    while todo := _left(plan, queue, workers, about):
+        if stop() or idle >= ROUNDS:
+            break
+        waiting, _ = queue.states()
+        count = min(workers, len(waiting))
+        _supervise(plan, queue, todo, assigned(settings, cards, count), start, about, stop)
+        left = _left(plan, queue, workers, about)
+        idle = idle + 1 if count and len(left) == len(todo) else 0
     return stop()
+
+
+def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> int:
+    """Works on a study that another command has planned, until nothing is left; the worst exit code of the workers."""
+    stop, told, said = stop_on_signals(), False, time.monotonic()
+    queue = settings.open_queue()
+    settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
+    group = start(assigned(settings, cards, workers), queue.folder / "study.log")
+    while group.running():
+        time.sleep(0.2)
+        if stop() and not told:
+            told = True
+            print("stopping: the runs are being saved", flush=True)
+            group.stop()
+        if time.monotonic() - said > REFRESH_SECONDS:
+            said = time.monotonic()
+            waiting, running = queue.states()
+            print(f"{len(waiting)} runs waiting, {len(running)} running, {group.running()} workers here", flush=True)
+    if stop():
+        return INTERRUPTED
+    _explain(group.ended(), queue.folder / "study.log")
+    return max((abs(code) for code in group.ended()), default=0)
+
+
+def _left(plan: Plan, queue: Queue, workers: int, about: Mapping[str, str]) -> list[PlannedRun]:
+    """The runs without a result, after what others have done was fetched and what is not in the queue was put there."""
+    out = queue.runs.parent
+    todo = pending(plan, out, workers)
+    queue.enqueue(jobs_of(todo, queue.runs, about, plan.shared_steps))
+    return [run for run in todo if not (queue.runs / run.directory / "result.json").exists()]
 
 
 def _supervise(
     plan: Plan,
-    out: pathlib.Path,
+    queue: Queue,
     todo: Sequence[PlannedRun],
-    count: int,
-    settings: WorkerSettings,
+    settings: Sequence[WorkerSettings],
+    start: Start,
+    about: Mapping[str, str],
     stop: Callable[[], bool],
 ) -> None:
-    """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while."""
-    command = [sys.executable, "-m", "studies.worker", *command_line(settings, max(1, cores() // max(1, count)))]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = dict(os.environ) | {"PYTHONPATH": path}
-    progress = Progress(out / "runs", [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
-    log_file = out / plan.study.name / "study.log"
-    with open(log_file, "ab") as log:
-        running = [
-            subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            for _ in range(count)
-        ]
-        told, until = False, time.monotonic() + (0.0 if running else WATCH_SECONDS)
-        while any(process.poll() is None for process in running) or (time.monotonic() < until and not stop()):
-            time.sleep(0.5)
-            progress.show()
-            if stop() and not told:
-                told = True
-                progress.say("stopping: the runs are being saved")
-                for process in running:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.send_signal(signal.SIGTERM)
-        progress.end()
-    if broken := [process.returncode for process in running if process.returncode not in (0, INTERRUPTED)]:
-        print(f"a worker ended with exit code {broken[0]}; see {log_file}", file=sys.stderr)
+    """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while.
+
+    A worker that was killed is replaced while runs are waiting.
+    """
+    progress = Progress(queue.runs, [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
+    log_file = queue.folder / "study.log"
+    groups = [start(settings, log_file)] if settings else []
+    told, replaced = False, 0
+    began = looked = time.monotonic()
+    while sum(group.running() for group in groups) or (
+        not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()
+    ):
+        time.sleep(0.2)
+        progress.show()
+        if stop() and not told:
+            told = True
+            progress.say("stopping: the runs are being saved")
+            for group in groups:
+                group.stop()
+        if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
+            looked = time.monotonic()
+            _left(plan, queue, len(settings), about)
+            killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
+            if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
+                replaced += 1
+                groups.append(start(settings[replaced % len(settings) :][:1], log_file))
+    progress.end()
+    _explain([code for group in groups for code in group.ended()], log_file)
+
+
+def _explain(codes: Sequence[int], log_file: pathlib.Path) -> None:
+    """Says why workers ended that should have gone on."""
+    for code in dict.fromkeys(codes):
+        if code not in (0, INTERRUPTED):
+            how = MEANINGS.get(code, f"signal {-code}" if code < 0 else f"exit code {code}")
+            print(f"a worker ended: {how}; see {log_file}", file=sys.stderr)

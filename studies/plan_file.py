@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import records
-from experiments.spec import canonical, flatten, from_config, to_config
+from experiments.spec import canonical, differing, from_config, to_config
 from studies import retry
 from studies.planning import Plan, PlanError, PlannedRun, in_order
 
@@ -80,15 +80,13 @@ def _shown(value: Any) -> str:
 
 def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
     now = next(run.spec for run in plan.runs if run.arm == label and run.seed == seed)
-    new = flatten(canonical(now))
+    then: Any = {}
     try:
-        old = flatten(records.read_json(directory / "spec.json"))
-        known = flatten(canonical(from_config(records.read_json(directory / "spec.json"))))
-    except ValueError:
-        known = {}
-    old = known or old
-    keys = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
-    listed = ", ".join(f"{k} ({old.get(k)!r} then, {new.get(k)!r} now)" for k in keys) or "the spec format"
+        then = records.read_json(directory / "spec.json")
+        then = canonical(from_config(then))
+    except ValueError:  # a spec that this version cannot read is compared as it is written
+        then = then if isinstance(then, dict) else {}
+    listed = differing(then, canonical(now))
     return (
         f"arm {label!r} seed {seed} is another experiment now than when {plan.study.name!r} was planned: {listed};"
         " use another --out, or --fresh to plan it anew (finished runs are kept)"

@@ -1,107 +1,410 @@
-"""The queue of a study's runs, kept by Optuna; no other module of the project's main job imports it.
+"""The queue of a study's runs, kept by Optuna: a journal file on one machine, PostgreSQL for many.
 
-Each planned run is one trial. Trials are enqueued once; a trial whose worker died is closed and enqueued again. Which
-worker may train a run is decided by the lock of the run's directory, and whether it is done by its `result.json`.
+Each planned run is one trial. A trial is taken by one worker, which goes on giving signs of life; one whose worker is
+gone is closed and put into the queue again. Of several trials for one run, such as two launchers can make at the same
+moment, one is worked on. Whether a run is done is decided by its `result.json` and never by the queue, which can
+be lost and made again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import datetime
+import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from experiments import locks, records
+from studies.retry import attempt_of, failed
+
+T = TypeVar("T")
+NAME = re.compile(r"[\w.+-]+__[0-9a-f]{12}")
+GRACE_BEATS = 8  # a run is given to another worker after so many intervals without a sign of life
+_TAKING = 3.0  # seconds between taking a run and holding its lock that are allowed for
+
+
+class StorageError(ValueError):
+    """The queue cannot be used; the message says where it is and what is wrong, without the password."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run as the queue hands it out.
+
+    Attributes:
+        directory: name of the run's directory under `runs/`.
+        arm: label of the arm, for MLflow.
+        seed: of the study, for MLflow.
+        about: what MLflow is told of every run of the study.
+        shared_steps: steps until which runs of the study train the same.
+        attempt: 1 for the first, one more each time that a failed run is done again.
+    """
+
+    directory: str
+    arm: str = ""
+    seed: int = 0
+    about: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    shared_steps: tuple[int, ...] = ()
+    attempt: int = 1
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the run's spec."""
+        return self.directory.rsplit("__", 1)[1]
+
+
+def job_from(plain: Any) -> Job | None:
+    """The job that a trial stands for; `None` if it is none of ours or names no directory of a run."""
+    try:
+        job = Job(**{**plain, "shared_steps": tuple(int(step) for step in plain.get("shared_steps", ()))})
+    except (TypeError, AttributeError, ValueError):
+        return None
+    return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) else None
+
+
+class Claim:
+    """A run that this worker has taken, with the memory of its signs of life."""
+
+    def __init__(self, job: Job, trial: Any):
+        self.job, self.trial = job, trial
+        self.alive = self.beaten = now()
+
+
+def now() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Queue:
     """The runs of a study that are waiting, running or done.
 
     Args:
-        directory: of the study; the journal is kept there.
-        runs: directory of all runs.
+        folder: of the study; the runs are beside it in `runs/`.
+        name: of the queue, the same for all who work on a study; by default that of the folder.
+        storage: address of a PostgreSQL database; by default the queue is a journal in the folder, for one machine.
+        heartbeat: seconds between signs of life of a worker, in a database.
+        patience: seconds for which a database that is away is waited for.
+
+    Raises:
+        StorageError: if the database cannot be reached in that time.
     """
 
-    def __init__(self, directory: pathlib.Path, runs: pathlib.Path):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        name: str = "",
+        storage: str | None = None,
+        heartbeat: int = 15,
+        patience: float = 600.0,
+    ):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.folder, self.runs, self.name = folder, folder.parent / "runs", name or folder.name
+        self.storage, self.patience = storage, patience
+        self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
+        self._without_sign: dict[int, float] = {}
+        self._database: Any = None
+        self.exchange: Any = None
+        if storage is None:
+            self.study = self._from_journal()
+        else:
+            from studies.exchange import Exchange
+
+            self.exchange = Exchange(storage, self.name)
+            self.study = self._patiently(self._from_database)
+
+    def _from_journal(self) -> Any:
+        """Optuna's study in the journal; one that cannot be read is put aside, for what counts are the runs' files."""
+        from optuna.storages.journal import JournalFileOpenLock
+
+        path = self.folder / "queue.journal"
+        with locks.held(self.folder / "queue.lock"):
+            lock = JournalFileOpenLock(str(path))
+            lock.acquire()  # nobody is in the middle of writing a line
+            try:
+                if path.exists() and not _is_whole(path):
+                    _put_aside(path)
+            finally:
+                lock.release()
+            try:
+                return self._opened(path)
+            except Exception:  # Optuna reads what a crash has left with errors of many kinds
+                _put_aside(path)
+                return self._opened(path)
+
+    def _opened(self, path: pathlib.Path) -> Any:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.directory, self.runs = directory, runs
-        path = str(directory / "queue.journal")
-        with locks.held(directory / "queue.lock"):
-            storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-            self.study = optuna.create_study(
-                storage=storage, study_name=directory.name, direction="minimize", load_if_exists=True
-            )
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+        study = self._created(storage)
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state == optuna.trial.TrialState.WAITING and job_from(trial.user_attrs.get("job")) is None:
+                raise StorageError(f"{path}: holds what is not a run")
+        return study
 
-    def enqueue(self, names: Sequence[str]) -> None:
-        """Adds the runs that are neither done nor in the queue, and those whose worker died."""
+    def _from_database(self) -> Any:
+        """Optuna's study in the database."""
+        import warnings
+
+        import optuna
+        from optuna.storages import RDBStorage
+
+        from studies.exchange import ENGINE, address
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._database = RDBStorage(
+                address(self.storage), engine_kwargs=ENGINE, heartbeat_interval=self.heartbeat, grace_period=self.grace
+            )
+        return self._created(self._database)
+
+    def _created(self, storage: Any) -> Any:
+        import optuna
+
+        return optuna.create_study(
+            storage=storage,
+            study_name=self.name,
+            direction="minimize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(0),
+        )
+
+    def _patiently(self, action: Callable[[], T], patience: float | None = None) -> T:
+        """The result of an action on the storage, tried again for a while if a database is away."""
+        if self.storage is None:
+            return action()
+        import optuna
+        import sqlalchemy
+
+        from studies.exchange import reason
+
+        until, told = now() + (self.patience if patience is None else patience), False
+        while True:
+            try:
+                return action()
+            except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+                why = reason(error, self.storage)
+                if now() > until or _is_final(why):
+                    raise StorageError(why) from None
+                if not told:
+                    print(f"{why}; trying again", file=sys.stderr, flush=True)
+                    told = True
+                time.sleep(1.0)
+
+    def _trials(self, *states: str) -> list[Any]:
         from optuna.trial import TrialState
 
-        with locks.held(self.directory / "queue.lock"):
-            waiting = set()
-            for trial in self.study.get_trials(deepcopy=False):
-                name = trial.user_attrs.get("directory")
-                if trial.state == TrialState.WAITING:
-                    waiting.add(name)
-                elif trial.state == TrialState.RUNNING:
-                    if self._done(name) or locks.is_free(self.runs / str(name) / "lock"):
-                        with contextlib.suppress(ValueError, RuntimeError):
-                            self.study.tell(trial.number, state=TrialState.FAIL)
-                    else:
-                        waiting.add(name)
-            for name in names:
-                if name not in waiting and not self._done(name):
-                    self.study.enqueue_trial({}, user_attrs={"directory": name})
+        wanted = tuple(TrialState[state] for state in states)
+        return self._patiently(lambda: self.study.get_trials(deepcopy=False, states=wanted))
+
+    def enqueue(self, jobs: Sequence[Job]) -> None:
+        """Adds the runs that are neither done nor in the queue, and those whose worker is gone."""
+        with self._alone():
+            self.release_abandoned()
+            known = {_directory(trial) for trial in self._trials("WAITING", "RUNNING")}
+            for job in jobs:
+                if job.directory not in known and not self.is_done(job):
+                    self._add(job)
+
+    def _alone(self) -> contextlib.AbstractContextManager:
+        """Keeps other launchers of this machine out; those of others can only make doubles, which `claim` drops."""
+        if self.storage is not None:
+            return contextlib.nullcontext()
+        return locks.held(self.folder / "queue.lock")
+
+    def _add(self, job: Job) -> None:
+        plain = dataclasses.asdict(job)
+        self._patiently(lambda: self.study.enqueue_trial({}, user_attrs={"job": plain}))
+
+    def release_abandoned(self) -> None:
+        """Closes trials whose worker is gone and puts their runs into the queue again."""
+        for trial in self._trials("RUNNING"):
+            job = job_from(trial.user_attrs.get("job"))
+            if job is not None and self._is_abandoned(trial, job) and self._close(trial, "FAIL"):
+                if not self.is_done(job):
+                    self._add(job)
+
+    def _is_abandoned(self, trial: Any, job: Job) -> bool:
+        if self.storage is None:
+            # the lock is taken just after the trial; the clock may have been set in between
+            age = abs((datetime.datetime.now() - trial.datetime_start).total_seconds())
+            directory = self.runs / job.directory
+            return self.is_done(job) or (age > _TAKING and locks.is_free(directory / "worker.lock"))
+        if trial._trial_id in self._patiently(lambda: self._database._get_stale_trial_ids(self.study._study_id)):
+            return True
+        # a worker that was killed between taking a run and its first sign of life leaves none that could grow old
+        if "worker" in trial.user_attrs:
+            return False
+        return now() - self._without_sign.setdefault(trial.number, now()) > self.grace
+
+    def _close(self, trial: Any, state: str, value: float | None = None) -> bool:
+        """Ends a trial; False if it had been ended before, by another worker or by a request whose answer was lost."""
+        from optuna.trial import TrialState
+
+        try:
+            self._patiently(lambda: self.study.tell(trial.number, value, state=TrialState[state]))
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, StorageError):
+                raise
+            return False
+        return True
+
+    def is_done(self, job: Job) -> bool:
+        """True if the run has a result here, or has been done elsewhere, whose files are then written here."""
+        directory = self.runs / job.directory
+        if (directory / "result.json").exists():
+            return attempt_of(directory) >= job.attempt or failed(directory) is None
+        return self.exchange is not None and self._patiently(lambda: self.exchange.fetch_result(job, directory))
+
+    def offer_specs(self, specs: Mapping[str, Any]) -> None:
+        """Hands the specs of runs, by directory, to workers that do not see this directory."""
+        if self.exchange is not None:
+            from experiments.spec import canonical, to_config
+
+            for directory, spec in specs.items():
+                self._patiently(
+                    lambda d=directory, s=spec: self.exchange.offer_spec(Job(directory=d), to_config(s), canonical(s))
+                )
+
+    def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
+        """What a run is, from the database; `None` if it does not know."""
+        return self.exchange and self._patiently(lambda: self.exchange.fetch_spec(job))
+
+    def states(self) -> tuple[set[str], set[str]]:
+        """Directories of the runs that no worker has taken, and of those that one has."""
+        waiting, running = ({_directory(trial) for trial in self._trials(state)} for state in ("WAITING", "RUNNING"))
+        return waiting - {""}, running - {""}
 
     def waiting(self) -> list[str]:
-        """Runs that no worker has taken."""
-        from optuna.trial import TrialState
+        """Directories of the runs that no worker has taken, first come first."""
+        return [name for trial in self._trials("WAITING") if (name := _directory(trial))]
 
-        found = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return [trial.user_attrs["directory"] for trial in found]
+    def claim(self) -> Claim | None:
+        """The next run, taken by this worker; `None` if none is waiting."""
+        while self._trials("WAITING"):
+            trial = self._patiently(self._ask)
+            job = job_from(trial.user_attrs.get("job"))
+            if job is None or self._is_double(trial, job):
+                self._close(trial, "PRUNED")  # another worker took the last one and Optuna made up a new trial
+                continue
+            claim = Claim(job, trial)
+            self._sign(claim)
+            return claim
+        return None
 
-    def _done(self, name: Any) -> bool:
-        return (self.runs / str(name) / "result.json").exists()
+    def _ask(self) -> Any:
+        """Optuna's next trial, without its advice to have `optimize` send the signs of life.
 
-    def work(self, do: Callable[[str], records.RunRecord | None], stop: Callable[[], bool]) -> Iterator[str]:
-        """Takes waiting runs one by one until none is left, and yields the name of each that was done.
-
-        Args:
-            do: does a run and returns its record, or `None` if it was interrupted or is another worker's.
-            stop: asked before a run is taken.
+        That sends them from a thread that ends for good at the first error of the database.
         """
-        import optuna
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")
+            return self.study.ask()
+
+    def _is_double(self, mine: Any, job: Job) -> bool:
+        """True if another trial stands for the same run: the first one that is not ended is the one that counts.
+
+        Every worker looks after its own trial is taken, so of two at least one sees the other.
+        """
+        return any(
+            other.number < mine.number and _directory(other) == job.directory
+            for other in self._trials("WAITING", "RUNNING")
+        )
+
+    def _sign(self, claim: Claim) -> None:
+        """Gives the first sign of life and says who is at work."""
+        if self._database is not None:
+            self._patiently(lambda: self._database.record_heartbeat(claim.trial._trial_id))
+        who = f"{socket.gethostname()}:{os.getpid()}"
+        self._patiently(lambda: claim.trial.set_user_attr("worker", who))
+
+    def beat(self, claim: Claim) -> bool:
+        """Gives a sign of life when it is time to; False if the run is not this worker's any more.
+
+        A worker that cannot reach the database gives its run up in time before others take it.
+        """
+        if self._database is None or now() - claim.beaten < self.heartbeat:
+            return True
         from optuna.trial import TrialState
 
-        taken: list[str] = []
+        claim.beaten = now()
+        try:
+            self._database.record_heartbeat(claim.trial._trial_id)
+            mine = self._database.get_trial(claim.trial._trial_id).state == TrialState.RUNNING
+        except Exception:  # whatever is wrong with the database, it may be right again at the next beat
+            return now() - claim.alive < 0.75 * self.grace
+        claim.alive = claim.beaten
+        return mine
 
-        def objective(trial: optuna.Trial) -> float:
-            name = trial.user_attrs.get("directory")
-            if name is None:  # another worker took the last one, and Optuna made up a new trial
-                raise optuna.TrialPruned
-            record = do(name)
-            if record is None:
-                raise _NotDone(name)
-            taken.append(name)
-            trial.set_user_attr("status", record.status)
-            if record.status != "completed":
-                raise _NotCompleted(record.reason)
-            return next(iter(record.metrics.values()), 0.0)
+    def done(self, claim: Claim, record: records.RunRecord) -> None:
+        """Says that a run has come to its end, and hands its files to those who do not see this directory."""
+        if self.exchange is not None:
+            directory = self.runs / claim.job.directory
+            self._patiently(lambda: self.exchange.offer_result(claim.job, directory))
+        self._patiently(lambda: claim.trial.set_user_attr("status", record.status))
+        completed = record.status == "completed"
+        self._close(claim.trial, "COMPLETE" if completed else "FAIL", next(iter(record.metrics.values()), 0.0)
+                    if completed else None)  # fmt: skip
 
-        while not stop():
-            if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                return
-            taken.clear()
-            self.study.optimize(objective, n_trials=1, catch=(_NotCompleted, _NotDone))
-            yield from taken
-
-
-class _NotCompleted(Exception):
-    """A run came to an end that is not a measurement."""
+    def give_back(self, claim: Claim) -> None:
+        """Puts a run that was interrupted into the queue again, unless somebody else has done so."""
+        if self._close(claim.trial, "FAIL") and not self.is_done(claim.job):
+            self._add(claim.job)
 
 
-class _NotDone(Exception):
-    """A run was interrupted."""
+def _directory(trial: Any) -> str:
+    job = job_from(trial.user_attrs.get("job"))
+    return job.directory if job else ""
+
+
+def _is_final(why: str) -> bool:
+    """True for what waiting does not change."""
+    words = ("authentication failed", "does not exist", "no password supplied", "permission denied", "No module named")
+    return any(word in why for word in words)
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """True if every line of a journal is a JSON object."""
+    import json
+
+    try:
+        text = path.read_bytes()
+        lines = text.split(b"\n")
+        return not lines.pop() and all(isinstance(json.loads(line), dict) for line in lines)
+    except (OSError, ValueError):
+        return False
+
+
+def _put_aside(path: pathlib.Path) -> None:
+    """Renames a journal that cannot be read; nothing is lost, for the files of the runs are what counts."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged_{number}")).exists():
+        number += 1
+    path.rename(aside)
+    print(f"{path} could not be read and is made anew; what it was is in {aside.name}", file=sys.stderr, flush=True)
+
+
+def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str], shared: Sequence[int]) -> list[Job]:
+    """The jobs of planned runs, whose directories are in `runs`."""
+    return [
+        Job(
+            directory=run.directory,
+            arm=run.arm,
+            seed=run.seed,
+            about=dict(about),
+            shared_steps=tuple(shared),
+            attempt=attempt_of(runs / run.directory),
+        )
+        for run in planned
+    ]

@@ -23,6 +23,11 @@ def failed(directory: pathlib.Path) -> str | None:
     return None if record.status == "completed" else f"{record.status}: {record.reason}"
 
 
+def attempt_of(directory: pathlib.Path) -> int:
+    """Number of the attempt at a run whose files are in its directory, or would be: 1 if none was set aside."""
+    return len(records.earlier_attempts(directory)) + 1
+
+
 def set_aside(directories: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     """Moves the files of failed runs into `attempts/<number>/` of the run; returns the runs that start anew.
 
@@ -32,17 +37,23 @@ def set_aside(directories: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     moved = []
     for directory in dict.fromkeys(directories):
         with locks.held(directory / "worker.lock", give_up=lambda: True) as alone:
-            if not alone or failed(directory) is None:
-                continue
-            folder = _next(directory)
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(directory / "cost.json", folder / "cost.json")
-            for path in sorted(directory.iterdir(), key=lambda path: path.name == "result.json"):
-                if path.name not in (*STAYS, "cost.json"):
-                    path.rename(folder / path.name)
-            moved.append(directory)
+            if alone and set_aside_held(directory):
+                moved.append(directory)
     return moved
+
+
+def set_aside_held(directory: pathlib.Path) -> bool:
+    """Moves the files of one failed run whose `worker.lock` is held; False if it has not failed."""
+    if failed(directory) is None:
+        return False
+    folder = _next(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(directory / "cost.json", folder / "cost.json")
+    for path in sorted(directory.iterdir(), key=lambda path: path.name == "result.json"):
+        if path.name not in (*STAYS, "cost.json"):
+            path.rename(folder / path.name)
+    return True
 
 
 def _next(directory: pathlib.Path) -> pathlib.Path:

@@ -53,8 +53,9 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         found = status.status(command.folder)
         return Answer(DONE, found, status.as_text(found))
     if arguments.report_only:
-        store = command.out / "mlflow.db"
-        return _reported(command, None, f"sqlite:///{store}" if store.exists() else None)
+        return _reported(command, None)
+    if arguments.worker and not arguments.plan:
+        return _joined(command, arguments)
     if command.study.searched and not arguments.plan:
         tuned = _tuned(command, arguments, words)
         if isinstance(tuned, Answer):
@@ -91,7 +92,7 @@ def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]
     from experiments import execution
     from studies import planning, tuning
     from studies.search import spaces
-    from studies.worker import WorkerSettings, stop_on_signals
+    from studies.worker import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
@@ -102,18 +103,12 @@ def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
     )
-    tracking = _tracking(command, arguments)
-    if tracking:
-        _mirror(tracking, plan.study, command.out)
-    settings = WorkerSettings(
-        out=command.out,
-        study=plan.study.name,
-        device=arguments.device,
-        tracking=tracking,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-    )
+    _mirror(command)
+    settings = _settings(command, arguments)
     about = {"study": plan.study.name, "preset": plan.preset.name}
-    trials = tuning.tune(specs, search, command.folder, settings, command.workers, about, stop_on_signals())
+    trials = tuning.tune(
+        specs, search, command.folder, settings, command.workers, command.cards, about, stop_on_signals()
+    )
     if trials is None:
         resume = resumed(words, command.asked.seeds)
         text = f"interrupted in the search; the same command goes on:\n  {resume}"
@@ -123,18 +118,57 @@ def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]
     return dataclasses.replace(command, study=tuning.chosen(command.study, trials))
 
 
-def _tracking(command: Command, arguments: argparse.Namespace) -> str | None:
-    """The address of the MLflow store, or `None`."""
-    tracking = arguments.tracking_uri or f"sqlite:///{command.out / 'mlflow.db'}"
-    return None if tracking == "none" else tracking
+def _settings(command: Command, arguments: argparse.Namespace) -> Any:
+    """What the workers of a command are told."""
+    from studies.process import Execution
+    from studies.worker import WorkerSettings
+
+    sources = {"--data": arguments.data, "--eval": arguments.eval} if arguments.worker else {}
+    execution = Execution(
+        out=command.out,
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        limits=command.limits,
+        data={option: source for option, source in sources.items() if source},
+    )
+    return WorkerSettings(
+        execution=execution,
+        study=command.study.name,
+        queue=command.queue if command.storage else command.study.name,
+        storage=command.storage,
+        heartbeat=arguments.heartbeat,
+        linger=arguments.wait if arguments.worker else 0.0,
+        tracking=command.tracking,
+    )
 
 
-def _mirror(tracking: str, study: Any, out: pathlib.Path) -> Any:
+def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
+    """Works on what another command has planned."""
+    from experiments import execution
+    from studies import plan_file
+    from studies.launcher import join, start_of
+
+    if not command.storage and plan_file.stored(command.folder) is None:
+        raise ValueError(
+            f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
+            " another machine, give --storage)"
+        )
+    start = start_of(*command.launcher)
+    execution.check_writable(command.out)
+    _mirror(command)
+    print(f"{command.study.name}: {command.workers} workers, runs in {command.out / 'runs'}")
+    code = join(_settings(command, arguments), command.workers, command.cards, start)
+    text = "stopped; its runs were put back" if code == INTERRUPTED else "nothing is left to do"
+    return Answer(code, {"study": command.study.name, "exit_code": code}, text if code in (0, INTERRUPTED) else "")
+
+
+def _mirror(command: Command) -> Any:
     """The study's mirror in MLflow, made before any worker: several would make the store at the same time."""
     from experiments.tracking import Mirror
 
-    mirror = Mirror(tracking, study.name, out / "mlartifacts")
-    mirror.parent(study.question)
+    if command.tracking is None:
+        return None
+    mirror = Mirror(command.tracking, command.study.name, command.out / "mlartifacts")
+    mirror.parent(command.study.question)
     return mirror
 
 
@@ -182,8 +216,10 @@ def _run(
     """Does what is left to do of a plan and reports; the first thing that writes."""
     from experiments import execution
     from studies import plan_file, retry
+    from studies.launcher import start_of
 
     out = command.out
+    start = start_of(*command.launcher)
     execution.check_writable(out)
     if plan.note:
         print(f"note: {plan.note}")
@@ -193,29 +229,19 @@ def _run(
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)
     print(f"everything goes to {out}; {len(plan.runs)} runs, {len(plan.runs) - len(todo)} of them done")
-    tracking = _tracking(command, arguments)
-    mirror = _mirror(tracking, plan.study, out) if tracking else None
+    mirror = _mirror(command)
     interrupted = False
     if todo:
         from studies.launcher import run_all
-        from studies.worker import WorkerSettings
 
-        settings = WorkerSettings(
-            out=out,
-            study=plan.study.name,
-            device=arguments.device,
-            shared_steps=plan.shared_steps,
-            tracking=tracking,
-            checkpoint_seconds=arguments.checkpoint_seconds,
-        )
-        interrupted = run_all(plan, out, command.workers, settings)
+        interrupted = run_all(plan, _settings(command, arguments), command.workers, command.cards, start)
     if mirror:
         _mirror_all(mirror, plan, out)
     if interrupted:
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
-    return _reported(command, mirror, tracking)
+    return _reported(command, mirror)
 
 
 def _mirror_all(mirror: Any, plan: Any, out: pathlib.Path) -> None:
@@ -229,11 +255,11 @@ def _mirror_all(mirror: Any, plan: Any, out: pathlib.Path) -> None:
             mirror_run(mirror, directory, run.arm, run.seed, about)
 
 
-def _reported(command: Command, mirror: Any, tracking: str | None) -> Answer:
+def _reported(command: Command, mirror: Any) -> Answer:
     """Writes the report; exit code 0, or 3 if a run failed."""
     from analysis.load import load_study
     from analysis.report import write_report
-    from experiments.tracking import describe
+    from experiments.addresses import describe
 
     report = write_report(command.folder)
     data = load_study(command.folder)
@@ -244,6 +270,9 @@ def _reported(command: Command, mirror: Any, tracking: str | None) -> Answer:
         for problem in mirror.failures[:3]:
             print(f"warning: MLflow: {problem}", file=sys.stderr)
     lines = [report.text, f"report: {report.directory}"]
+    tracking = command.tracking
+    if tracking and tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists():
+        tracking = None
     shown = (
         tracking
         and f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"

@@ -7,6 +7,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from experiments import execution, records
@@ -14,9 +15,11 @@ from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
 from experiments.tracking import Mirror
 from studies.design import Study
-from studies.launcher import cores
+from studies.devices import Card
+from studies.launcher import assigned
 from studies.planning import Plan, PlanError
 from studies.progress import Progress
+from studies.queue import Job
 from studies.search import STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
 from studies.worker import WorkerSettings, run_one
@@ -53,6 +56,7 @@ def tune(
     folder: pathlib.Path,
     settings: WorkerSettings,
     workers: int,
+    cards: Sequence[Card],
     about: Mapping[str, Any],
     stop: Callable[[], bool],
 ) -> dict[str, tuple[Trial, ...]] | None:
@@ -64,6 +68,7 @@ def tune(
         folder: the study's.
         settings: how runs are executed.
         workers: runs at a time.
+        cards: where they train.
         about: what MLflow is told of every run.
         stop: asked all the time.
 
@@ -82,7 +87,7 @@ def tune(
             if sweep.left(search.budget)
             for number, changes in sweep.ask(search.budget).items()
         ]
-        found = _round(tasks, sweeps, search, settings, workers, about, stop)
+        found = _round(tasks, sweeps, search, settings, workers, cards, about, stop)
         if stop():
             return None
         for task, trial in zip(tasks, found, strict=True):
@@ -122,6 +127,7 @@ def _round(
     search: Search,
     settings: WorkerSettings,
     workers: int,
+    cards: Sequence[Card],
     about: Mapping[str, Any],
     stop: Callable[[], bool],
 ) -> list[Trial]:
@@ -135,9 +141,19 @@ def _round(
     names = list(dict.fromkeys(task.spec.directory for task in tasks))
     progress = Progress(runs, names, {task.spec.directory: task.spec.train.steps for task in tasks})
     count = max(1, min(workers, len(names)))
-    settings = dataclasses.replace(settings, threads=max(1, cores() // count))
+    free: SimpleQueue[WorkerSettings] = SimpleQueue()
+    for each in assigned(settings, cards, count):
+        free.put(each)
+
+    def run(task: _Task) -> Trial:
+        own = free.get()
+        try:
+            return _run(task, sweeps[task.label], search, own, about, stop)
+        finally:
+            free.put(own)
+
     with ThreadPoolExecutor(count) as pool:
-        futures = [pool.submit(_run, task, sweeps[task.label], search, settings, about, stop) for task in tasks]
+        futures = [pool.submit(run, task) for task in tasks]
         while not all(future.done() for future in futures):
             time.sleep(0.5)
             progress.show()
@@ -157,12 +173,17 @@ def _run(
     if found := problems_of(task.spec):
         return _trial(task, "failed", None, "; ".join(found))
     mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
-    child = f"{task.label}, trial {task.number}", task.spec.seed, {**about, "stage": "search"}
-    record = _trained(task, sweep, search, settings, child, mirror, stop)
+    job = Job(
+        directory=task.spec.directory,
+        arm=f"{task.label}, trial {task.number}",
+        seed=task.spec.seed,
+        about={**about, "stage": "search"},
+    )
+    record = _trained(task, sweep, search, settings, job, mirror, stop)
     trial = _judged(task, sweep, search, settings, record)
     if mirror and not stop():
         directory = settings.out / "runs" / task.spec.directory
-        if run := mirror.child(directory, *child):
+        if run := mirror.child(directory, job.arm, job.seed, job.about):
             mirror.trial(run, trial.state, stopped=record is None)
     return trial
 
@@ -172,7 +193,7 @@ def _trained(
     sweep: Sweep,
     search: Search,
     settings: WorkerSettings,
-    child: tuple[str, int, Mapping[str, Any]],
+    job: Job,
     mirror: Mirror | None,
     stop: Callable[[], bool],
 ) -> records.RunRecord | None:
@@ -188,7 +209,7 @@ def _trained(
         seen[:] = [step for step, _ in curve]
         return sweep.pruned_at(task.number, curve) is not None
 
-    return run_one(settings, task.spec.directory, *child, mirror, lambda: stop() or hopeless())
+    return run_one(settings, job, mirror, lambda: stop() or hopeless())
 
 
 def _judged(

@@ -1,28 +1,40 @@
 """A worker: takes runs of a study from its queue, trains each in a fresh process and mirrors it into MLflow.
 
-Started by `studies.launcher` as `python -m studies.worker`.
+Started by a launcher, on this machine or another, as `python -m studies.worker`. It knows nothing but where the queue
+is: what a run is comes from the run's directory or, where no common folder has it, from the database of the queue.
+Addresses come in the environment, `UFLOW_STORAGE` and `UFLOW_TRACKING_URI`, for the command line of a process is
+everybody's to read.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import locks, records
+from experiments.addresses import without_secrets
 from experiments.tracking import Mirror
-from studies.queue import Queue
+from studies.devices import Card
+from studies.process import ENVIRONMENT, INTERRUPTED, CannotRun, Execution, Limits, train
+from studies.queue import Claim, Job, Queue, StorageError
+from studies.retry import attempt_of, set_aside_held
 
-ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
-INTERRUPTED = 130
-ROOT = pathlib.Path(__file__).parents[1]
+DRIFT = 4
+MEANINGS = {
+    2: "it could not use the queue or the data",
+    DRIFT: "the runs are other experiments for its code",
+    ENVIRONMENT: "its machine could not do a run",
+}
+POLL_SECONDS = 1.0
+RECOVER_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,123 +42,154 @@ class WorkerSettings:
     """What a worker is told.
 
     Attributes:
-        out: directory of all results.
-        study: name of the study; its `plan.json` is in `out/study`.
-        device: for `experiments.run`.
-        shared_steps: steps until which runs train the same.
-        threads: CPU threads of a run.
+        execution: how runs are started.
+        study: name of the study.
+        queue: name of its queue.
+        storage: address of the queue's database; `None` for a journal in the study's folder.
+        heartbeat: seconds between signs of life, in a database.
+        linger: seconds without anything to do, for this worker or another, after which it ends; 0 ends it as soon as
+            no run is waiting.
         tracking: address of the MLflow store, or `None`.
-        checkpoint_seconds: least time between checkpoints of a run.
     """
 
-    out: pathlib.Path
+    execution: Execution
     study: str
-    device: str = "auto"
-    shared_steps: tuple[int, ...] = ()
-    threads: int = 1
+    queue: str
+    storage: str | None = None
+    heartbeat: int = 15
+    linger: float = 0.0
     tracking: str | None = None
-    checkpoint_seconds: float = 30.0
+
+    @property
+    def out(self) -> pathlib.Path:
+        """Directory of all results."""
+        return self.execution.out
+
+    def open_queue(self) -> Queue:
+        """The queue."""
+        return Queue(self.out / self.study, self.queue, self.storage, self.heartbeat)
+
+
+class DriftError(ValueError):
+    """A run of the queue is another experiment for this worker's code than for that of the launcher."""
 
 
 def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
-    """Does runs until none is waiting; returns 0, or 130 if it was asked to stop."""
-    folder = settings.out / settings.study
-    plan = records.read_json(folder / "plan.json")
-    owners = {name: (arm["label"], int(seed)) for arm in plan["arms"] for seed, name in arm["runs"].items()}
-    about = {"study": plan["study"], "preset": plan["preset"]}
+    """Does runs until none is left; returns 0, or 130 if it was asked to stop."""
+    queue = settings.open_queue()
     mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
-    queue = Queue(folder, settings.out / "runs")
-
-    def do(name: str) -> records.RunRecord | None:
-        return run_one(settings, name, *owners[name], about, mirror, stop)
-
-    for _ in queue.work(do, stop):
-        pass
+    idle = recovered = time.monotonic()
+    while not stop():
+        if (claim := queue.claim()) is not None:
+            _do(settings, queue, claim, mirror, stop)
+            idle = time.monotonic()
+            continue
+        if not settings.linger:
+            break
+        if time.monotonic() - recovered > RECOVER_SECONDS:
+            recovered = time.monotonic()
+            queue.release_abandoned()
+        if any(queue.states()):
+            idle = time.monotonic()  # what another worker is at may come back
+        if time.monotonic() - idle > settings.linger:
+            break
+        time.sleep(POLL_SECONDS)
     if mirror and mirror.failures:
         print(f"{len(mirror.failures)} messages did not reach MLflow, first: {mirror.failures[0]}", file=sys.stderr)
     return INTERRUPTED if stop() else 0
 
 
+def _do(settings: WorkerSettings, queue: Queue, claim: Claim, mirror: Mirror | None, stop: Callable[[], bool]) -> None:
+    """Does a run that was taken, and says so; gives it back if it was not done."""
+
+    def given_up() -> bool:
+        return stop() or not queue.beat(claim)
+
+    record = None
+    try:
+        prepare(settings, queue, claim.job)
+        if queue.is_done(claim.job):
+            record = records.read_result(settings.out / "runs" / claim.job.directory)
+        else:
+            record = run_one(settings, claim.job, mirror, given_up)
+    finally:
+        if record is not None:
+            queue.done(claim, record)
+        else:
+            queue.give_back(claim)
+
+
+def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
+    """Makes the run's directory with its spec, if it is not here, out of what the database holds.
+
+    Raises:
+        StorageError: if the spec is nowhere.
+        DriftError: if the run is another experiment for this code, naming the keys that differ.
+    """
+    from experiments.spec import canonical, differing, from_config, to_config
+
+    directory = settings.out / "runs" / job.directory
+    if (directory / "spec.json").exists():
+        _check_data(from_config(records.read_json(directory / "spec.json")), settings.execution.data)
+        return
+    found = queue.fetch_spec(job)
+    if found is None:
+        raise StorageError(f"{directory}: has no spec.json, and the queue does not know the run's spec")
+    try:
+        spec = from_config(found["spec"])
+    except ValueError as error:
+        raise DriftError(f"{job.directory} cannot be run by this version: {error}") from None
+    if spec.run_id != job.run_id:
+        keys = differing(found["canonical"], canonical(spec))
+        raise DriftError(
+            f"{job.directory} is another experiment for this machine's code than for that which planned it: {keys};"
+            " install the same version on all machines"
+        )
+    _check_data(spec, settings.execution.data)
+    directory.mkdir(parents=True, exist_ok=True)
+    records.write_json(directory / "spec.json", to_config(spec))
+
+
+def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
+    """Raises `ValueError` unless the data of a run is here and is what its spec says."""
+    from experiments.spec import changed
+
+    keys = {"--data": "data.source", "--eval": "evaluation.source"}
+    spec = changed(spec, {keys[option]: source for option, source in sources.items()})
+    _verified(spec.data, spec.evaluation)
+
+
+@functools.cache  # each data set is looked at once, not for every run
+def _verified(data: Any, evaluation: Any) -> None:
+    from experiments.execution import with_digests
+    from experiments.spec import default_spec
+
+    with_digests(dataclasses.replace(default_spec(), data=data, evaluation=evaluation))
+
+
 def run_one(
-    settings: WorkerSettings,
-    name: str,
-    arm: str,
-    seed: int,
-    about: Mapping[str, Any],
-    mirror: Mirror | None,
-    stop: Callable[[], bool],
+    settings: WorkerSettings, job: Job, mirror: Mirror | None, stop: Callable[[], bool]
 ) -> records.RunRecord | None:
     """Trains one run in a process of its own; `None` if it was interrupted."""
-    directory = settings.out / "runs" / name
+    directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
         if not alone:
             return None
+        if attempt_of(directory) < job.attempt:
+            set_aside_held(directory)
         if not (directory / "result.json").exists():
-            tracked = mirror.child(directory, arm, seed, about) if mirror else None
-            sent = mirror.sent_until(tracked) if tracked else 0
-            for attempt in range(1, ATTEMPTS + 1):
-                process = _start(settings, directory)
-                stopped = False
-                while True:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=2.0)
-                    if tracked:
-                        sent = mirror.push(tracked, directory, sent)
-                    if process.returncode is not None:
-                        break
-                    if stop() and not stopped:
-                        process.send_signal(signal.SIGTERM)
-                        stopped = True
-                if (directory / "result.json").exists():
-                    break
-                if stop() or process.returncode == INTERRUPTED:
-                    return None
-                if attempt == ATTEMPTS:
-                    _record_death(directory, process.returncode)
+            tracked = mirror.child(directory, job.arm, job.seed, job.about) if mirror else None
+            sent = [mirror.sent_until(tracked) if tracked else 0]
+
+            def tick() -> None:
+                if tracked:
+                    sent[0] = mirror.push(tracked, directory, sent[0])
+
+            if not train(settings.execution, directory, job.shared_steps, stop, tick):
+                return None
             if tracked:
                 mirror.finish(tracked, directory)
         return records.read_result(directory)
-
-
-def _start(settings: WorkerSettings, directory: pathlib.Path) -> subprocess.Popen:
-    command = [
-        sys.executable, "-m", "experiments.run",
-        "--spec", str(directory / "spec.json"),
-        "--out", str(settings.out),
-        "--device", settings.device,
-        "--checkpoint-seconds", str(settings.checkpoint_seconds),
-    ]  # fmt: skip
-    if settings.shared_steps:
-        command += ["--shared-steps", ",".join(map(str, settings.shared_steps))]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {"OMP_NUM_THREADS": str(settings.threads)} | dict(os.environ) | {"PYTHONPATH": path}
-    with open(directory / "log.txt", "ab") as log:
-        # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
-        return subprocess.Popen(
-            command, cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=_die_with_parent,
-        )  # fmt: skip
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to end the run when its worker is killed, so that nothing trains unseen (Linux only)."""
-    with contextlib.suppress(OSError, AttributeError):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _record_death(directory: pathlib.Path, code: int) -> None:
-    """Writes the result of a run whose process died without one."""
-    from experiments.spec import canonical, from_config
-
-    spec = from_config(records.read_json(directory / "spec.json"))
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    record = records.RunRecord(
-        run_id=spec.run_id, status="failed", reason=f"the process ended with {how} {ATTEMPTS} times; see log.txt",
-        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.protocol,
-    )  # fmt: skip
-    records.write_result(directory, record)
 
 
 def stop_on_signals() -> Callable[[], bool]:
@@ -157,35 +200,80 @@ def stop_on_signals() -> Callable[[], bool]:
     return lambda: bool(asked)
 
 
-def command_line(settings: WorkerSettings, threads: int) -> list[str]:
-    """The words after `python -m studies.worker` for a worker whose runs use a number of threads."""
-    words = [str(settings.out), settings.study, "--device", settings.device, "--threads", str(threads)]
-    words += ["--checkpoint-seconds", str(settings.checkpoint_seconds)]
-    words += ["--shared-steps", ",".join(map(str, settings.shared_steps))]
-    return [*words, "--tracking-uri", settings.tracking] if settings.tracking else words
+def command_line(settings: WorkerSettings) -> list[str]:
+    """The words after `python -m studies.worker`; the addresses are in `environment`."""
+    execution = settings.execution
+    words = [str(settings.out), settings.study, "--queue", settings.queue]
+    words += ["--target", execution.card.target, "--threads", str(execution.threads)]
+    words += ["--checkpoint-seconds", str(execution.checkpoint_seconds), "--program", execution.program]
+    words += ["--linger", str(settings.linger), "--heartbeat", str(settings.heartbeat)]
+    optional = {
+        "--card": execution.card.number,
+        "--run-timeout": execution.limits.seconds,
+        "--run-memory": execution.limits.gigabytes,
+    } | execution.data
+    for option, value in optional.items():
+        if value is not None:
+            words += [option, str(value)]
+    return words
+
+
+def environment(settings: WorkerSettings) -> dict[str, str]:
+    """The variables that a worker takes its addresses from."""
+    given = {"UFLOW_STORAGE": settings.storage, "UFLOW_TRACKING_URI": settings.tracking}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def read(argv: Sequence[str] | None, variables: Mapping[str, str]) -> WorkerSettings:
+    """What a command line and an environment tell a worker."""
+    parser = argparse.ArgumentParser(prog="python -m studies.worker", description=__doc__, allow_abbrev=False)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("study")
+    parser.add_argument("--queue", required=True)
+    parser.add_argument("--target", default="auto")
+    parser.add_argument("--card", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint-seconds", type=float, default=30.0)
+    parser.add_argument("--program", default="experiments.run")
+    parser.add_argument("--linger", type=float, default=0.0)
+    parser.add_argument("--heartbeat", type=int, default=15)
+    parser.add_argument("--run-timeout", type=float)
+    parser.add_argument("--run-memory", type=float)
+    parser.add_argument("--data")
+    parser.add_argument("--eval")
+    given = parser.parse_args(argv)
+    sources: dict[str, Any] = {"--data": given.data, "--eval": given.eval}
+    execution = Execution(
+        out=given.out,
+        card=Card(given.target, given.card),
+        threads=given.threads,
+        checkpoint_seconds=given.checkpoint_seconds,
+        limits=Limits(seconds=given.run_timeout, gigabytes=given.run_memory),
+        program=given.program,
+        data={option: source for option, source in sources.items() if source},
+    )
+    return WorkerSettings(
+        execution=execution,
+        study=given.study,
+        queue=given.queue,
+        storage=variables.get("UFLOW_STORAGE") or None,
+        heartbeat=given.heartbeat,
+        linger=given.linger,
+        tracking=variables.get("UFLOW_TRACKING_URI") or None,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Works on a study until no run is waiting."""
-    parser = argparse.ArgumentParser(prog="python -m studies.worker", description=__doc__)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("study")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0)
-    parser.add_argument("--shared-steps", default="")
-    parser.add_argument("--tracking-uri")
-    given = parser.parse_args(argv)
-    settings = WorkerSettings(
-        out=given.out,
-        study=given.study,
-        device=given.device,
-        shared_steps=tuple(int(word) for word in given.shared_steps.split(",") if word),
-        threads=given.threads,
-        tracking=given.tracking_uri,
-        checkpoint_seconds=given.checkpoint_seconds,
-    )
-    return work(settings, stop_on_signals())
+    """Works on a study until nothing is left; see `MEANINGS` for what else it returns."""
+    settings = read(argv, os.environ)
+    try:
+        return work(settings, stop_on_signals())
+    except (ValueError, OSError) as error:
+        print(f"studies.worker: {without_secrets(str(error), settings.storage, settings.tracking)}", file=sys.stderr)
+        return DRIFT if isinstance(error, DriftError) else 2
+    except CannotRun as error:
+        print(f"studies.worker: {error}", file=sys.stderr)
+        return ENVIRONMENT
 
 
 if __name__ == "__main__":

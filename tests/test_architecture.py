@@ -16,6 +16,7 @@ OWNERS = {
     "onnx": {"experiments/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
     "optuna": {"studies/queue.py", "studies/sweep.py"},
+    "sqlalchemy": {"studies/exchange.py", "studies/queue.py"},
 }
 
 

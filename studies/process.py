@@ -1,0 +1,203 @@
+"""One run in a process of its own: started, watched, held to its limits, and its death recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from experiments import records
+from studies.devices import Card
+
+ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
+USAGE, ENVIRONMENT, INTERRUPTED = 2, 5, 130  # exit codes of `experiments.run` that are not about the experiment
+KILL_SECONDS = 120.0  # between asking a process to end and ending it
+ROOT = pathlib.Path(__file__).parents[1]
+_LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
+SECRET = ("UFLOW_STORAGE", "UFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")
+
+
+class CannotRun(RuntimeError):
+    """A run cannot be done on this machine, or not now; the message says why. It says nothing about the experiment."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a run may use before it is ended and recorded as failed; `None` is without limit.
+
+    Attributes:
+        seconds: of one worker's time, all continuations included.
+        gigabytes: of memory, resident, of the run's process and its children; 10^9 bytes each.
+    """
+
+    seconds: float | None = None
+    gigabytes: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How runs are started; nothing here changes a result.
+
+    Attributes:
+        out: directory of all results.
+        card: where a run trains.
+        threads: CPU threads of a run.
+        checkpoint_seconds: least time between checkpoints of a run.
+        limits: what a run may use.
+        program: the module that does a run, called as `experiments.run` is.
+        data: other paths for the data than those in the specs, by option (`--data`, `--eval`).
+    """
+
+    out: pathlib.Path
+    card: Card = Card("auto")
+    threads: int = 1
+    checkpoint_seconds: float = 30.0
+    limits: Limits = Limits()
+    program: str = "experiments.run"
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def train(
+    execution: Execution,
+    directory: pathlib.Path,
+    shared_steps: Sequence[int],
+    stop: Callable[[], bool],
+    tick: Callable[[], None] = lambda: None,
+) -> bool:
+    """Does a run to its end, which is its `result.json`; False if it was asked to stop.
+
+    A process that dies without a result is started again and goes on from its last checkpoint, `ATTEMPTS` times in all;
+    then, or when a limit is exceeded, the run is recorded as failed with the reason. What is wrong with the machine is
+    no result.
+
+    Args:
+        execution: how.
+        directory: of the run.
+        shared_steps: steps until which other runs train the same.
+        stop: asked all the time.
+        tick: called every time that the run is looked at.
+
+    Raises:
+        CannotRun: if the run cannot be done here, for want of disk space or data.
+    """
+    began, asked = time.monotonic(), []
+
+    def stopped() -> bool:
+        """True from the first time on that the run was asked to stop."""
+        asked.extend([True] if not asked and stop() else [])
+        return bool(asked)
+
+    for _ in range(ATTEMPTS):
+        process = _start(execution, directory, shared_steps)
+        exceeded = _watched(process, execution.limits, began, stopped, tick)
+        if (directory / "result.json").exists():
+            return True
+        if exceeded:
+            _record(directory, exceeded)
+            return True
+        if stopped() or process.returncode == INTERRUPTED:
+            return False
+        if process.returncode in (USAGE, ENVIRONMENT):
+            raise CannotRun(f"{directory.name}: {_last_line(directory / 'log.txt')}")
+    code = process.returncode
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    _record(directory, f"the process ended with {how} {ATTEMPTS} times; see log.txt")
+    return True
+
+
+def _last_line(log: pathlib.Path) -> str:
+    lines = log.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "see log.txt"
+
+
+def _watched(
+    process: subprocess.Popen, limits: Limits, began: float, stop: Callable[[], bool], tick: Callable[[], None]
+) -> str:
+    """Waits for a process; why it was ended, or nothing."""
+    exceeded, asked, wait = "", 0.0, 0.02
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=wait)
+        wait = min(1.0, 1.5 * wait)
+        tick()
+        if process.returncode is not None:
+            return exceeded
+        exceeded = exceeded or _exceeded(process.pid, limits, time.monotonic() - began)
+        if (exceeded or stop()) and not asked:
+            process.send_signal(signal.SIGTERM)
+            asked = time.monotonic()
+        if asked and time.monotonic() - asked > KILL_SECONDS:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _exceeded(pid: int, limits: Limits, seconds: float) -> str:
+    """Which limit a process exceeds, as a sentence, or nothing."""
+    if limits.seconds is not None and seconds > limits.seconds:
+        return f"took more than {limits.seconds:g} seconds (--run-timeout)"
+    if limits.gigabytes is not None and (used := _memory(pid) / 1e9) > limits.gigabytes:
+        return f"used {used:.2f} GB of memory, more than {limits.gigabytes:g} GB (--run-memory)"
+    return ""
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of a process and its children; 0 if it is gone."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total
+
+
+def _start(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> subprocess.Popen:
+    command = [
+        sys.executable, "-m", execution.program,
+        "--spec", str(directory / "spec.json"),
+        "--out", str(execution.out),
+        "--device", execution.card.target,
+        "--checkpoint-seconds", str(execution.checkpoint_seconds),
+    ]  # fmt: skip
+    for option, source in execution.data.items():
+        command += [option, source]
+    if shared_steps:
+        command += ["--shared-steps", ",".join(map(str, shared_steps))]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": path}
+    environment |= execution.card.environment
+    for name in SECRET:
+        environment.pop(name, None)
+    with open(directory / "log.txt", "ab") as log:
+        # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
+        return subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to end a process when its parent is killed, so that nothing trains unseen (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        _LIBC.prctl(1, signal.SIGTERM)
+
+
+def _record(directory: pathlib.Path, reason: str) -> None:
+    """Writes the result of a run that has none: failed, and why."""
+    from experiments.spec import canonical, from_config
+
+    spec = from_config(records.read_json(directory / "spec.json"))
+    record = records.RunRecord(
+        run_id=spec.run_id, status="failed", reason=reason,
+        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.protocol,
+    )  # fmt: skip
+    records.write_result(directory, record)

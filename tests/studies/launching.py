@@ -1,0 +1,71 @@
+"""A study of as many trivial runs as one likes, launched like a real one: in a process that can be killed.
+
+`python launching.py OUT RUNS WORKERS [join] [key=value ...]`; the storage is taken from UFLOW_STORAGE.
+"""
+
+import os
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE)]
+
+from studies import plan_file, planning  # noqa: E402
+from studies.baselines import PRESETS  # noqa: E402
+from studies.design import Arm, Study  # noqa: E402
+from studies.launcher import join, run_all, start_of  # noqa: E402
+from studies.process import Execution, Limits  # noqa: E402
+from studies.worker import WorkerSettings  # noqa: E402
+
+STUDY = Study(
+    name="trivial",
+    question="Is every run done once?",
+    arms=(Arm("none", {"occlusion.name": "none"}), Arm("wang", {"occlusion.name": "wang"})),
+    baseline="none",
+    metric="all",
+)
+
+
+def plan(runs):
+    asked = planning.Asked(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2)))
+    return planning.make(STUDY, asked)
+
+
+def settings(out, storage=None, tracking=None, heartbeat=1, linger=0.0, limits=None):
+    return WorkerSettings(
+        execution=Execution(out=out, program="trivial_trainer", limits=limits or Limits()),
+        study=STUDY.name,
+        queue=STUDY.name,
+        storage=storage,
+        heartbeat=heartbeat,
+        linger=linger,
+        tracking=tracking,
+    )
+
+
+def main():
+    out, runs, workers, *rest = sys.argv[1:]
+    out, storage = pathlib.Path(out), os.environ.get("UFLOW_STORAGE")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+    options = dict(word.split("=") for word in rest if "=" in word)
+    launcher = start_of(options.pop("launcher", "local"), {})
+    limits = Limits(seconds=float(options["timeout"]) if "timeout" in options else None,
+                    gigabytes=float(options["memory"]) if "memory" in options else None)  # fmt: skip
+    given = settings(out, storage, os.environ.get("UFLOW_TRACKING_URI"), int(options.get("heartbeat", 1)),
+                     float(options.get("linger", 0)), limits)  # fmt: skip
+    if "join" in rest:
+        return join(given, int(workers), given_cards(), launcher)
+    made = plan(int(runs))
+    plan_file.write(made, out, made.plain())
+    return 130 if run_all(made, given, int(workers), given_cards(), launcher) else 0
+
+
+def given_cards():
+    from studies.devices import Card
+
+    return (Card("CPU"),)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

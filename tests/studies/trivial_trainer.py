@@ -1,0 +1,64 @@
+"""Takes the words of `experiments.run` and does in milliseconds what looks like a run from outside.
+
+What a run does is asked of it in the directory of all results: a file `behave.json` maps words that are part of the
+run's directory to one of the behaviours below.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+from experiments import locks, records  # noqa: E402
+
+SECONDS = 0.0
+
+
+def stopped(number, frame):
+    sys.exit(130)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--spec", type=pathlib.Path)
+    parser.add_argument("--out", type=pathlib.Path)
+    given, _ = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, stopped)
+    directory = given.spec.parent
+    spec = json.loads(given.spec.read_text())
+    asked = given.out / "behave.json"
+    behaviour = json.loads(asked.read_text()) if asked.exists() else {}
+    how = next((value for key, value in behaviour.items() if key in directory.name), {})
+    with locks.held(directory / "lock"):
+        if (directory / "result.json").exists():
+            return 0
+        with open(directory / "trained", "a") as file:  # one line for each training that was begun
+            file.write(f"{os.getpid()} {given.out}\n")
+        for step in range(1, int(how.get("steps", 1)) + 1):
+            with open(directory / "metrics.jsonl", "a") as file:
+                file.write(json.dumps({"step": step, "total": 1.0 / step, "visible": 0.5}) + "\n")
+            time.sleep(how.get("seconds", SECONDS))
+        if how.get("memory"):
+            taken = bytearray(int(how["memory"]))
+            taken[::4096] = b"x" * len(taken[::4096])
+            time.sleep(60)
+        if "exit" in how:
+            print(how.get("says", "gone"))
+            return how["exit"]
+        value = how.get("value", 2.0 + spec["seed"] / 10)
+        data = spec["data"]["source"].split(":")[0]
+        status = how.get("status", "completed")
+        records.write_result(directory, records.RunRecord(
+            run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",
+            spec={}, metrics={f"epe/{data}/{kind}": value for kind in ("all", "noc", "occ")},
+            validation={f"epe/{data}/all": value}, protocol="full/1"))  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

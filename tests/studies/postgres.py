@@ -74,6 +74,13 @@ class Postgres:
             cursor = connection.execute(text)
             return cursor.fetchall() if cursor.description else []
 
+    def query_outside(self, text):
+        """What PostgreSQL does not do in a transaction."""
+        import psycopg
+
+        with psycopg.connect(self.url, connect_timeout=5, autocommit=True) as connection:
+            connection.execute(text)
+
     def stop(self, number=2):
         """SIGINT ends all connections at once (fast), SIGQUIT is a crash (immediate)."""
         if self.process is not None:

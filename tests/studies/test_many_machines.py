@@ -1,0 +1,290 @@
+"""Two machines that share nothing but a PostgreSQL: two working folders, real processes, real faults."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import launching
+import pytest
+from postgres import PASSWORD, Postgres
+from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
+
+from experiments import records
+from studies import plan_file
+from studies.queue import Job, Queue
+from studies.worker import command_line, environment
+
+HERE = pathlib.Path(__file__).parent
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def server():
+    made = Postgres().start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def storage(server):
+    """An empty database; the server is shared."""
+    name = f"test_{time.monotonic_ns()}"
+    server.query_outside(f"create database {name}")
+    yield server.url.replace("/postgres", f"/{name}")
+    server.query_outside(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def machines(tmp_path):
+    return tmp_path / "here", tmp_path / "there"
+
+
+def launch(out, storage, runs, workers, *rest):
+    out.mkdir(parents=True, exist_ok=True)
+    log = open(out / "terminal.txt", "ab")
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    command = [sys.executable, str(HERE / "launching.py"), str(out), str(runs), str(workers), *rest]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path, "UFLOW_STORAGE": storage}, stdout=log,
+                            stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+
+
+def once(*outs):
+    """How often the training of each run was begun, on all machines."""
+    total = {}
+    for out in outs:
+        for name, count in trainings(out).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def open_queue(out, storage, **changes):
+    return Queue(out / "trivial", "trivial", storage, heartbeat=1, **changes)
+
+
+def check_all_here(out, storage, runs):
+    """The launcher's folder has every result, and nothing is left in the queue."""
+    plan = launching.plan(runs)
+    assert plan_file.pending(plan, out) == []
+    for run in plan.runs:
+        assert records.read_result(out / "runs" / run.directory).status == "completed"
+    assert open_queue(out, storage).states() == (set(), set())
+
+
+def files_with(secret, *folders):
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
+
+
+def test_two_machines_do_every_run_once_and_the_launcher_has_all_results(storage, machines):
+    here, there = machines
+    for out in machines:
+        behave(out, _all={"steps": 2, "seconds": 0.1})
+    first = launch(here, storage, 40, 2)
+    second = launch(there, storage, 40, 2, "join", "linger=2")
+    assert first.wait() == 0, terminal(here)
+    assert second.wait() == 0, terminal(there)
+    check_all_here(here, storage, 40)
+    assert set(once(here, there).values()) == {1}
+    assert len(trainings(here)) > 3 and len(trainings(there)) > 3  # both worked
+    for name in trainings(there):
+        for file in ("result.json", "metrics.jsonl", "log.txt"):
+            assert (here / "runs" / name / file).read_bytes() == (there / "runs" / name / file).read_bytes()
+    assert files_with(PASSWORD.encode(), here, there) == []
+
+
+def test_a_machine_that_only_plans_leaves_all_runs_to_the_other(storage, machines):
+    here, there = machines
+    first = launch(here, storage, 6, 0)
+    second = launch(there, storage, 6, 2, "join", "linger=3")
+    assert first.wait() == 0 and second.wait() == 0, terminal(here) + terminal(there)
+    check_all_here(here, storage, 6)
+    assert len(trainings(here)) == 0 and set(trainings(there).values()) == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_the_database_is_restarted_under_load(server, storage, machines, number):
+    here, there = machines
+    for out in machines:
+        behave(out, _all={"steps": 5, "seconds": 0.05})
+    first = launch(here, storage, 40, 2, "heartbeat=5")
+    second = launch(there, storage, 40, 2, "join", "linger=8", "heartbeat=5")
+    for _ in range(3):
+        done = len(list(here.glob("runs/*/result.json")))
+        wait_for(lambda done=done: len(list(here.glob("runs/*/result.json"))) > done)
+        server.stop(number)
+        time.sleep(1.5)
+        server.start()
+    assert first.wait() == 0 and second.wait() == 0, terminal(here) + terminal(there)
+    check_all_here(here, storage, 40)
+    assert set(once(here, there).values()) == {1}
+    said = (here / "trivial" / "study.log").read_text() + (there / "trivial" / "study.log").read_text()
+    assert "trying again" in said + terminal(here) + terminal(there)
+    assert files_with(PASSWORD.encode(), here, there) == []
+
+
+def test_workers_killed_on_one_machine_lose_nothing(storage, machines):
+    here, there = machines
+    for out in machines:
+        behave(out, _all={"steps": 10, "seconds": 0.1})
+    first = launch(here, storage, 12, 1)
+    second = launch(there, storage, 12, 2, "join", "linger=4")
+    wait_for(lambda: len(trainings(there)) == 2)
+    killed = sum(kill(pid) for pid in workers_of(there))
+    assert killed == 2
+    assert first.wait() == 0, terminal(here)
+    second.wait()
+    check_all_here(here, storage, 12)
+    begun = once(here, there)
+    assert len(begun) == 12 and sum(begun.values()) - 12 <= killed
+
+
+def test_a_worker_that_slept_gives_up_the_run_that_another_was_given(storage, machines):
+    """The lid of a laptop: stopped for longer than the others wait, then awake again."""
+    here, there = machines
+    behave(there, _all={"steps": 400, "seconds": 0.1})
+    behave(here, _all={"steps": 1, "seconds": 0.1})
+    plan = launching.plan(2)
+    plan_file.write(plan, here, plan.plain())
+    queue = open_queue(here, storage)
+    queue.offer_specs({run.directory: run.spec for run in plan.runs})
+    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
+    sleeper = launch(there, storage, 2, 1, "join", "linger=3")
+    wait_for(lambda: len(trainings(there)) == 1)
+    asleep = [*workers_of(there)]
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    assert launch(here, storage, 2, 1).wait() == 0, terminal(here)
+    check_all_here(here, storage, 2)
+    results = {path: path.read_bytes() for path in here.glob("runs/*/result.json")}
+    for pid in asleep:
+        os.kill(pid, signal.SIGCONT)
+    assert sleeper.wait(timeout=60) == 0, terminal(there)
+    assert not list(there.glob("runs/*/result.json"))  # it was stopped and did not end its own
+    assert {path: path.read_bytes() for path in here.glob("runs/*/result.json")} == results
+
+
+def test_a_run_taken_by_a_worker_that_died_before_its_first_sign_of_life_is_taken_again(storage, machines):
+    here, _ = machines
+    plan = launching.plan(2)
+    plan_file.write(plan, here, plan.plain())
+    queue = open_queue(here, storage)
+    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
+    queue._ask()  # all that it did
+    assert launch(here, storage, 2, 1).wait() == 0, terminal(here)
+    check_all_here(here, storage, 2)
+
+
+def test_two_launchers_can_put_a_run_into_the_queue_twice_and_it_is_done_once(storage, machines):
+    here, there = machines
+    plan = launching.plan(6)
+    plan_file.write(plan, here, plan.plain())
+    jobs = [Job(directory=run.directory) for run in plan.runs]
+    queue = open_queue(here, storage)
+    for job in jobs + jobs:
+        queue._add(job)
+    both = [launch(here, storage, 6, 2), launch(here, storage, 6, 2)]
+    assert [process.wait() for process in both] == [0, 0], terminal(here)
+    check_all_here(here, storage, 6)
+    assert set(once(here).values()) == {1}
+
+
+def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_name(storage, machines):
+    here, there = machines
+    plan = launching.plan(2)
+    queue = open_queue(here, storage)
+    run = plan.runs[0]
+    from experiments.spec import canonical, to_config
+
+    changed = to_config(run.spec) | {"train": to_config(run.spec)["train"] | {"learning_rate": 0.5}}
+    job = Job(directory=run.directory)
+    queue.exchange.offer_spec(job, changed, canonical(run.spec))
+    queue.enqueue([job])
+    settings = launching.settings(there, storage)
+    done = subprocess.run([sys.executable, "-m", "studies.worker", *command_line(settings)], capture_output=True,
+                          text=True, env=os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])})  # fmt: skip
+    assert done.returncode == 4
+    assert "train.learning_rate" in done.stderr and "0.5 now" in done.stderr and "Traceback" not in done.stderr
+    assert not (there / "runs").exists()
+    assert queue.waiting() == [run.directory]  # for another worker
+
+
+def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, machines):
+    here, _ = machines
+    queue = open_queue(here, storage)
+    for name in ("../../evil__0123456789ab", "/tmp/evil__0123456789ab", "plain"):
+        queue.study.enqueue_trial({}, user_attrs={"job": {"directory": name}})
+    assert queue.claim() is None
+
+    run = launching.plan(2).runs[0]
+    job, directory = Job(directory=run.directory), here / "runs" / run.directory
+    good = {"format": 1, "run_id": job.run_id, "status": "completed", "reason": "", "step": 1, "spec": {},
+            "metrics": {"epe/synthetic/all": 1.0}, "validation": {}, "frames": {}, "protocol": "full/1"}  # fmt: skip
+
+    def offered(result, **changes):
+        server_content = {"files": {"result.json": json.dumps(result), "../evil": "x"} | changes,
+                          "pictures": {"../evil.png": "eA==", "good.png": "eA=="}}  # fmt: skip
+        queue.exchange._put(job.directory, "result", offered.attempt, server_content)
+        offered.attempt += 1
+        return queue.is_done(Job(directory=job.directory, attempt=offered.attempt - 1))
+
+    offered.attempt = 1
+    for wrong in ({**good, "run_id": "0" * 12}, {**good, "status": "fine"}, {**good, "metrics": {"x": "y"}}, [], 5):
+        with pytest.warns(UserWarning, match="is not one"):
+            assert not offered(wrong)
+        assert not (directory / "result.json").exists()
+    assert offered(good)
+    assert records.read_result(directory).metrics == {"epe/synthetic/all": 1.0}
+    written = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
+    inside = f"runs/{run.directory}"
+    assert {w for w in written if "evil" in w} == set() and f"{inside}/pictures/good.png" in written
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (lambda url: url.replace(PASSWORD, "guess-9876"), ["authentication failed"]),
+        (lambda url: url.rsplit("/", 1)[0] + "/nowhere", ["does not exist"]),
+        (lambda url: "sqlite:////tmp/x.db", ["must be postgresql://", "two workers"]),
+        (lambda url: "postgresql://u:guess-9876@[", ["not an address"]),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_sentence_without_the_password(storage, tmp_path, wrong, words):
+    command = [
+        sys.executable,
+        "-m",
+        "studies.run",
+        "occlusion_ablation",
+        "--preset",
+        "smoke",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run([*command, "--storage", wrong(storage)], capture_output=True, text=True, cwd=HERE.parents[1])
+    assert done.returncode == 2, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert "guess-9876" not in done.stdout + done.stderr and PASSWORD not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_failed_runs_are_done_again_on_the_machine_that_had_failed(storage, machines):
+    here, there = machines
+    behave(there, _all={"status": "diverged"})
+    first = launch(here, storage, 2, 0)
+    assert launch(there, storage, 2, 1, "join", "linger=2").wait() == 0
+    assert first.wait() == 0
+    plan = launching.plan(2)
+    assert [records.read_result(here / "runs" / run.directory).status for run in plan.runs] == ["diverged"] * 2
+    from studies import retry
+
+    retry.set_aside(here / "runs" / run.directory for run in plan.runs)
+    behave(there)
+    first = launch(here, storage, 2, 0)
+    assert launch(there, storage, 2, 1, "join", "linger=2").wait() == 0, terminal(there)
+    assert first.wait() == 0
+    check_all_here(here, storage, 2)
+    assert all(len(records.earlier_attempts(there / "runs" / run.directory)) == 1 for run in plan.runs)

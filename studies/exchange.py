@@ -13,7 +13,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from experiments import locks, records
 from experiments.addresses import describe, without_secrets
@@ -37,7 +36,7 @@ def address(storage: str) -> Any:
     """
     import sqlalchemy
 
-    scheme = urlsplit(storage).scheme.partition("+")[0]
+    scheme = storage.partition("://")[0].partition("+")[0]
     if scheme not in ("postgresql", "postgres"):
         raise ValueError(
             f"--storage must be postgresql://USER@HOST/DATABASE, got {describe(storage)!r} (SQLite gives a run to two"
@@ -51,6 +50,20 @@ def address(storage: str) -> Any:
         return sqlalchemy.engine.make_url(storage).set(drivername="postgresql+psycopg").render_as_string(False)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ValueError(f"--storage {describe(storage)!r} is not an address of a database") from None
+
+
+def reach(storage: str) -> None:
+    """Raises `ValueError` with one sentence if the database cannot be reached now."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(address(storage), connect_args=ENGINE["connect_args"])
+    try:
+        with engine.connect():
+            pass
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise ValueError(reason(error, storage)) from None
+    finally:
+        engine.dispose()
 
 
 def reason(error: Exception, storage: str) -> str:

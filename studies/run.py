@@ -89,7 +89,6 @@ def _previewed(plan: Any, command: Command, arguments: argparse.Namespace) -> An
 
 def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Command | Answer:
     """The command with every searched arm at its best setting, or the answer if the search was interrupted."""
-    from experiments import execution
     from studies import planning, tuning
     from studies.search import spaces
     from studies.worker import stop_on_signals
@@ -98,7 +97,7 @@ def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
     specs = {run.arm: run.spec for run in plan.runs if run.arm in command.study.searched}
     spaces(specs, search.only)  # refuses what cannot be searched
-    execution.check_writable(command.out)
+    _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
@@ -141,9 +140,19 @@ def _settings(command: Command, arguments: argparse.Namespace) -> Any:
     )
 
 
+def _check_places(command: Command) -> None:
+    """Raises with one sentence if the database of the queue cannot be reached or nothing can be written."""
+    from experiments import execution
+
+    if command.storage:
+        from studies.exchange import reach
+
+        reach(command.storage)
+    execution.check_writable(command.out)
+
+
 def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
     """Works on what another command has planned."""
-    from experiments import execution
     from studies import plan_file
     from studies.launcher import join, start_of
 
@@ -153,7 +162,7 @@ def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
             " another machine, give --storage)"
         )
     start = start_of(*command.launcher)
-    execution.check_writable(command.out)
+    _check_places(command)
     _mirror(command)
     print(f"{command.study.name}: {command.workers} workers, runs in {command.out / 'runs'}")
     code = join(_settings(command, arguments), command.workers, command.cards, start)
@@ -214,13 +223,12 @@ def _run(
     again: Sequence[str],
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
-    from experiments import execution
     from studies import plan_file, retry
     from studies.launcher import start_of
 
     out = command.out
     start = start_of(*command.launcher)
-    execution.check_writable(out)
+    _check_places(command)
     if plan.note:
         print(f"note: {plan.note}")
     print(f"{plan.study.name}: {plan.study.question}")

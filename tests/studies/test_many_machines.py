@@ -179,16 +179,21 @@ def test_a_run_taken_by_a_worker_that_died_before_its_first_sign_of_life_is_take
 
 def test_two_launchers_can_put_a_run_into_the_queue_twice_and_it_is_done_once(storage, machines):
     here, there = machines
+    for out in machines:
+        behave(out, _all={"steps": 5, "seconds": 0.1})
     plan = launching.plan(6)
     plan_file.write(plan, here, plan.plain())
     jobs = [Job(directory=run.directory) for run in plan.runs]
     queue = open_queue(here, storage)
-    for job in jobs + jobs:
+    queue.offer_specs({run.directory: run.spec for run in plan.runs})
+    for job in jobs:
         queue._add(job)
-    both = [launch(here, storage, 6, 2), launch(here, storage, 6, 2)]
+        queue._add(job)
+    both = [launch(here, storage, 6, 2), launch(there, storage, 6, 2, "join", "linger=2")]
     assert [process.wait() for process in both] == [0, 0], terminal(here)
     check_all_here(here, storage, 6)
-    assert set(once(here).values()) == {1}
+    assert set(once(here, there).values()) == {1}
+    assert len(trainings(there)) > 0
 
 
 def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_name(storage, machines):
@@ -203,8 +208,9 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
     queue.exchange.offer_spec(job, changed, canonical(run.spec))
     queue.enqueue([job])
     settings = launching.settings(there, storage)
-    done = subprocess.run([sys.executable, "-m", "studies.worker", *command_line(settings)], capture_output=True,
-                          text=True, env=os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])})  # fmt: skip
+    given = os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])}
+    command = [sys.executable, "-m", "studies.worker", *command_line(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, env=given)
     assert done.returncode == 4
     assert "train.learning_rate" in done.stderr and "0.5 now" in done.stderr and "Traceback" not in done.stderr
     assert not (there / "runs").exists()

@@ -31,7 +31,7 @@ def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.Ru
     What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
     exceptions of its observers; ours are counted and printed.
     """
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # Sacred needs it, setuptools is pinned
+    _ignore_known_warnings()
     from sacred import SETTINGS, Experiment
 
     from experiments.sacred_files import RunFilesObserver
@@ -55,6 +55,10 @@ def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.Ru
     for problem in observer.problems:
         print(f"warning: the run is not fully recorded in sacred.json: {problem}", file=sys.stderr)
     return outcome[0]
+
+
+def _ignore_known_warnings() -> None:
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # Sacred needs it, setuptools is pinned
 
 
 def parse_changes(words: Sequence[str]) -> dict[str, str]:
@@ -103,6 +107,17 @@ def compose(arguments: argparse.Namespace) -> ExperimentSpec:
     if found := problems_of(spec):
         raise ValueError("\n".join(found))
     return spec
+
+
+def preload() -> None:
+    """Loads all that a run needs, MindSpore too, and computes nothing, so that runs can be forked from here."""
+    _ignore_known_warnings()
+    import sacred  # noqa: F401
+
+    from experiments import evaluation, graph_cache, pictures, sacred_files, step, training  # noqa: F401
+    from uflow import backend, inference, network  # noqa: F401
+
+    backend.Tensor  # noqa: B018  MindSpore is loaded at the first use of anything of it
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from experiments import records
 from studies.devices import Card
@@ -64,12 +65,26 @@ class Execution:
     data: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+class Process(Protocol):
+    """A process as it is watched: what `subprocess.Popen` offers of one."""
+
+    pid: int
+    returncode: int | None
+
+    def wait(self, timeout: float) -> int:
+        """The exit code; raises `subprocess.TimeoutExpired`."""
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal."""
+
+
 def train(
     execution: Execution,
     directory: pathlib.Path,
     shared_steps: Sequence[int],
     stop: Callable[[], bool],
     tick: Callable[[], None] = lambda: None,
+    start: Callable[[pathlib.Path, Sequence[int]], Process] | None = None,
 ) -> bool:
     """Does a run to its end, which is its `result.json`; False if it was asked to stop.
 
@@ -83,6 +98,7 @@ def train(
         shared_steps: steps until which other runs train the same.
         stop: asked all the time.
         tick: called every time that the run is looked at.
+        start: starts the process, by default `fresh`.
 
     Raises:
         CannotRun: if the run cannot be done here, for want of disk space or data.
@@ -95,7 +111,7 @@ def train(
         return bool(asked)
 
     for _ in range(ATTEMPTS):
-        process = _start(execution, directory, shared_steps)
+        process = start(directory, shared_steps) if start else fresh(execution, directory, shared_steps)
         exceeded = _watched(process, execution.limits, began, stopped, tick)
         if (directory / "result.json").exists():
             return True
@@ -117,9 +133,7 @@ def _last_line(log: pathlib.Path) -> str:
     return lines[-1] if lines else "see log.txt"
 
 
-def _watched(
-    process: subprocess.Popen, limits: Limits, began: float, stop: Callable[[], bool], tick: Callable[[], None]
-) -> str:
+def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], bool], tick: Callable[[], None]) -> str:
     """Waits for a process; why it was ended, or nothing."""
     exceeded, asked, wait = "", 0.0, 0.02
     while True:
@@ -160,28 +174,35 @@ def _memory(pid: int) -> int:
     return total
 
 
-def _start(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> subprocess.Popen:
-    command = [
-        sys.executable, "-m", execution.program,
+def words_of(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> list[str]:
+    """The command line of a run after the program's name."""
+    words = [
         "--spec", str(directory / "spec.json"),
         "--out", str(execution.out),
         "--device", execution.card.target,
         "--checkpoint-seconds", str(execution.checkpoint_seconds),
     ]  # fmt: skip
     for option, source in execution.data.items():
-        command += [option, source]
-    if shared_steps:
-        command += ["--shared-steps", ",".join(map(str, shared_steps))]
+        words += [option, source]
+    return words + (["--shared-steps", ",".join(map(str, shared_steps))] if shared_steps else [])
+
+
+def environment_of(execution: Execution) -> dict[str, str]:
+    """The environment of a run: its card and its threads, and no addresses with passwords."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": path}
-    environment |= execution.card.environment
-    for name in SECRET:
-        environment.pop(name, None)
+    found = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": path}
+    found |= execution.card.environment
+    return {name: value for name, value in found.items() if name not in SECRET}
+
+
+def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> subprocess.Popen:
+    """Starts a run in a process that loads everything anew."""
+    command = [sys.executable, "-m", execution.program, *words_of(execution, directory, shared_steps)]
     with open(directory / "log.txt", "ab") as log:
         # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
         return subprocess.Popen(
-            command, cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            start_new_session=True, preexec_fn=die_with_parent,
+            command, cwd=directory, env=environment_of(execution), stdout=log, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ everybody's to read.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import os
@@ -23,6 +24,7 @@ from experiments import locks, records
 from experiments.addresses import without_secrets
 from experiments.tracking import Mirror
 from studies.devices import Card
+from studies.forking import ForkServer, can_fork
 from studies.process import ENVIRONMENT, INTERRUPTED, CannotRun, Execution, Limits, train
 from studies.queue import Claim, Job, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
@@ -78,28 +80,39 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
     """Does runs until none is left; returns 0, or 130 if it was asked to stop."""
     queue = settings.open_queue()
     mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
-    idle = recovered = time.monotonic()
-    while not stop():
-        if (claim := queue.claim()) is not None:
-            _do(settings, queue, claim, mirror, stop)
-            idle = time.monotonic()
-            continue
-        if not settings.linger:
-            break
-        if time.monotonic() - recovered > RECOVER_SECONDS:
-            recovered = time.monotonic()
-            queue.release_abandoned()
-        if any(queue.states()):
-            idle = time.monotonic()  # what another worker is at may come back
-        if time.monotonic() - idle > settings.linger:
-            break
-        time.sleep(POLL_SECONDS)
+    with contextlib.ExitStack() as stack:
+        server = ForkServer(settings.execution) if can_fork(settings.execution) else None
+        if server:
+            stack.callback(server.close)
+        idle = recovered = time.monotonic()
+        while not stop():
+            if (claim := queue.claim()) is not None:
+                _do(settings, queue, claim, mirror, stop, server)
+                idle = time.monotonic()
+                continue
+            if not settings.linger:
+                break
+            if time.monotonic() - recovered > RECOVER_SECONDS:
+                recovered = time.monotonic()
+                queue.release_abandoned()
+            if any(queue.states()):
+                idle = time.monotonic()  # what another worker is at may come back
+            if time.monotonic() - idle > settings.linger:
+                break
+            time.sleep(POLL_SECONDS)
     if mirror and mirror.failures:
         print(f"{len(mirror.failures)} messages did not reach MLflow, first: {mirror.failures[0]}", file=sys.stderr)
     return INTERRUPTED if stop() else 0
 
 
-def _do(settings: WorkerSettings, queue: Queue, claim: Claim, mirror: Mirror | None, stop: Callable[[], bool]) -> None:
+def _do(
+    settings: WorkerSettings,
+    queue: Queue,
+    claim: Claim,
+    mirror: Mirror | None,
+    stop: Callable[[], bool],
+    server: ForkServer | None,
+) -> None:
     """Does a run that was taken, and says so; gives it back if it was not done."""
 
     def given_up() -> bool:
@@ -111,7 +124,7 @@ def _do(settings: WorkerSettings, queue: Queue, claim: Claim, mirror: Mirror | N
         if queue.is_done(claim.job):
             record = records.read_result(settings.out / "runs" / claim.job.directory)
         else:
-            record = run_one(settings, claim.job, mirror, given_up)
+            record = run_one(settings, claim.job, mirror, given_up, server)
     finally:
         if record is not None:
             queue.done(claim, record)
@@ -168,9 +181,13 @@ def _verified(data: Any, evaluation: Any) -> None:
 
 
 def run_one(
-    settings: WorkerSettings, job: Job, mirror: Mirror | None, stop: Callable[[], bool]
+    settings: WorkerSettings,
+    job: Job,
+    mirror: Mirror | None,
+    stop: Callable[[], bool],
+    server: ForkServer | None = None,
 ) -> records.RunRecord | None:
-    """Trains one run in a process of its own; `None` if it was interrupted."""
+    """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted."""
     directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
         if not alone:
@@ -185,7 +202,7 @@ def run_one(
                 if tracked:
                     sent[0] = mirror.push(tracked, directory, sent[0])
 
-            if not train(settings.execution, directory, job.shared_steps, stop, tick):
+            if not train(settings.execution, directory, job.shared_steps, stop, tick, server and server.start):
                 return None
             if tracked:
                 mirror.finish(tracked, directory)

@@ -82,6 +82,17 @@ def test_the_shared_part_was_trained_once_per_seed(finished):
     assert sorted(started) == [0, 0, 20, 20, 20, 20]
 
 
+def test_a_run_in_a_process_of_its_own_ends_with_the_same_bits(finished, tmp_path):
+    """The study's runs were forked from a process that had loaded MindSpore."""
+    (tmp_path / "graphs").symlink_to(finished / "graphs")
+    source = next(finished.glob("runs/*-wang-*_s0__*"))
+    command = [sys.executable, "-m", "experiments.run", "--spec", str(source / "spec.json"), "--out", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == 0
+    for name in ("result.json", "metrics.jsonl"):
+        assert (tmp_path / "runs" / source.name / name).read_bytes() == (source / name).read_bytes()
+
+
 def test_mlflow_holds_one_parent_and_a_child_for_every_arm_and_seed(finished):
     from mlflow import MlflowClient
 

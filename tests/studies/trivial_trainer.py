@@ -23,11 +23,11 @@ def stopped(number, frame):
     sys.exit(130)
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--spec", type=pathlib.Path)
     parser.add_argument("--out", type=pathlib.Path)
-    given, _ = parser.parse_known_args()
+    given, _ = parser.parse_known_args(argv)
     signal.signal(signal.SIGTERM, stopped)
     directory = given.spec.parent
     spec = json.loads(given.spec.read_text())

@@ -1,0 +1,139 @@
+"""Runs in fresh processes that need not load MindSpore: forked from a process that has loaded it once.
+
+Loading MindSpore, Sacred and the rest takes two seconds of CPU time, up to a tenth of a short run. A worker on the CPU
+keeps a process that has loaded them and has computed nothing; each run is a fork of it. After loading it has no thread
+but the main one and one of jemalloc, which sees to forks itself, and results are the same bit for bit. On GPU and
+Ascend every run is started anew: what their drivers set up at loading is not known to survive a fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from studies.process import Execution, die_with_parent, environment_of, words_of
+
+
+def can_fork(execution: Execution) -> bool:
+    """True where a run may be a fork of a process that has loaded MindSpore."""
+    from experiments.device import available
+
+    target = available() if execution.card.target == "auto" else execution.card.target
+    return target == "CPU" and hasattr(os, "fork") and sys.platform == "linux"
+
+
+class Forked:
+    """A run that was forked; what `subprocess.Popen` would offer of it."""
+
+    def __init__(self, server: subprocess.Popen):
+        self._server = server
+        self.returncode: int | None = None
+        self.pid = int(server.stdout.readline() or 0)
+        if not self.pid:
+            self.returncode = server.wait() or 1
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, negative for a signal; raises `subprocess.TimeoutExpired`."""
+        if self.returncode is None:
+            if not select.select([self._server.stdout], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("run", timeout)
+            line = self._server.stdout.readline()
+            self.returncode = int(line) if line else -signal.SIGKILL  # the server is gone, and the run with it
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to the run."""
+        if self.returncode is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                pass
+
+
+class ForkServer:
+    """The process that runs are forked from, started at first use and again if it has died.
+
+    Args:
+        execution: how runs are started.
+    """
+
+    def __init__(self, execution: Execution):
+        self.execution = execution
+        self._server: subprocess.Popen | None = None
+
+    def start(self, directory: pathlib.Path, shared_steps: Sequence[int]) -> Forked:
+        """Starts a run."""
+        if self._server is None or self._server.poll() is not None:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "studies.forking", self.execution.program],
+                env=environment_of(self.execution), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                start_new_session=True, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        asked = {"words": words_of(self.execution, directory, shared_steps), "directory": str(directory)}
+        try:
+            self._server.stdin.write(json.dumps(asked).encode() + b"\n")
+            self._server.stdin.flush()
+        except BrokenPipeError:
+            self._server.wait()
+        return Forked(self._server)
+
+    def close(self) -> None:
+        """Ends the process; a run that is still there ends too."""
+        if self._server is not None:
+            self._server.stdin.close()
+            self._server.terminate()
+            self._server.wait()
+
+
+def serve(program: str) -> None:
+    """Loads a program, then forks a run for every line on stdin; answers with its process number and its exit code."""
+    module = importlib.import_module(program)
+    getattr(module, "preload", lambda: None)()
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        asked = json.loads(line)
+        parent = os.getpid()
+        if (pid := os.fork()) == 0:
+            _run(module, asked, parent)
+        print(pid, file=answers, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), file=answers, flush=True)
+
+
+def _run(module: Any, asked: dict[str, Any], parent: int) -> None:
+    """Does a run in the forked process, which ends with it."""
+    code = 1
+    try:
+        die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setsid()
+        os.chdir(asked["directory"])
+        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for number, file in ((0, nothing), (1, log), (2, log)):
+            os.dup2(file, number)
+        sys.stdout = sys.stderr = open(2, "w", buffering=1, closefd=False)
+        sys.argv[1:] = asked["words"]
+        code = module.main(asked["words"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code or 0)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -1,0 +1,117 @@
+"""Runs forked from a process that has loaded everything: exit codes, signals, logs and what they can see."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+from studies.devices import Card
+from studies.forking import ForkServer, can_fork
+from studies.process import Execution
+
+PROGRAM = """
+import os, signal, sys, time
+
+def preload():
+    global LOADED
+    LOADED = os.getpid()
+
+def main(words):
+    how = words[words.index("--device") + 1]
+    print("loaded by", LOADED, "run by", os.getpid(), "in", os.getcwd(), "says", how, words)
+    print("environment", sorted(os.environ))
+    if how == "sleep":
+        time.sleep(600)
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "raise":
+        raise RuntimeError("as asked")
+    if how == "exit":
+        sys.exit(7)
+    return 5
+"""
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    (tmp_path / "program_of_test.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    made = []
+
+    def make(how):
+        made.append(ForkServer(Execution(out=tmp_path, program="program_of_test", card=Card(how), threads=3)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def log(tmp_path):
+    return (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("how, code", [("5", 5), ("exit", 7), ("raise", 1), ("die", -9)])
+def test_exit_codes_come_back(server, run, how, code):
+    assert server(how).start(run, (20, 30)).wait(timeout=30) == code
+
+
+def test_the_server_loads_once_and_each_run_is_a_process_in_its_directory(server, run, tmp_path):
+    forks = server("5")
+    for _ in range(2):
+        forks.start(run, (20, 30)).wait(timeout=30)
+    first, second = (line.split() for line in log(tmp_path).splitlines() if line.startswith("loaded"))
+    assert first[2] == second[2] != str(os.getpid())
+    assert len({first[2], first[5], second[5]}) == 3
+    assert first[7] == str(run) and "'20,30'" in log(tmp_path)
+
+
+def test_an_exception_is_in_the_log_of_the_run(server, run, tmp_path):
+    server("raise").start(run, ()).wait(timeout=30)
+    assert "RuntimeError: as asked" in log(tmp_path)
+
+
+def test_a_run_can_be_waited_for_and_stopped(server, run):
+    process = server("sleep").start(run, ())
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    process.send_signal(signal.SIGTERM)  # nobody is there any more
+
+
+def test_a_killed_server_takes_its_run_along_and_is_started_again(server, run):
+    forks = server("sleep")
+    process = forks.start(run, ())
+    forks._server.kill()
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while pathlib.Path(f"/proc/{process.pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not pathlib.Path(f"/proc/{process.pid}").exists()
+    again = forks.start(run, ())
+    again.send_signal(signal.SIGKILL)
+    assert again.wait(timeout=30) == -signal.SIGKILL
+
+
+def test_runs_do_not_see_the_addresses(server, run, tmp_path, monkeypatch):
+    for name in ("UFLOW_STORAGE", "UFLOW_TRACKING_URI", "PGPASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    server("5").start(run, ()).wait(timeout=30)
+    assert "UFLOW_STORAGE" not in log(tmp_path) and "PGPASSWORD" not in log(tmp_path)
+    assert "OMP_NUM_THREADS" in log(tmp_path)
+
+
+def test_only_runs_on_the_cpu_are_forked(tmp_path):
+    assert can_fork(Execution(out=tmp_path, card=Card("CPU")))
+    assert not can_fork(Execution(out=tmp_path, card=Card("GPU", 0)))
+    assert not can_fork(Execution(out=tmp_path, card=Card("Ascend", 3)))

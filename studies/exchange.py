@@ -21,7 +21,8 @@ from studies import retry
 if TYPE_CHECKING:
     from studies.queue import Job
 
-ENGINE = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+CONNECT = {"connect_timeout": 10}
+ENGINE = {"pool_pre_ping": True, "pool_size": 1, "connect_args": CONNECT}  # a server has a hundred connections for all
 FILES = ("cost.json", "metrics.jsonl", "sacred.json", "log.txt")
 PICTURE = re.compile(r"[\w.+-]+\.png")
 MOST_BYTES = 64 * 2**20  # a run's pictures are left where they are beyond that
@@ -56,7 +57,7 @@ def reach(storage: str) -> None:
     """Raises `ValueError` with one sentence if the database cannot be reached now."""
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(address(storage), connect_args=ENGINE["connect_args"])
+    engine = sqlalchemy.create_engine(address(storage), poolclass=sqlalchemy.NullPool, connect_args=CONNECT)
     try:
         with engine.connect():
             pass
@@ -86,7 +87,7 @@ class Exchange:
         import sqlalchemy as sql
 
         self.queue = queue
-        self._engine = sql.create_engine(address(storage), **ENGINE)
+        self._engine = sql.create_engine(address(storage), poolclass=sql.NullPool, connect_args=CONNECT)
         self._table = sql.Table(
             "uflow_files",
             sql.MetaData(),

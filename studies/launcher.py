@@ -143,8 +143,8 @@ def run_all(
     return stop()
 
 
-def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> int:
-    """Works on a study that another command has planned, until nothing is left; the worst exit code of the workers."""
+def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
+    """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
     stop, told, said = stop_on_signals(), False, time.monotonic()
     queue = settings.open_queue()
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
@@ -160,9 +160,9 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
             waiting, running = queue.states()
             print(f"{len(waiting)} runs waiting, {len(running)} running, {group.running()} workers here", flush=True)
     if stop():
-        return INTERRUPTED
+        return [INTERRUPTED]
     _explain(group.ended(), queue.folder / "study.log")
-    return max((abs(code) for code in group.ended()), default=0)
+    return group.ended()
 
 
 def _left(plan: Plan, queue: Queue, workers: int, about: Mapping[str, str]) -> list[PlannedRun]:
@@ -188,6 +188,7 @@ def _supervise(
     """
     progress = Progress(queue.runs, [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
     log_file = queue.folder / "study.log"
+    progress.elsewhere = queue.elsewhere()
     groups = [start(settings, log_file)] if settings else []
     told, replaced = False, 0
     began = looked = time.monotonic()
@@ -204,6 +205,7 @@ def _supervise(
         if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
             looked = time.monotonic()
             _left(plan, queue, len(settings), about)
+            progress.elsewhere = queue.elsewhere()
             killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
             if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
                 replaced += 1

@@ -27,6 +27,7 @@ class Progress:
         self.began = time.monotonic()
         self.shown = self.began - PLAIN_EVERY + 2.0
         self.first_work: float | None = None
+        self.elsewhere = 0  # runs that workers on other machines are at
         self.terminal = sys.stdout.isatty()
 
     def show(self) -> None:
@@ -69,7 +70,8 @@ class Progress:
             seconds = (time.monotonic() - self.began) * (len(self.names) - work) / (work - self.first_work)
             left = f"  ETA {_clock(seconds)}"
         wrong = f"  {failed} failed" if failed else ""
-        return f"{done}/{len(self.names)} runs  {len(current)} running{wrong}{left}  " + "  ".join(current)
+        others = f" here, {self.elsewhere} elsewhere" if self.elsewhere else ""
+        return f"{done}/{len(self.names)} runs  {len(current)} running{others}{wrong}{left}  " + "  ".join(current)
 
 
 def _failed(directory: pathlib.Path) -> int:

@@ -284,6 +284,12 @@ class Queue:
         waiting, running = ({_directory(trial) for trial in self._trials(state)} for state in ("WAITING", "RUNNING"))
         return waiting - {""}, running - {""}
 
+    def elsewhere(self) -> int:
+        """How many runs workers on other machines are at; 0 for a journal, which is for one."""
+        if self.storage is None:
+            return 0
+        return sum(locks.is_free(self.runs / name / "worker.lock") for name in self.states()[1])
+
     def waiting(self) -> list[str]:
         """Directories of the runs that no worker has taken, first come first."""
         return [name for trial in self._trials("WAITING") if (name := _directory(trial))]
@@ -352,7 +358,8 @@ class Queue:
         if self.exchange is not None:
             directory = self.runs / claim.job.directory
             self._patiently(lambda: self.exchange.offer_result(claim.job, directory))
-        self._patiently(lambda: claim.trial.set_user_attr("status", record.status))
+        with contextlib.suppress(RuntimeError):  # a launcher has seen the result and closed the trial
+            self._patiently(lambda: claim.trial.set_user_attr("status", record.status))
         completed = record.status == "completed"
         self._close(claim.trial, "COMPLETE" if completed else "FAIL", next(iter(record.metrics.values()), 0.0)
                     if completed else None)  # fmt: skip

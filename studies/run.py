@@ -50,7 +50,7 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         return Answer(DONE, found, preview.list_text(found))
     command = read(arguments)
     if arguments.status:
-        found = status.status(command.folder)
+        found = status.status(command.folder, _running_elsewhere(command))
         return Answer(DONE, found, status.as_text(found))
     if arguments.report_only:
         return _reported(command, None)
@@ -140,6 +140,17 @@ def _settings(command: Command, arguments: argparse.Namespace) -> Any:
     )
 
 
+def _running_elsewhere(command: Command) -> set[str]:
+    """Directories of the runs that workers of a database's queue are at."""
+    if not command.storage:
+        return set()
+    from studies.exchange import reach
+    from studies.queue import Queue
+
+    reach(command.storage)
+    return Queue(command.folder, command.queue, command.storage).states()[1]
+
+
 def _check_places(command: Command) -> None:
     """Raises with one sentence if the database of the queue cannot be reached or nothing can be written."""
     from experiments import execution
@@ -165,9 +176,10 @@ def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
     _check_places(command)
     _mirror(command)
     print(f"{command.study.name}: {command.workers} workers, runs in {command.out / 'runs'}")
-    code = join(_settings(command, arguments), command.workers, command.cards, start)
-    text = "stopped; its runs were put back" if code == INTERRUPTED else "nothing is left to do"
-    return Answer(code, {"study": command.study.name, "exit_code": code}, text if code in (0, INTERRUPTED) else "")
+    codes = join(_settings(command, arguments), command.workers, command.cards, start)
+    code = next((known for known in (INTERRUPTED, DRIFT, USAGE) if known in codes), FAILED if any(codes) else DONE)
+    text = {DONE: "nothing is left to do", INTERRUPTED: "stopped; its runs were put back"}.get(code, "")
+    return Answer(code, {"study": command.study.name, "exit_code": code}, text)
 
 
 def _mirror(command: Command) -> Any:

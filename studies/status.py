@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from experiments import locks, records
@@ -14,11 +14,12 @@ from studies.planning import PlanError
 STATES = ("completed", "failed", "running", "waiting")
 
 
-def status(folder: pathlib.Path) -> dict[str, Any]:
+def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, Any]:
     """State of every planned run and their counts, as plain data.
 
     Args:
         folder: of the study; the runs are beside it.
+        elsewhere: directories of the runs that workers on other machines are at.
 
     Raises:
         PlanError: if nothing was planned there.
@@ -27,7 +28,8 @@ def status(folder: pathlib.Path) -> dict[str, Any]:
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")
     runs = [
-        {"arm": arm["label"], "seed": int(seed), "directory": name} | state(folder.parent / "runs" / name)
+        {"arm": arm["label"], "seed": int(seed), "directory": name}
+        | state(folder.parent / "runs" / name, name in elsewhere)
         for arm in plan["arms"]
         for seed, name in arm["runs"].items()
     ]
@@ -44,14 +46,17 @@ def status(folder: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def state(directory: pathlib.Path) -> dict[str, Any]:
-    """State of one run: one of `STATES`, the last step of its learning curve, why it failed, earlier attempts."""
+def state(directory: pathlib.Path, elsewhere: bool = False) -> dict[str, Any]:
+    """State of one run: one of `STATES`, the last step of its learning curve, why it failed, earlier attempts.
+
+    `elsewhere` says that a worker on another machine is at it, whose steps are not seen here.
+    """
     found: dict[str, Any] = {"earlier_attempts": list(records.earlier_attempts(directory))}
     if (directory / "result.json").exists():
         reason = retry.failed(directory)
         return found | ({"state": "completed"} if reason is None else {"state": "failed", "reason": reason})
     step = max((line["step"] for line in records.read_metrics(directory / "metrics.jsonl")), default=0)
-    idle = locks.is_free(directory / "worker.lock") and locks.is_free(directory / "lock")
+    idle = not elsewhere and locks.is_free(directory / "worker.lock") and locks.is_free(directory / "lock")
     return found | {"state": "waiting" if idle else "running", "step": step}
 
 

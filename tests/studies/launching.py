@@ -55,7 +55,7 @@ def main():
     given = settings(out, storage, os.environ.get("UFLOW_TRACKING_URI"), int(options.get("heartbeat", 1)),
                      float(options.get("linger", 0)), limits)  # fmt: skip
     if "join" in rest:
-        return join(given, int(workers), given_cards(), launcher)
+        return max(abs(code) for code in join(given, int(workers), given_cards(), launcher))
     made = plan(int(runs))
     plan_file.write(made, out, made.plain())
     return 130 if run_all(made, given, int(workers), given_cards(), launcher) else 0

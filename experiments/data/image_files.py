@@ -39,13 +39,15 @@ def _size(path: object, file: BinaryIO, length: int) -> tuple[int, int]:
     try:
         with Image.open(file) as image:
             width, height = image.size
-            kind, tile = image.format, image.tile
+            kind, tile, mode = image.format, image.tile, image.mode
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "not an image, or its header is damaged"
         raise DataError(f"{path}: cannot be read ({reason})") from None
+    if mode == "F":  # decoders cut such values down to whole numbers, which makes a frame of [0, 1] black
+        raise DataError(f"{path}: holds floating-point values, an image must have 8 or 16 bits per channel")
     if kind == "PPM" and tile and tile[0][0] == "raw":
-        mode = tile[0][3][0] if isinstance(tile[0][3], tuple) else tile[0][3]
-        expected = tile[0][2] + height * width * {"L": 1, "RGB": 3}.get(mode, 2)
+        stored = tile[0][3][0] if isinstance(tile[0][3], tuple) else tile[0][3]
+        expected = tile[0][2] + height * width * {"L": 1, "RGB": 3}.get(stored, 2)
         if length < expected:
             raise DataError(f"{path}: cut off, {length} bytes where {width}x{height} pixels need {expected}")
     if kind in _ENDINGS:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from experiments import records
+from experiments import faults, records
 from uflow import backend as ms
 
 _NAME = re.compile(r"step_(\d{9})\.json")
@@ -54,22 +55,34 @@ def parameters_of(cells: Iterable[Any]) -> dict[str, Any]:
 
 
 def save_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
-    """Writes parameters as a `.ckpt` file, atomically; a full disk leaves what was there before."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".ckpt", dir=path.parent)
-    os.close(handle)
-    try:
-        values = [{"name": name, "data": parameter} for name, parameter in sorted(parameters.items())]
+    """Writes parameters as a `.ckpt` file, atomically.
+
+    Raises:
+        OSError: naming `path`, if there is no room; what was there before is left.
+    """
+    with faults.naming(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".ckpt", dir=path.parent)
+        os.close(handle)
         try:
-            ms.save_checkpoint(values, temporary)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise OSError(f"cannot write the checkpoint {path}: {_first_line(error)}") from None
-        os.chmod(temporary, 0o644)  # MindSpore leaves it readable for its owner only
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            _write(temporary, parameters)
+            os.chmod(temporary, 0o644)  # MindSpore leaves it readable for its owner only
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            for left in (temporary, str(pathlib.Path(temporary).with_suffix(".tmp"))):  # the second is MindSpore's own
+                with contextlib.suppress(OSError):
+                    os.unlink(left)
+
+
+def _write(file: str, parameters: Mapping[str, Any]) -> None:
+    values = [{"name": name, "data": parameter} for name, parameter in sorted(parameters.items())]
+    try:
+        ms.save_checkpoint(values, file)
+    except (RuntimeError, ValueError, OSError) as error:
+        if found := faults.cause(error):
+            raise found from None
+        raise OSError(errno.EIO, _first_line(error)) from None
 
 
 def load_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
@@ -94,26 +107,46 @@ def load_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
 
 
 def save(directory: pathlib.Path, step: int, parameters: Mapping[str, Any], memory: Mapping[str, Any], keep=2) -> None:
-    """Writes the checkpoint of a step and then removes all but the newest `keep`."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Writes the checkpoint of a step and then removes all but the newest `keep`.
+
+    What is there of later steps is removed too: this step would not have been trained if it could be read.
+    """
+    with faults.naming(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"step_{step:09d}.ckpt"
     save_parameters(file, parameters)
     described = {"step": step, "file": file.name, "sha256": file_digest(file), "memory": dict(memory)}
     records.write_json(file.with_suffix(".json"), described)
-    for stem in _stems(directory)[keep:]:
+    stems = _stems(directory)
+    newest = stems.index(file.stem)
+    for stem in stems[:newest] + stems[newest + keep :]:
         for suffix in (".json", ".ckpt"):
             with contextlib.suppress(FileNotFoundError):
                 (directory / (stem + suffix)).unlink()
 
 
 def latest(directory: pathlib.Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole, or `None`; damaged ones are passed over."""
+    """The newest checkpoint that is whole, or `None`; damaged ones are passed over.
+
+    Raises:
+        OSError, records.RecordError: if there is none, but the disk failed to read one: it may be whole, and training
+            must not begin anew for a fault that passes.
+    """
+    unreadable: Exception | None = None
     for stem in _stems(directory):
-        with contextlib.suppress(records.RecordError, OSError, KeyError, TypeError):
-            described = records.read_json(directory / f"{stem}.json")
-            file = directory / f"{stem}.ckpt"
-            if described["file"] == file.name and file_digest(file) == described["sha256"]:
-                return Checkpoint(int(described["step"]), file, described["memory"])
+        file = directory / f"{stem}.ckpt"
+        try:
+            described = records.read_json(file.with_suffix(".json"))
+            step, memory = int(described["step"]), dict(described["memory"])
+            if stem != f"step_{step:09d}" or described["file"] != file.name:
+                continue
+            with faults.naming(file):
+                if file_digest(file) == described["sha256"]:
+                    return Checkpoint(step, file, memory)
+        except (ValueError, OSError, KeyError, TypeError) as error:  # a `RecordError` is a `ValueError`
+            unreadable = unreadable or (error if faults.passing(error) else None)
+    if unreadable:
+        raise unreadable
     return None
 
 

@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import device, locks, records
-from experiments.data.pairs import DataError, PairSet
+from experiments import device, faults, locks, records
+from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.data.skipping import without_bad
 from experiments.data.sources import absolute, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
@@ -105,7 +105,8 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data: its pairs, if they are open already.
 
     Raises:
-        DataError: if the data is missing or damaged, or is not what a digest in the spec says.
+        DataError: if the data is missing or damaged, is not what a digest in the spec says, or has no pixel to evaluate
+            on.
     """
     if data is None:
         training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
@@ -120,6 +121,11 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         )
     if "flow" not in tested.provides:
         raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
+    if not any(_has_known_flow(tested[index]) for index in range(len(tested))):  # reads one pair of sound data
+        raise DataError(
+            f"{tested.name} has no pixel to evaluate on: in none of its {len(tested)} pairs is the flow known anywhere;"
+            " give other data with --eval"
+        )
     # the digest of a short set stands for its content; all splits of a set come from the same files
     found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
     for section, value in found.items():
@@ -136,29 +142,53 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     )
 
 
+def _has_known_flow(pair: Pair) -> bool:
+    return pair.valid is None or bool(pair.valid.any())
+
+
 def check_writable(out: pathlib.Path, option: str = "--out") -> None:
     """Raises `OSError` with one sentence if files cannot be made in a directory, which is made if it is missing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(b"\n")  # a full disk may still take a file that is empty
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
-        raise OSError(f"{option} {out}: cannot be written to ({error.strerror})") from None
+        raise OSError(f"{option} {out}: cannot be written to ({error.strerror})") from error
 
 
 def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) -> records.RunRecord | None:
     """Runs or continues one spec and returns its record; `None` if it was asked to stop on the way.
 
-    A run that exists is not run again. An exception is a result too: the run is recorded as `failed` with its reason.
-    Of several processes that train together the first does all that is written down.
+    A run that exists is not run again. An exception is a result too: the run is recorded as `failed` with its reason,
+    unless the reason is a fault of the machine. Of several processes that train together the first does all that is
+    written down.
 
     Args:
         spec: what to run.
         settings: how.
         data: the pairs, if they are open already.
+
+    Raises:
+        faults.MachineFault: if a file could not be read or written, as on a full disk; the run is not finished, and is
+            continued from its last checkpoint the next time.
+        records.RecordError: if the directory holds another run.
     """
     directory = settings.directory_of(spec)
+    try:
+        return _joined(spec, settings, directory, data)
+    except Exception as error:
+        if fault := faults.of(error):
+            raise fault from error
+        raise
+
+
+def _joined(
+    spec: ExperimentSpec, settings: Settings, directory: pathlib.Path, data: Data | None
+) -> records.RunRecord | None:
+    """Like `execute`, in one process or as one of several."""
     if device.team_size() == 1:
         return _execute(spec, settings, directory, data, None)
     taken = device.prepare(settings.device, settings.device_id, directory / "mindspore")
@@ -180,8 +210,9 @@ def _execute(
             raise records.RecordError(f"{directory}: another process is training there")
         if not alone:
             return None
-        if (directory / "result.json").exists():
-            return records.read_result(directory, spec.run_id)
+        if (done := _finished(directory, spec)) is not None:
+            return done
+        _clear(directory)
         _write_spec(directory, spec)
         cost = Cost(directory)
         try:
@@ -189,6 +220,10 @@ def _execute(
         except Exception as error:
             if settings.stop():
                 return None
+            if faults.cause(error):
+                with contextlib.suppress(OSError):
+                    cost.write()
+                raise
             if not settings.exceptions:
                 raise
             traceback.print_exc()
@@ -199,10 +234,39 @@ def _execute(
         return record
 
 
+def _clear(directory: pathlib.Path) -> None:
+    """Removes what a killed process was writing of the files that only the holder of the run's lock writes."""
+    for name in ("cost.json", "metrics.jsonl", "result.json"):
+        for path in directory.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _finished(directory: pathlib.Path, spec: ExperimentSpec) -> records.RunRecord | None:
+    """The record of a run that is done; `None` if it is not.
+
+    A damaged record is set aside, and the run is finished once more from its last checkpoint.
+    """
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    try:
+        return records.read_result(directory, spec.run_id)
+    except records.DamagedError as error:
+        aside = path.with_name("result.json.damaged")
+        os.replace(path, aside)
+        print(f"warning: {error}; it is kept as {aside.name}, and the run is finished again", flush=True)
+        return None
+
+
 def _write_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
-    """Writes `spec.json`, unless it is there; paths may differ from the ones it was written with."""
+    """Writes `spec.json` anew; paths may differ from the ones it was written with, and a damaged one is replaced."""
     path = directory / "spec.json"
-    if path.exists() and from_config(records.read_json(path)).run_id != spec.run_id:
+    try:
+        other = path.exists() and from_config(records.read_json(path)).run_id != spec.run_id
+    except records.DamagedError as error:
+        print(f"warning: {error}; it is written again", flush=True)
+        other = False
+    if other:
         raise records.RecordError(f"{path}: holds another spec than its directory says")
     records.write_json(path, to_config(spec))
 
@@ -322,7 +386,8 @@ class Cost:
         self.path = directory and directory / "cost.json"
         self.before: dict[str, Any] = {}
         with contextlib.suppress(records.RecordError):
-            self.before = records.read_json(self.path) if self.path else {}
+            before = records.read_json(self.path) if self.path else {}
+            self.before = before if isinstance(before, dict) else {}
         self.began = time.monotonic()
         self.device = ""
         self.start = 0
@@ -333,7 +398,8 @@ class Cost:
     def progress(self, line: Mapping[str, Any], pace: Any) -> None:
         """Prints a line of the learning curve to the run's log."""
         shown = " ".join(f"{key}={value:.5g}" for key, value in line.items() if key != "step")
-        print(f"step {line['step']}  {time.monotonic() - self.began:.1f} s  {shown}", flush=True)
+        with contextlib.suppress(OSError):  # the line is in metrics.jsonl, whose failure counts
+            print(f"step {line['step']}  {time.monotonic() - self.began:.1f} s  {shown}", flush=True)
 
     def write(self) -> None:
         """Writes the file anew."""

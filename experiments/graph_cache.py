@@ -9,10 +9,12 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from experiments import device, locks
+from experiments import checkpoints, device, locks, records
 from experiments.spec import ExperimentSpec, components, digest
 from uflow import kernels, registry
 from uflow.components import SCHEDULED
+
+READY = "ready.json"  # the digests of the files, written last
 
 
 def graph_key(spec: ExperimentSpec, start: int) -> str:
@@ -63,17 +65,30 @@ def stored(directory: pathlib.Path, spec: ExperimentSpec, start: int) -> Iterato
     writes a sequence; another one with the same sequence compiles for itself.
     """
     folder = directory / graph_key(spec, start)
-    if (folder / "ready").exists():
+    if _whole(folder):
         device.use_compile_cache(folder)
         yield Stored()
         return
     with locks.held(folder.with_suffix(".lock"), give_up=lambda: True) as alone:
         result = Stored()
-        if alone and not (folder / "ready").exists():
+        if alone and not _whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             device.use_compile_cache(folder)
             yield result
             if result.complete:
-                (folder / "ready").touch()
+                with contextlib.suppress(OSError):  # a full disk, which MindSpore says nothing of, costs the store only
+                    records.write_json(folder / READY, _digests(folder))
         else:
             yield result
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != READY)
+    return {str(path.relative_to(folder)): checkpoints.file_digest(path) for path in sorted(files)}
+
+
+def _whole(folder: pathlib.Path) -> bool:
+    """True if a sequence of graphs is complete and as it was written; MindSpore takes what it can parse of the rest."""
+    with contextlib.suppress(records.RecordError, OSError):
+        return records.read_json(folder / READY) == _digests(folder)
+    return False

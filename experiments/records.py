@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments import faults
+
 FORMAT = 1
 ATTEMPTS = "attempts"
 STATUSES = ("completed", "diverged", "collapsed", "failed")
@@ -29,6 +31,10 @@ STATUSES = ("completed", "diverged", "collapsed", "failed")
 
 class RecordError(ValueError):
     """A file that is not the record it should be; the message names the file and the reason."""
+
+
+class DamagedError(RecordError):
+    """A file that no version of this project has written as it is: cut off, or overwritten in part."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,21 +67,26 @@ class RunRecord:
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | str) -> None:
-    """Writes a file so that it is there whole or not at all: temporary name, flush to disk, rename."""
+    """Writes a file so that it is there whole or not at all: temporary name, flush to disk, rename.
+
+    Raises:
+        OSError: naming `path`, if there is no room or the folder cannot be written to.
+    """
     path = pathlib.Path(path)
     data = data.encode() if isinstance(data, str) else data
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with faults.naming(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
 
 def dump_json(value: Any) -> str:
@@ -89,13 +100,18 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file; raises `RecordError` naming the file if it cannot be read."""
+    """The content of a JSON file.
+
+    Raises:
+        DamagedError: naming the file, if it is not JSON.
+        RecordError: naming the file, if it cannot be read.
+    """
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
-        raise RecordError(f"{path}: not valid JSON ({error})") from None
+        raise DamagedError(f"{path}: not valid JSON ({error})") from None
 
 
 def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
@@ -170,13 +186,23 @@ def _is_number(value: Any) -> bool:
 
 
 def read_metrics(path: str | os.PathLike) -> Iterator[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a last line cut off by a crash is left out."""
+    """The lines of a `metrics.jsonl`, by ascending step.
+
+    A line that a crash or a damaged disk has cut off is left out; of several lines of one step the last one counts.
+    """
     try:
         text = pathlib.Path(path).read_bytes()
     except FileNotFoundError:
         return
+    yield from whole_lines(text)
+
+
+def whole_lines(text: bytes) -> Iterator[dict[str, Any]]:
+    """The lines of a learning curve that are whole, each step once and ascending."""
+    found: dict[int, dict[str, Any]] = {}
     for line in text.split(b"\n"):
         with contextlib.suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict) and "step" in value:
-                yield value
+            value = json.loads(line.decode())
+            if isinstance(value, dict) and isinstance(value.get("step"), int):
+                found[value["step"]] = value
+    yield from (found[step] for step in sorted(found))

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, portable, records
+from experiments import device, execution, faults, portable, records
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
 from experiments.device import TARGETS
@@ -121,7 +121,7 @@ def preload() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one experiment; 0 done, 2 wrong usage, 3 the run failed, 130 interrupted."""
+    """Runs one experiment; 0 done, 2 wrong usage, 3 the run failed, 5 a fault of the machine, 130 interrupted."""
     arguments = parser().parse_args(argv)
     try:
         spec = compose(arguments)
@@ -143,10 +143,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         execution.check_writable(settings.out)
     except (ValueError, DataError, OSError) as error:
-        print(f"experiments.run: {error}", file=sys.stderr)
-        return 2
+        faults.tell(f"experiments.run: {error}")
+        return faults.EXIT_CODE if faults.passing(error) else 2
     try:
         record = sacred_run(spec, settings)
+    except faults.MachineFault as fault:
+        faults.tell(f"experiments.run: {fault}; {spec.directory} is not finished, the same command continues it")
+        return faults.EXIT_CODE
+    except records.RecordError as error:
+        faults.tell(f"experiments.run: {error}")
+        return 2
     except Exception:
         traceback.print_exc()
         return 3

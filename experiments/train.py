@@ -20,7 +20,7 @@ from collections.abc import Sequence
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments import device, execution, portable, records
+from experiments import device, execution, faults, portable, records
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
@@ -159,14 +159,14 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains; 0 done, 2 wrong usage, 3 training failed, 130 interrupted."""
+    """Trains; 0 done, 2 wrong usage, 3 training failed, 5 a fault of the machine, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     given = parser().parse_args([_with_underscores(word) for word in words])
     try:
         spec, settings, data = prepared(given)
     except (ValueError, OSError) as error:
-        print(f"experiments.train: {error}", file=sys.stderr)
-        return 2
+        faults.tell(f"experiments.train: {error}")
+        return faults.EXIT_CODE if faults.passing(error) else 2
     if device.is_scheduler():
         device.prepare("CPU")
         device.join()
@@ -187,9 +187,9 @@ def _train(spec: ExperimentSpec, settings: execution.Settings, data: execution.D
     done_before = (settings.directory / "result.json").exists()
     try:
         record = execution.execute(spec, settings, data)
-    except (DataError, OSError, records.RecordError) as error:
-        print(f"experiments.train: {error}; the same command continues from the last checkpoint", file=sys.stderr)
-        return 3
+    except (faults.MachineFault, DataError, records.RecordError) as error:
+        faults.tell(f"experiments.train: {error}; the same command continues from the last checkpoint")
+        return faults.EXIT_CODE if isinstance(error, faults.MachineFault) else 3
     except Exception:
         traceback.print_exc()
         return 3

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import checkpoints, locks, portable, records, step
+from experiments import checkpoints, faults, locks, portable, records, step
 from experiments.data.ahead import ahead
 from experiments.data.batches import Batches
 from experiments.data.pairs import PairSet
@@ -76,18 +76,39 @@ class Outcome:
 
 @dataclasses.dataclass
 class State:
-    """Where training is; all but the parameters, which live in the network and the optimizer."""
+    """Where training is; all but the parameters, which live in the network and the optimizer.
+
+    Attributes:
+        step: steps done.
+        window: losses of the steps since the last line of the learning curve.
+        low_visible: lines in a row with too few visible pixels.
+        metrics_bytes: size of the learning curve.
+        metrics_crc: its CRC-32; `None` if nobody wrote it down.
+        best: least end-point error on validation pairs.
+    """
 
     step: int = 0
     window: list[list[float]] = dataclasses.field(default_factory=list)
     low_visible: int = 0
     metrics_bytes: int = 0
+    metrics_crc: int | None = 0
     best: float | None = None
 
     def memory(self) -> dict[str, Any]:
         """What a checkpoint has to remember beside parameters and step."""
-        known = {"window": self.window, "low_visible": self.low_visible, "metrics_bytes": self.metrics_bytes}
-        return known if self.best is None else known | {"best": self.best}
+        known = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "step"}
+        return {name: value for name, value in known.items() if value is not None}
+
+    @classmethod
+    def of(cls, checkpoint: checkpoints.Checkpoint) -> State:
+        """The state that a checkpoint remembers."""
+        return cls(checkpoint.step, **{"metrics_crc": None} | dict(checkpoint.memory))
+
+    def curve(self, text: bytes) -> bytes | None:
+        """The learning curve out of what its file holds; `None` if that is cut off or damaged."""
+        known = text[: self.metrics_bytes]
+        whole = len(known) == self.metrics_bytes and self.metrics_crc in (None, zlib.crc32(known))
+        return known if whole else None
 
 
 @dataclasses.dataclass
@@ -114,31 +135,56 @@ class Curve:
 
     Args:
         path: the file; `None` writes nothing, for a process that does not track.
-        size: how many bytes of it count, those that the checkpoint knows of.
+        state: what the checkpoint knows of it; told the size and checksum of what is written.
     """
 
-    def __init__(self, path: pathlib.Path | None, size: int):
-        self.file = open(path or os.devnull, "ab+")
+    def __init__(self, path: pathlib.Path | None, state: State):
+        self.path, self.state = path or pathlib.Path(os.devnull), state
         self.kept = path is not None
-        if self.kept:
-            # a shorter file has lost lines that nothing can bring back; making it longer would fill it with zeros
-            self.file.truncate(min(size, self.file.seek(0, 2)))
-            self.file.seek(0, 2)
+        with faults.naming(self.path):
+            if self.kept:
+                self._continue()
+            self.file = open(self.path, "ab")
 
-    def write(self, line: Mapping[str, Any]) -> int:
-        """Adds a line and returns the new size of the file in bytes."""
-        self.file.write(json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n")
-        self.file.flush()
-        return self.file.tell()
+    def _continue(self) -> None:
+        """Cuts the file to what the checkpoint knows of, and says what is lost of it: nothing can bring that back."""
+        there = self.path.read_bytes() if self.path.exists() else b""
+        curve = self.state.curve(there)
+        if curve is None:
+            lines = [line for line in records.whole_lines(there) if line["step"] <= self.state.step]
+            curve = b"".join(map(_as_line, lines))
+            print(
+                f"warning: {self.path}: cut off or damaged before step {self.state.step}; {len(lines)} whole lines are"
+                " kept, the others are lost (the result does not depend on them)",
+                flush=True,
+            )
+        if curve != there:
+            records.atomic_write(self.path, curve)
+        self.state.metrics_bytes, self.state.metrics_crc = len(curve), zlib.crc32(curve)
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Adds a line; raises `OSError` naming the file if there is no room."""
+        text = _as_line(line)
+        with faults.naming(self.path):
+            self.file.write(text)
+            self.file.flush()
+        self.state.metrics_bytes += len(text)
+        self.state.metrics_crc = zlib.crc32(text, self.state.metrics_crc or 0)
 
     def sync(self) -> None:
         """Brings the lines to the disk; done before a checkpoint that counts on them."""
         if self.kept:
-            os.fsync(self.file.fileno())
+            with faults.naming(self.path):
+                os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Closes the file."""
-        self.file.close()
+        with faults.naming(self.path):
+            self.file.close()
+
+
+def _as_line(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n"
 
 
 def report_steps(spec: ExperimentSpec) -> tuple[frozenset[int], frozenset[int]]:
@@ -163,14 +209,14 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
         checkpoints.clear(place.checkpoints)
     if own := checkpoints.latest(place.checkpoints):
         checkpoints.load_parameters(own.file, parameters)
-        return State(own.step, **own.memory)
+        return State.of(own)
     for shared in sorted(place.shared_steps, reverse=True):
         folder = _prefix_folder(spec, place, shared)
-        if folder and (found := checkpoints.latest(folder)):
+        if folder and (whole := _prefix(folder)):
+            found, curve = whole
             checkpoints.load_parameters(found.file, _without_teacher(parameters))
-            curve = (folder / "metrics.jsonl").read_bytes()[: found.memory["metrics_bytes"]]
             records.atomic_write(place.metrics, curve)
-            return State(found.step, **found.memory)
+            return State.of(found)
     initialize(network, spec.seed)
     if spec.train.initial:
         portable.load_initial(place.initial, spec, network)
@@ -183,9 +229,19 @@ def _prefix_folder(spec: ExperimentSpec, place: Place, shared: int) -> pathlib.P
     return place.prefixes / prefix_id(spec, shared)
 
 
+def _prefix(folder: pathlib.Path) -> tuple[checkpoints.Checkpoint, bytes] | None:
+    """The checkpoint of a prefix and the learning curve that leads to it; `None` unless both are there and whole."""
+    with contextlib.suppress(OSError, records.RecordError):
+        found = checkpoints.latest(folder)
+        curve = State.of(found).curve((folder / "metrics.jsonl").read_bytes()) if found else None
+        return None if curve is None else (found, curve)
+    return None
+
+
 def _save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, Any], place: Place) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if not checkpoints.latest(folder):
+    with faults.naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not _prefix(folder):
         records.atomic_write(folder / "metrics.jsonl", place.metrics.read_bytes()[: state.metrics_bytes])
         checkpoints.save(folder, state.step, _without_teacher(parameters), state.memory(), keep=1)
 
@@ -303,7 +359,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     lines, validated = report_steps(spec)
     shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
-    curve = Curve(place.metrics if place.team.tracks else None, state.metrics_bytes)
+    curve = Curve(place.metrics if place.team.tracks else None, state)
     durations: list[float] = []
     saved_at = time.monotonic()
     outcome, waited = None, 0.0
@@ -337,7 +393,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                 state.window = []
                 if state.step in validated:
                     line |= job.validate()
-                state.metrics_bytes = curve.write(line)
+                curve.write(line)
                 job.keep_best(state, line)
                 job.report(line, pace)
                 pace = Pace()

@@ -1,0 +1,96 @@
+"""A clock that goes backwards: an hour at every look."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from experiments import records
+
+SOURCE = r"""
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Atomic long looks;
+
+static void set_back(struct timespec *at) {
+    syscall(SYS_clock_gettime, CLOCK_REALTIME, at);
+    at->tv_sec -= 3600 * ++looks;
+}
+
+int clock_gettime(clockid_t which, struct timespec *at) {
+    if (which != CLOCK_REALTIME && which != CLOCK_REALTIME_COARSE) return syscall(SYS_clock_gettime, which, at);
+    set_back(at);
+    return 0;
+}
+
+time_t time(time_t *to) {
+    struct timespec at;
+    set_back(&at);
+    if (to) *to = at.tv_sec;
+    return at.tv_sec;
+}
+
+int gettimeofday(struct timeval *to, void *zone) {
+    struct timespec at;
+    (void)zone;
+    set_back(&at);
+    to->tv_sec = at.tv_sec;
+    to->tv_usec = at.tv_nsec / 1000;
+    return 0;
+}
+"""
+
+
+@pytest.fixture
+def backwards(tmp_path, monkeypatch):
+    """Every process that is started from here on has such a clock."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("g++")
+    if not compiler:
+        pytest.skip("no C compiler to make the clock with")
+    source, library = tmp_path / "clock.c", tmp_path / "clock.so"
+    source.write_text(SOURCE)
+    kind = ["-x", "c"] if compiler.endswith("++") else []
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", *kind, str(source), "-o", str(library)], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+
+
+def test_the_clock_of_the_tests_goes_backwards(backwards):
+    code = (
+        "import time, datetime; a = time.time(); b = datetime.datetime.now().timestamp();"
+        " print(a - b, time.monotonic() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    difference, monotonic = done.stdout.split()
+    assert 3000 < float(difference) < 4000 and monotonic == "True"
+
+
+@pytest.mark.slow
+def test_a_run_gives_the_same_bits_and_no_negative_duration(undisturbed, runner, backwards, tmp_path):
+    out = tmp_path / "out"
+    run = runner.finish(out, "--checkpoint-seconds", "0")
+    for name in ("result.json", "metrics.jsonl"):
+        assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
+    cost = records.read_json(run / "cost.json")
+    assert all(cost[key] >= 0 for key in ("seconds", "ms_per_step", "data_wait_seconds")) and cost["seconds"] > 0.5
+    seconds = [
+        float(line.split()[2]) for line in (out / "log.txt").read_text().splitlines() if line.startswith("step ")
+    ]
+    assert len(seconds) == 6 and seconds == sorted(seconds) and seconds[0] >= 0
+    # the time that was written down is that of the clock, which nothing else is made of
+    sacred = records.read_json(run / "sacred.json")
+    assert sacred["stop_time"] < sacred["start_time"] and sacred["status"] == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_checkpoints_are_still_made_in_time(runner, backwards, tmp_path):
+    out = pathlib.Path(tmp_path / "out")
+    process = runner.start(out, "--checkpoint-seconds", "0.05")
+    runner.interrupt_when(process, lambda: len(list(out.glob("runs/*/checkpoints/step_*.json"))) >= 2, 9)
+    steps = sorted(int(path.stem[5:]) for path in out.glob("runs/*/checkpoints/step_*.json"))
+    assert len(steps) >= 2 and steps[-1] < 60

@@ -189,7 +189,7 @@ def _mirror(command: Command) -> Any:
     if command.tracking is None:
         return None
     mirror = open_mirror(command.tracking, command.study.name, command.out)
-    mirror.parent(command.study.question)
+    mirror.begin(command.study.question)
     return mirror
 
 

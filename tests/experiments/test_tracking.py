@@ -20,7 +20,7 @@ def store(tmp_path_factory):
     """A real MLflow store in SQLite; making one takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     mirror = Mirror(f"sqlite:///{folder / 'mlflow.db'}", "first", folder / "artifacts")
-    mirror.open()
+    mirror._store.open()
     return mirror.uri, folder / "artifacts"
 
 
@@ -114,7 +114,7 @@ def test_everything_arrives_once(mirror, run):
     assert (params["arm"], params["seed"], params["run_id"]) == ("wang", "0", "0123456789ab")
     assert params["data.source"] == "flyingchairs"
     assert "secret" not in str([child.data.to_dictionary(), child.inputs.to_dictionary()])
-    again = Mirror(mirror.uri, mirror.study, mirror.artifacts)
+    again = Mirror(mirror.uri, mirror.study, mirror._store.artifacts)
     assert update(again, run) == second
 
 
@@ -140,7 +140,7 @@ def test_what_is_missing_is_found_by_name_and_step_wherever_it_is(mirror, run):
         run / "metrics.jsonl", {"step": 5, "early": 1.0}, {"step": 10, "total": 1.0, "other": 2.0},
         {"step": 20, "without": 4.0}, {"step": 30, "total": 3.0}, {"step": 30, "second": 5.0, "total": 3.0},
     )  # fmt: skip
-    assert update(Mirror(mirror.uri, mirror.study, mirror.artifacts), run).sent == 4
+    assert update(Mirror(mirror.uri, mirror.study, mirror._store.artifacts), run).sent == 4
     assert update(mirror, run).sent == 4  # this one does not know of the other, and yet nothing is doubled
     check(mirror, run, "RUNNING")
 
@@ -153,12 +153,12 @@ def test_values_that_are_no_numbers_are_left_out(mirror, run):
 
 def test_runs_made_twice_become_one_and_nothing_is_lost(mirror, run):
     update(mirror, run)
-    client, experiment = mirror._client, mirror._experiment
+    client, experiment = mirror._store._client, mirror._store._experiment
     for kind in ("run", "study"):
         tags = next(r.data.tags for r in client.search_runs([experiment]) if r.data.tags["uflow.kind"] == kind)
         double = {k: v for k, v in tags.items() if k not in ("uflow.files", "mlflow.runName")}
         client.create_run(experiment, tags=double, start_time=1)
-    again = Mirror(mirror.uri, mirror.study, mirror.artifacts)
+    again = Mirror(mirror.uri, mirror.study, mirror._store.artifacts)
     assert update(again, run).complete
     check(mirror, run)
 
@@ -183,7 +183,7 @@ def test_a_trial_that_was_stopped_says_so(mirror, run):
     (run / "result.json").unlink()
     stopped = {"tags": {"uflow.trial": "pruned"}, "end": "KILLED"}
     assert update(mirror, run).complete and update(mirror, run, **stopped).changed
-    assert not update(Mirror(mirror.uri, mirror.study, mirror.artifacts), run, **stopped).changed
+    assert not update(Mirror(mirror.uri, mirror.study, mirror._store.artifacts), run, **stopped).changed
     assert check(mirror, run, "KILLED").data.tags["uflow.trial"] == "pruned"
 
 
@@ -209,9 +209,9 @@ def test_a_server_that_is_away_is_counted_and_not_asked_again_at_once(run):
 
 
 def test_a_store_that_cannot_be_written_is_counted(mirror, run):
-    mirror.open()
+    mirror._store.open()
     path = mirror.uri.removeprefix("sqlite:///")
-    closed = Mirror(f"sqlite:///file:{path}?mode=ro&uri=true", mirror.study, mirror.artifacts)
+    closed = Mirror(f"sqlite:///file:{path}?mode=ro&uri=true", mirror.study, mirror._store.artifacts)
     arrived = update(closed, run)
     assert (arrived.complete, arrived.missing) == (False, 7) and "readonly" in arrived.reason
     assert update(mirror, run).complete
@@ -223,7 +223,7 @@ def test_a_full_disk_under_the_store_is_counted_and_made_up_for(mirror, run):
     update(mirror, run)
     write(run / "metrics.jsonl", *({"step": s, **{f"k{i}": s / 7 for i in range(40)}} for s in range(1, 200)))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = sum(p.stat().st_size for p in [mirror.artifacts.parent / "mlflow.db"])
+    size = sum(p.stat().st_size for p in [mirror._store.artifacts.parent / "mlflow.db"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 200_000, before[1]))
     try:
         arrived = update(mirror, run)

@@ -208,6 +208,22 @@ def test_a_server_that_is_away_is_counted_and_not_asked_again_at_once(run):
     assert update(mirror, run) == first and len(mirror.failures) == 2
 
 
+@pytest.mark.parametrize(
+    "uri, said",
+    [
+        ("http://me:pa55word@127.0.0.1:99999/x", "http://127.0.0.1:99999/x"),
+        ("http://me:pa55word@bad host", "bad host"),
+        ("postgresql://me:pa55word@127.0.0.1:9/db", "refused"),
+        ("postgresql://me:pa55word@127.0.0.1:nine/db?password=pa55word", ""),
+        ("nothing://me:pa55word@host", "host"),
+    ],
+)
+def test_no_exception_of_mlflow_shows_a_password(run, uri, said, capfd):
+    mirror = Mirror(uri, "secret")
+    assert said in update(mirror, run).reason and len(mirror.failures) == 1
+    assert "pa55word" not in "".join([*mirror.failures, mirror.reason, *capfd.readouterr()])
+
+
 def test_a_store_that_cannot_be_written_is_counted(mirror, run):
     mirror._store.open()
     path = mirror.uri.removeprefix("sqlite:///")

@@ -256,15 +256,22 @@ def _run(
 
         interrupted = run_all(plan, _settings(command, arguments), command.workers, command.cards, start)
     if mirror:
-        from studies.sync import bring_up
-
-        # runs of other studies that are arms here too, and what a worker left out
-        bring_up(mirror, command.folder)
+        _mirror_all(mirror, command)
     if interrupted:
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
     return _reported(command, mirror)
+
+
+def _mirror_all(mirror: Any, command: Command) -> None:
+    """Brings MLflow up to date: runs of other studies that are arms here too, and what a worker left out."""
+    from studies.sync import bring_up
+
+    try:
+        bring_up(mirror, command.folder)
+    except (ValueError, OSError) as error:  # a file that is in a bad way is told of where it is needed
+        print(f"warning: not all was sent to MLflow: {error}", file=sys.stderr)
 
 
 def _reported(command: Command, mirror: Any) -> Answer:

@@ -104,7 +104,7 @@ def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = 
             arrived = dataclasses.replace(again, sent=arrived.sent + again.sent)
             reachable = again.complete or mirror.answers()
         mirror.forget(run)
-        mirror_file.note(folder, mirror.uri, run, arrived)
+        _noted(mirror, lambda run=run, arrived=arrived: mirror_file.note(folder, mirror.uri, run, arrived))
         points += arrived.sent
         if not arrived.complete:
             lacking.append(run.name)
@@ -131,8 +131,16 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     result = mirror.end(state, description, folder / "report")
     if result is None and not away and mirror.answers():
         result = mirror.end(state, description, folder / "report")
-    mirror_file.note_study(folder, mirror.uri, mirror.reason if result is None else "")
+    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, mirror.reason if result is None else ""))
     return result
+
+
+def _noted(mirror: Mirror, write: Callable[[], None]) -> None:
+    """Writes what is known of the mirror; that it cannot be written is one more failure of the mirror and no more."""
+    try:
+        write()
+    except OSError as error:
+        mirror.failures.append(f"{mirror_file.NAME}: {error}")
 
 
 def directories(folder: pathlib.Path) -> list[pathlib.Path]:

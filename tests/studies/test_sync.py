@@ -233,6 +233,17 @@ def test_a_folder_in_which_nothing_can_be_written_is_no_reason_to_stop(done):
     assert mirroring._mirror.failures and "mirror.json" in mirroring._mirror.failures[0]
 
 
+def test_a_mirror_file_that_cannot_be_written_is_no_reason_to_stop(done, capsys):
+    out, _ = done
+    (out / NAME / "mirror.json").mkdir()
+    (out / NAME / "search.json").write_text("{")
+    code, text, err = answered(run.main, [*PLACE, "--out", out, "--tracking-uri", AWAY], capsys)
+    assert code == 3 and "verdict" in text and "not all was sent to MLflow: " in err  # 3: the report names it too
+    (out / NAME / "search.json").unlink()
+    code, text, err = answered(run.main, [*PLACE, "--out", out, "--tracking-uri", AWAY], capsys)
+    assert code == 0 and "verdict" in text and "Traceback" not in err
+
+
 def test_a_damaged_mirror_file_is_no_reason_to_stop(done, capsys):
     out, _ = done
     (out / NAME / "mirror.json").write_text("{")

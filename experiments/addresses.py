@@ -1,36 +1,51 @@
-"""Addresses of databases and servers as they may be shown: without passwords."""
+"""Addresses of databases and servers as they may be shown: without user names, passwords and tokens."""
 
 from __future__ import annotations
 
+import base64
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus
 
 HIDDEN = "***"
-_SECRET = re.compile(r"([?&;](?:password|passwd|pass|pwd|token|secret|sslpassword)=)[^&;#\s'\"]*", re.IGNORECASE)
+_KEY = r"[\w.-]*(?:pass|pwd|secret|token|key|credential|auth|odbc_connect)[\w.-]*"
+_SECRET = re.compile(rf"([?&;]{_KEY}=)[^&;#\s'\"]*", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@")
 
 
 def describe(uri: str) -> str:
-    """An address without user name, password and secret parameters."""
-    return _SECRET.sub(rf"\g<1>{HIDDEN}", _USER.sub("", uri))
+    """An address without user name and password, and with stars for secret parameters.
+
+    Everything before the last `@` counts as user name and password, since a password may hold any character. A path
+    (`sqlite:////home/a@b/mlflow.db`) has neither.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return uri
+    rest = rest if rest.startswith("/") else rest.rsplit("@", 1)[-1]
+    return _SECRET.sub(rf"\g<1>{HIDDEN}", f"{scheme}://{rest}")
 
 
 def without_secrets(text: str, *uris: str | None) -> str:
-    """A text in which the passwords of some addresses, and all that any address in it has, are replaced by stars."""
-    text = describe(text)
-    for uri in uris:
-        for secret in _secrets(uri) if uri else ():
+    """A text without the secrets of some addresses, however they are spelled in it, and of any address in it.
+
+    Args:
+        text: what is to be shown or stored, such as the message of an exception.
+        uris: the addresses that were used.
+    """
+    for uri in filter(None, uris):
+        text = text.replace(uri, describe(uri))
+        for secret in sorted(_secrets(uri), key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
-    return text
+    return _SECRET.sub(rf"\g<1>{HIDDEN}", _USER.sub("", text))
 
 
-def _secrets(uri: str) -> list[str]:
-    """The secrets in an address, longest first, as they are written there and decoded."""
-    try:
-        parts = urlsplit(uri)
-        password = parts.password
-    except ValueError:
-        return []
-    found = [password or ""] + [value for key, value in parse_qsl(parts.query) if _SECRET.match(f"?{key}={value}")]
-    found += [unquote(secret) for secret in found]
-    return sorted({secret for secret in found if secret}, key=len, reverse=True)
+def _secrets(uri: str) -> set[str]:
+    """The secrets in an address: as they are written, decoded, encoded, and as a header of HTTP spells them."""
+    rest = uri.partition("://")[2]
+    found = {match[0].partition("=")[2] for match in _SECRET.finditer(rest)}
+    if not rest.startswith("/") and "@" in rest:
+        user, _, password = rest.rsplit("@", 1)[0].partition(":")
+        found.add(password)
+        found.add(base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode())
+    plain = {unquote(secret) for secret in found} | {unquote_plus(secret) for secret in found}
+    return {secret for secret in found | plain | {quote(secret, safe="") for secret in plain} if secret}

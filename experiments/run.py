@@ -29,7 +29,7 @@ def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.Ru
     """Runs one spec through a fresh Sacred experiment; `None` if it was interrupted and can be continued.
 
     What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
-    exceptions of its observers; ours are counted and printed.
+    exceptions of its observers; ours are printed, and counted in `sacred_problems.json` of the run.
     """
     _ignore_known_warnings()
     from sacred import SETTINGS, Experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import pathlib
 from typing import Any
@@ -10,22 +11,46 @@ from sacred.observers import RunObserver
 
 from experiments import records
 
+PROBLEMS = "sacred_problems.json"
+
 
 class RunFilesObserver(RunObserver):
-    """Writes configuration, host, times and status to a JSON file; remembers what could not be written."""
+    """Writes configuration, host, times and status to a JSON file, and what could not be written to another.
+
+    Sacred swallows what its observers raise, so that nothing may be raised here that is not counted before.
+    `sacred_problems.json` beside the file has how many events were lost, in all processes that worked on the run, and
+    why the first was; there is none if none was lost.
+    """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.content: dict[str, Any] = {}
         self.problems: list[str] = []
+        self._written = 0
+        self._before = {"count": 0, "first": ""}
+        with contextlib.suppress(records.RecordError, KeyError, TypeError, ValueError):
+            found = records.read_json(path.with_name(PROBLEMS))
+            self._before = {"count": int(found["count"]), "first": str(found["first"])}
 
     def _keep(self, **changes: Any) -> None:
-        self.content |= {key: _plain(value) for key, value in changes.items()}
         try:
+            self.content |= {key: _plain(value) for key, value in changes.items()}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             records.write_json(self.path, self.content)
-        except (OSError, ValueError) as error:
-            self.problems.append(str(error))
+        except Exception as error:
+            self.problems.append(str(error) or type(error).__name__)
+        self.count()
+
+    def count(self) -> None:
+        """Writes how many events were lost, if that can be written and is not."""
+        if len(self.problems) == self._written:
+            return
+        first = self._before["first"] or self.problems[0]
+        with contextlib.suppress(OSError):
+            records.write_json(
+                self.path.with_name(PROBLEMS), {"count": self._before["count"] + len(self.problems), "first": first}
+            )
+            self._written = len(self.problems)
 
     def started_event(self, ex_info, command, host_info, start_time, config, meta_info, _id):
         """A run begins."""

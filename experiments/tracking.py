@@ -1,242 +1,275 @@
 """MLflow as a mirror of the run files: what is in MLflow can be made again from the files at any time.
 
-Only this module imports MLflow. A mirror never stops a run: what cannot be sent is counted, and `mirror_run` sends it
-later. Nothing is sent twice: how far a run was mirrored is asked of MLflow itself.
+A mirror never stops a run: what cannot be sent is counted, and `Mirror.update` sends it later. It remembers what MLflow
+has acknowledged; after any failure nothing is certain, and MLflow is asked what it holds before anything is sent.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from experiments import records
-from experiments.spec import flatten
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it sends usage data by default
-os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # otherwise each migration of a new store is a line
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+from experiments.addresses import without_secrets
+from experiments.mlflow_store import SEAL, Store
+from experiments.tracked import Point, Tracked, sealed
 
 T = TypeVar("T")
-_BATCH = 500
-_STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED"}
+WAIT = 30.0  # s between attempts to reach a store that failed
+_DATABASES = ("sqlite3", "psycopg", "psycopg2", "pymysql")
+_UNSEALED = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrived:
+    """What is known to be in MLflow of a run.
+
+    Attributes:
+        complete: whether all that its files hold now is there.
+        changed: whether this call has sent anything.
+        sent: points of its curve and final values that this call has sent.
+        there: points that are known to be there, counted if it is not complete.
+        missing: points that are not known to be there.
+        reason: why something is missing, if that is known.
+    """
+
+    complete: bool
+    changed: bool = False
+    sent: int = 0
+    there: int = 0
+    missing: int = 0
+    reason: str = ""
+
+
+@dataclasses.dataclass
+class _Held:
+    """What MLflow holds of a run, as it said or acknowledged."""
+
+    run: str
+    start: int
+    tags: dict[str, str]
+    state: str
+    points: dict[str, set[int]] = dataclasses.field(default_factory=dict)
+    certain: bool = True
+    stamp: tuple[int, ...] = ()
+
+    def has(self, point: Point) -> bool:
+        """Whether MLflow holds a value of a name at a step."""
+        return point[1] in self.points.get(point[0], ())
+
+    def add(self, points: Iterable[Point]) -> None:
+        """Remembers points that were acknowledged."""
+        for name, step in points:
+            self.points.setdefault(name, set()).add(step)
 
 
 class Mirror:
-    """A connection to an MLflow store for one study.
+    """A connection to an MLflow store for one study; to be used by one thread.
 
     Args:
         uri: where MLflow keeps runs, such as `sqlite:////path/mlflow.db` or `http://127.0.0.1:5000`.
         study: name of the MLflow experiment.
-        artifacts: directory for artifacts of a store that has none of its own (SQLite).
+        artifacts: directory for artifacts of a store that has none of its own (a database).
+        lock: file that processes on one set of results share, so that each run is made once.
+        clock: seconds that never go backwards.
 
     Attributes:
         failures: sentences about what could not be sent.
+        reason: of the last failure, until something succeeds.
     """
 
-    def __init__(self, uri: str, study: str, artifacts: pathlib.Path | None = None):
-        self.uri, self.study, self.artifacts = uri, study, artifacts
+    def __init__(
+        self,
+        uri: str,
+        study: str,
+        artifacts: pathlib.Path | None = None,
+        lock: pathlib.Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.uri, self.study, self._clock = uri, study, clock
         self.failures: list[str] = []
-        self._client: Any = None
-        self._experiment: str | None = None
+        self.reason = ""
+        self._store = Store(uri, study, artifacts, lock)
+        self._parent: str | None = None
+        self._held: dict[tuple[str, str, int], _Held] = {}
+        self._until = 0.0
 
-    def open(self) -> None:
-        """Connects, and makes the store and the experiment if they are missing (a fresh SQLite store takes seconds)."""
-        from mlflow import MlflowClient
+    @property
+    def waiting(self) -> bool:
+        """True for a while after a failure, in which MLflow is not asked anything."""
+        return self._clock() < self._until
 
-        self._client = MlflowClient(tracking_uri=self.uri)
-        known = self._client.get_experiment_by_name(self.study)
-        if known is None:
-            place = self.artifacts.resolve().as_uri() if self.artifacts and self.uri.startswith("sqlite") else None
-            self._experiment = self._client.create_experiment(
-                self.study, artifact_location=place, tags={"mlflow.experimentKind": "custom_model_development"}
-            )
-        else:
-            self._experiment = known.experiment_id
+    def again(self) -> None:
+        """Asks MLflow at once the next time."""
+        self._until = 0.0
 
     def tried(self, what: str, action: Callable[[], T]) -> T | None:
         """The result of `action`, or `None` with the failure counted."""
+        if self.waiting:
+            return None
         try:
-            if self._client is None:
-                self.open()
-            return action()
+            self._store.open()
+            result = action()
+            self.reason = ""
+            return result
         except Exception as error:  # whatever a tracking server does, training goes on
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self.failures.append(f"{what}: {line[:200]}")
+            self.reason = self._said(error)
+            self.failures.append(f"{what}: {self.reason}")
+            self._until = self._clock() + WAIT
+            self._parent = None
+            for held in self._held.values():
+                held.certain = False
             return None
 
-    def parent(self, description: str | None = None) -> str | None:
-        """The id of the study's run, made if it is missing; sets its description."""
+    def answers(self) -> bool:
+        """True if MLflow is there; asks at once."""
+        self.again()
+        return bool(self.tried(f"study {self.study}", self._store.ask))
 
-        def action() -> str:
-            found = self._find(f"tags.`uflow.kind` = 'study' and tags.`uflow.study` = '{self.study}'")
-            run = (
-                found
-                or self._client.create_run(
-                    self._experiment,
-                    run_name=self.study,
-                    tags={"uflow.kind": "study", "uflow.study": self.study},
-                ).info.run_id
-            )
-            if description is not None:
-                self._client.set_tag(run, "mlflow.note.content", description[:500_000])
-            return run
+    def begin(self, description: str) -> None:
+        """Makes the store, the experiment and the study's run if they are missing, and sets its description."""
+        self.tried(f"study {self.study}", lambda: self._describe(self._parent_run(), description))
 
-        return self.tried("the study", action)
+    def end(self, state: str, description: str, report: pathlib.Path) -> bool | None:
+        """Sets state and description of the study's run and attaches the report.
 
-    def close_parent(self, status: str, report: pathlib.Path | None) -> None:
-        """Sets the state of the study's run and attaches the report."""
-
-        def action() -> None:
-            run = self.parent()
-            if report is not None and report.is_dir():
-                self._client.log_artifacts(run, str(report), "report")
-            self._client.set_terminated(run, status)
-
-        self.tried("the study's end", action)
-
-    def child(self, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> str | None:
-        """The id of a run of the study, made with all its parameters if it is missing."""
-
-        def action() -> str:
-            run_id = directory.name.rsplit("__", 1)[1]
-            attempt = len(records.earlier_attempts(directory)) + 1
-            where = f"tags.`uflow.kind` = 'run' and tags.`uflow.run_id` = '{run_id}' and tags.`uflow.arm` = '{arm}'"
-            if attempt > 1:  # what MLflow holds of an attempt that failed stays as it is
-                where += f" and tags.`uflow.attempt` = '{attempt}'"
-            if found := self._find(where):
-                return found
-            from mlflow.entities import Param
-
-            tags = {
-                "uflow.kind": "run",
-                "uflow.run_id": run_id,
-                "uflow.arm": arm,
-                "uflow.attempt": str(attempt),
-                "mlflow.parentRunId": self.parent() or "",
-            }
-            run = self._client.create_run(self._experiment, run_name=f"{arm} s{seed}", tags=tags).info.run_id
-            config = flatten(records.read_json(directory / "spec.json"))
-            params = {"arm": arm, "run_id": run_id} | {k: str(v) for k, v in about.items()}
-            params |= {key: str(value) for key, value in config.items() if not key.endswith("source")}
-            for part in ("data", "evaluation"):
-                source = str(config.get(f"{part}.source", ""))
-                params[f"{part}.source"] = ";".join(p.split(":")[0] for p in source.split(";"))
-            given = [Param(k, v[:6000]) for k, v in sorted(params.items())]
-            for begin in range(0, len(given), 100):
-                self._client.log_batch(run, params=given[begin : begin + 100])
-            self._client.log_inputs(run, datasets=_data_sets(config))
-            return run
-
-        return self.tried(f"run {directory.name}", action)
-
-    def push(self, run: str, directory: pathlib.Path, after: int) -> int:
-        """Sends the lines of the learning curve after a step, and returns the last step sent."""
-        sent = [after]
-
-        def action() -> None:
-            from mlflow.entities import Metric
-
-            now, batch = int(time.time() * 1000), []
-            for line in records.read_metrics(directory / "metrics.jsonl"):
-                step = int(line["step"])
-                if step <= after:
-                    continue
-                values = {k: v for k, v in line.items() if k != "step" and isinstance(v, (int, float))}
-                batch += [Metric(name, float(value), now, step) for name, value in values.items()]
-                if len(batch) >= _BATCH:
-                    self._client.log_batch(run, metrics=batch)
-                    batch = []
-                    sent.append(step)
-            if batch:
-                self._client.log_batch(run, metrics=batch)
-                sent.append(step)
-
-        self.tried(f"metrics of {directory.name}", action)
-        return sent[-1]
-
-    def sent_until(self, run: str) -> int:
-        """The last step of the learning curve that MLflow holds; 0 if there is none."""
-
-        def action() -> int:
-            return max((m.step for m in self._client.get_metric_history(run, "total")), default=0)
-
-        return self.tried("the last step", action) or 0
-
-    def finish(self, run: str, directory: pathlib.Path) -> bool:
-        """Sends the final values, the files and the state of a finished run; True if all of it arrived."""
+        Returns:
+            True if something was sent, False if all was there, `None` if it did not arrive.
+        """
+        paths = sorted(path for path in report.rglob("*") if path.is_file()) if report.is_dir() else []
+        files = [(path, str(pathlib.PurePath("report", path.parent.relative_to(report)))) for path in paths]
+        seal = f"{sealed(files)} {state}"
 
         def action() -> bool:
-            from mlflow.entities import Metric, RunTag
-
-            record = records.read_result(directory)
-            now = int(time.time() * 1000)
-            metrics = [Metric(f"final/{name}", value, now, 0) for name, value in sorted(record.metrics.items())]
-            known = self._client.get_run(run).data.metrics
-            metrics = [m for m in metrics if m.key not in known]
-            tags = [RunTag("status", record.status), RunTag("reason", record.reason or "-")]
-            self._client.log_batch(run, metrics=metrics, tags=tags)
-            for name in ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt"):
-                if (directory / name).exists():
-                    self._client.log_artifact(run, str(directory / name))
-            for path in sorted((directory / "checkpoints").glob("step_*.ckpt")):
-                self._client.log_artifact(run, str(path), "checkpoints")
-            if (directory / "pictures").is_dir():
-                self._client.log_artifacts(run, str(directory / "pictures"), "pictures")
-            self._client.set_terminated(run, _STATES[record.status])
+            run = self._store.again(self._parent_run())
+            tags, identity = run.data.tags, run.info.run_id
+            if (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000]):
+                return False
+            self._describe(identity, description)
+            self._store.attach(identity, files)
+            if run.info.status != state:
+                self._store.state(identity, state)
+            self._store.tag(identity, SEAL, seal)
             return True
 
-        return bool(self.tried(f"the end of {directory.name}", action))
+        return self.tried(f"the end of study {self.study}", action)
 
-    def trial(self, run: str, state: str, stopped: bool) -> None:
-        """Says what became of a trial of a search; one that was stopped has no end of its own."""
+    def update(self, run: Tracked) -> Arrived:
+        """Brings MLflow up to what the files of a run say now. May be called at any time and any number of times."""
+        sent, written = [0], self._store.written
+        held = self._held.get(run.key)
+        stamp = run.stamp()
+        if held and held.certain and held.stamp == stamp and not run.done and not run.tags and not run.end:
+            return Arrived(True)
+        try:
+            if run.done:
+                run.outcome()
+        except records.RecordError as error:
+            self.failures.append(f"run {run.name}: {error}")
+            return Arrived(False, reason=str(error))
 
-        def action() -> None:
-            self._client.set_tag(run, "uflow.trial", state)
-            if stopped:
-                self._client.set_terminated(run, "KILLED")
+        def action() -> bool:
+            known = self._known(run)
+            if known.tags.get(SEAL) != _seal(run):
+                lacking: dict[Point, float] = {}
+                for point, value in run.points():
+                    if not known.has(point):
+                        lacking.setdefault(point, value)
+                for points in self._store.send(known.run, known.start, lacking):
+                    known.add(points)
+                    sent[0] += len(points)
+            self._tell(known, run.tags)
+            if run.done or run.end:
+                self._finish(known, run)
+            known.stamp = stamp
+            return True
 
-        self.tried("the state of a trial", action)
+        if self.tried(f"run {run.name}", action):
+            return Arrived(True, self._store.written > written, sent[0])
+        held, points = self._held.get(run.key), {point for point, _ in run.points()}
+        there = sum(map(held.has, points)) if held else 0
+        return Arrived(False, self._store.written > written, sent[0], there, len(points) - there, self.reason)
 
-    def is_finished(self, run: str) -> bool:
-        """True if MLflow holds the end of a run."""
-        state = self.tried("the state of a run", lambda: self._client.get_run(run).info.status)
-        return state in ("FINISHED", "FAILED")
+    def forget(self, run: Tracked) -> None:
+        """Drops what is remembered of a run that has come to its end."""
+        self._held.pop(run.key, None)
 
-    def _find(self, where: str) -> str | None:
-        found = self._client.search_runs([self._experiment], filter_string=where, max_results=1)
-        return found[0].info.run_id if found else None
+    def _known(self, run: Tracked) -> _Held:
+        """What MLflow holds of a run: from memory if that is certain, else asked for; the run is made or completed."""
+        held = self._held.get(run.key)
+        if held and held.certain:
+            return held
+        parent = self._parent_run()
+        tags = {
+            "uflow.kind": "run",
+            "uflow.run_id": run.run_id,
+            "uflow.arm": run.arm,
+            "uflow.attempt": str(run.attempt),
+            "mlflow.parentRunId": parent,
+        }
+        found = self._store.run(
+            f"tags.`uflow.run_id` = '{run.run_id}'", lambda tags: _is(tags, run), f"{run.arm} s{run.seed}", tags
+        )
+        held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags), found.info.status)
+        self._tell(held, {"mlflow.parentRunId": parent})
+        if held.tags.get(SEAL) != _seal(run):
+            self._store.complete(found, run.params(), run.data_sets())
+            held.add(self._store.points(found))
+        self._held[run.key] = held
+        return held
+
+    def _tell(self, held: _Held, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            if held.tags.get(name) != value:
+                self._store.tag(held.run, name, value)
+                held.tags[name] = value
+
+    def _finish(self, held: _Held, run: Tracked) -> None:
+        """Sends what comes with the end. The seal goes last: if it is there, so is everything before it."""
+        seal = _seal(run)
+        if held.tags.get(SEAL) == seal or (not run.done and held.state == run.end):
+            return
+        state, tags = run.outcome() if run.done else (run.end, {})
+        self._tell(held, tags)
+        if run.done:
+            self._store.attach(held.run, run.artifacts())
+        self._store.state(held.run, state)
+        held.state = state
+        if run.done:
+            self._tell(held, {SEAL: seal})
+
+    def _parent_run(self) -> str:
+        if self._parent is None:
+            tags = {"uflow.kind": "study", "uflow.study": self.study}
+            found = self._store.run(
+                "tags.`uflow.kind` = 'study'", lambda held: held.get("uflow.study") == self.study, self.study, tags
+            )
+            self._parent = found.info.run_id
+        return self._parent
+
+    def _describe(self, run: str, description: str) -> None:
+        self._store.tag(run, "mlflow.note.content", description[:500_000])
+
+    def _said(self, error: Exception) -> str:
+        """An exception in a line, without anything secret: what the network or the database said, if it was one."""
+        cause, deepest = error, error
+        while cause is not None:
+            if isinstance(cause, OSError) or type(cause).__module__.partition(".")[0] in _DATABASES:
+                deepest = cause
+            cause = cause.__cause__ or cause.__context__
+        line = (str(deepest).strip().splitlines() or [type(deepest).__name__])[0]
+        return without_secrets(line, self.uri)[:300]
 
 
-def _data_sets(config: Mapping[str, Any]) -> list[Any]:
-    """What a run trains and is evaluated on, by name and digest of the content, without paths."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    inputs = []
-    for part, context in (("data", "training"), ("evaluation", "evaluation")):
-        source = str(config.get(f"{part}.source") or config.get("data.source", ""))
-        name = ";".join(piece.split(":")[0] for piece in source.split(";"))
-        if digest := str(config.get(f"{part}.digest", "")):
-            data_set = Dataset(name=name, digest=digest, source_type="uflow", source=json.dumps({"name": name}))
-            inputs.append(DatasetInput(data_set, [InputTag("mlflow.data.context", context)]))
-    return inputs
+def _is(tags: Mapping[str, str], run: Tracked) -> bool:
+    """Whether tags of MLflow are those of a run; the first stores did not number attempts."""
+    found = tags.get("uflow.kind"), tags.get("uflow.arm"), tags.get("uflow.attempt", "1")
+    return found == ("run", run.arm, str(run.attempt))
 
 
-def mirror_run(mirror: Mirror, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> bool:
-    """Brings MLflow up to what the files of a finished run say; True if nothing is missing there afterwards."""
-    run = mirror.child(directory, arm, seed, about)
-    if run is None:
-        return False
-    if mirror.is_finished(run):
-        return True
-    mirror.push(run, directory, mirror.sent_until(run))
-    return mirror.finish(run, directory)
-
-
-def load_about(path: pathlib.Path) -> dict[str, Any]:
-    """What a study says of its runs, from its plan."""
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    return {"study": plan["study"], "preset": plan["preset"]}
+def _seal(run: Tracked) -> str:
+    """The seal of a run that is done; what no tag is for one that is not."""
+    return run.seal() if run.done else _UNSEALED

@@ -183,13 +183,13 @@ def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
 
 
 def _mirror(command: Command) -> Any:
-    """The study's mirror in MLflow, made before any worker: several would make the store at the same time."""
-    from experiments.tracking import Mirror
+    """The study's mirror in MLflow, made before any worker: a fresh store takes seconds."""
+    from studies.mirroring import open_mirror
 
     if command.tracking is None:
         return None
-    mirror = Mirror(command.tracking, command.study.name, command.out / "mlartifacts")
-    mirror.parent(command.study.question)
+    mirror = open_mirror(command.tracking, command.study.name, command.out)
+    mirror.begin(command.study.question)
     return mirror
 
 
@@ -256,7 +256,7 @@ def _run(
 
         interrupted = run_all(plan, _settings(command, arguments), command.workers, command.cards, start)
     if mirror:
-        _mirror_all(mirror, plan, out)
+        _mirror_all(mirror, command)
     if interrupted:
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
@@ -264,31 +264,33 @@ def _run(
     return _reported(command, mirror)
 
 
-def _mirror_all(mirror: Any, plan: Any, out: pathlib.Path) -> None:
-    """Brings MLflow up to date: runs of other studies that are arms here too, and what a killed worker left out."""
-    from experiments.tracking import mirror_run
+def _mirror_all(mirror: Any, command: Command) -> None:
+    """Brings MLflow up to date: runs of other studies that are arms here too, and what a worker left out."""
+    from studies.sync import bring_up
 
-    about = {"study": plan.study.name, "preset": plan.preset.name}
-    for run in plan.runs:
-        directory = out / "runs" / run.directory
-        if (directory / "result.json").exists():
-            mirror_run(mirror, directory, run.arm, run.seed, about)
+    try:
+        bring_up(mirror, command.folder)
+    except (ValueError, OSError) as error:  # a file that is in a bad way is told of where it is needed
+        print(f"warning: not all was sent to MLflow: {error}", file=sys.stderr)
 
 
 def _reported(command: Command, mirror: Any) -> Answer:
     """Writes the report; exit code 0, or 3 if a run failed."""
     from analysis.load import load_study
     from analysis.report import write_report
+    from experiments import records
     from experiments.addresses import describe
+    from studies import mirror_file, sync
 
     report = write_report(command.folder)
+    records.atomic_write(report.directory / sync.DESCRIPTION, report.description)
     data = load_study(command.folder)
     failed = [pair for pair, record in data.records.items() if record.status != "completed"]
     if mirror:
-        mirror.parent(report.description)
-        mirror.close_parent("FAILED" if failed else "FINISHED", report.directory)
-        for problem in mirror.failures[:3]:
-            print(f"warning: MLflow: {problem}", file=sys.stderr)
+        sync.end_study(mirror, command.folder)
+    gap = mirror_file.gap(command.folder) if command.tracking else None
+    lacking = gap.plain() if gap else None
+    sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text, f"report: {report.directory}"]
     tracking = command.tracking
     if tracking and tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists():
@@ -299,6 +301,7 @@ def _reported(command: Command, mirror: Any) -> Answer:
     )
     if shown:
         lines += ["compare the runs in a browser:", f"  {shown}"]
+    lines += mirror_file.sentences(lacking, sacred)
     code = FAILED if failed or data.problems else DONE
     plain = {
         "study": command.study.name,
@@ -308,6 +311,8 @@ def _reported(command: Command, mirror: Any) -> Answer:
         "failed": [list(pair) for pair in failed],
         "left_out": list(data.plan.left_out),
         "mlflow": shown,
+        "mirror_gap": lacking,
+        "sacred_problems": sacred,
         "effects": json.loads(report.paths["effects.json"].read_text(encoding="utf-8")),
     }
     return Answer(code, plain, "\n".join(lines))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from experiments import locks, records
-from studies import retry
+from studies import mirror_file, retry
 from studies.plan_file import stored
 from studies.planning import PlanError
 
@@ -34,6 +34,7 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         for seed, name in arm["runs"].items()
     ]
     counts = {name: sum(run["state"] == name for run in runs) for name in STATES}
+    gap = mirror_file.gap(folder)
     return {
         "study": plan["study"],
         "preset": plan["preset"],
@@ -42,6 +43,8 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         "counts": counts | {"planned": len(runs)},
         "left_out": plan.get("left_out", []),
         "sequential": plan.get("sequential"),
+        "mirror_gap": gap.plain() if gap else None,
+        "sacred_problems": mirror_file.sacred_problems([folder.parent / "runs" / run["directory"] for run in runs]),
         "runs": runs,
     }
 
@@ -83,6 +86,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     if looks := found["sequential"]:
         made = len(looks["undecided"])
         lines.append(f"looks after {', '.join(map(str, looks['looks']))} seeds, {made} made")
+    lines += mirror_file.sentences(found["mirror_gap"], found["sacred_problems"])
     return "\n".join(lines + left_out(found["left_out"]))
 
 

@@ -13,15 +13,16 @@ from typing import Any
 from experiments import execution, records
 from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
-from experiments.tracking import Mirror
 from studies.design import Study
 from studies.devices import Card
 from studies.launcher import assigned
+from studies.mirroring import Mirroring
 from studies.planning import Plan, PlanError
 from studies.progress import Progress
 from studies.queue import Job
 from studies.search import STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
+from studies.sync import trial_run
 from studies.worker import WorkerSettings, run_one
 
 
@@ -172,19 +173,17 @@ def _run(
     """One trial: its run, ended early if it is worse than most others were at the same step."""
     if found := problems_of(task.spec):
         return _trial(task, "failed", None, "; ".join(found))
-    mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
     job = Job(
         directory=task.spec.directory,
         arm=f"{task.label}, trial {task.number}",
         seed=task.spec.seed,
         about={**about, "stage": "search"},
     )
-    record = _trained(task, sweep, search, settings, job, mirror, stop)
-    trial = _judged(task, sweep, search, settings, record)
-    if mirror and not stop():
-        directory = settings.out / "runs" / task.spec.directory
-        if run := mirror.child(directory, job.arm, job.seed, job.about):
-            mirror.trial(run, trial.state, stopped=record is None)
+    with Mirroring(settings.tracking, settings.study, settings.out) as mirroring:
+        record = _trained(task, sweep, search, settings, job, mirroring, stop)
+        trial = _judged(task, sweep, search, settings, record)
+        if not stop():
+            mirroring.ended(trial_run(settings.out / "runs", task.label, trial, job.about))
     return trial
 
 
@@ -194,7 +193,7 @@ def _trained(
     search: Search,
     settings: WorkerSettings,
     job: Job,
-    mirror: Mirror | None,
+    mirroring: Mirroring,
     stop: Callable[[], bool],
 ) -> records.RunRecord | None:
     """The record of the trial's run, `None` if it was stopped."""
@@ -209,7 +208,7 @@ def _trained(
         seen[:] = [step for step, _ in curve]
         return sweep.pruned_at(task.number, curve) is not None
 
-    return run_one(settings, job, mirror, lambda: stop() or hopeless())
+    return run_one(settings, job, mirroring, lambda: stop() or hopeless())
 
 
 def _judged(

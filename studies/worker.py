@@ -22,9 +22,9 @@ from typing import Any
 
 from experiments import locks, records
 from experiments.addresses import without_secrets
-from experiments.tracking import Mirror
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
+from studies.mirroring import Mirroring
 from studies.process import ENVIRONMENT, INTERRUPTED, CannotRun, Execution, Limits, train
 from studies.queue import Claim, Job, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
@@ -79,15 +79,15 @@ class DriftError(ValueError):
 def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
     """Does runs until none is left; returns 0, or 130 if it was asked to stop."""
     queue = settings.open_queue()
-    mirror = Mirror(settings.tracking, settings.study, settings.out / "mlartifacts") if settings.tracking else None
     with contextlib.ExitStack() as stack:
+        mirroring = stack.enter_context(Mirroring(settings.tracking, settings.study, settings.out))
         server = ForkServer(settings.execution) if can_fork(settings.execution) else None
         if server:
             stack.callback(server.close)
         idle = recovered = time.monotonic()
         while not stop():
             if (claim := queue.claim()) is not None:
-                _do(settings, queue, claim, mirror, stop, server)
+                _do(settings, queue, claim, mirroring, stop, server)
                 idle = time.monotonic()
                 continue
             if not settings.linger:
@@ -100,8 +100,6 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
             if time.monotonic() - idle > settings.linger:
                 break
             time.sleep(POLL_SECONDS)
-    if mirror and mirror.failures:
-        print(f"{len(mirror.failures)} messages did not reach MLflow, first: {mirror.failures[0]}", file=sys.stderr)
     return INTERRUPTED if stop() else 0
 
 
@@ -109,7 +107,7 @@ def _do(
     settings: WorkerSettings,
     queue: Queue,
     claim: Claim,
-    mirror: Mirror | None,
+    mirroring: Mirroring,
     stop: Callable[[], bool],
     server: ForkServer | None,
 ) -> None:
@@ -124,7 +122,7 @@ def _do(
         if queue.is_done(claim.job):
             record = records.read_result(settings.out / "runs" / claim.job.directory)
         else:
-            record = run_one(settings, claim.job, mirror, given_up, server)
+            record = run_one(settings, claim.job, mirroring, given_up, server)
     finally:
         if record is not None:
             queue.done(claim, record)
@@ -183,7 +181,7 @@ def _verified(data: Any, evaluation: Any) -> None:
 def run_one(
     settings: WorkerSettings,
     job: Job,
-    mirror: Mirror | None,
+    mirroring: Mirroring,
     stop: Callable[[], bool],
     server: ForkServer | None = None,
 ) -> records.RunRecord | None:
@@ -195,17 +193,9 @@ def run_one(
         if attempt_of(directory) < job.attempt:
             set_aside_held(directory)
         if not (directory / "result.json").exists():
-            tracked = mirror.child(directory, job.arm, job.seed, job.about) if mirror else None
-            sent = [mirror.sent_until(tracked) if tracked else 0]
-
-            def tick() -> None:
-                if tracked:
-                    sent[0] = mirror.push(tracked, directory, sent[0])
-
-            if not train(settings.execution, directory, job.shared_steps, stop, tick, server and server.start):
-                return None
-            if tracked:
-                mirror.finish(tracked, directory)
+            with mirroring.following(directory, job.arm, job.seed, job.about):
+                if not train(settings.execution, directory, job.shared_steps, stop, start=server and server.start):
+                    return None
         return records.read_result(directory)
 
 

@@ -12,7 +12,7 @@ LAYERS = ("uflow", "experiments", "analysis", "studies")  # each may import thos
 OWNERS = {
     "mindspore": {"uflow/backend.py"},
     "sacred": {"experiments/run.py", "experiments/sacred_files.py"},
-    "mlflow": {"experiments/tracking.py"},
+    "mlflow": {"experiments/mlflow_store.py"},
     "onnx": {"experiments/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
     "optuna": {"studies/queue.py", "studies/sweep.py"},

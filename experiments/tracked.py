@@ -1,0 +1,169 @@
+"""What of a run's files a tracking store is to hold, as values; needs no MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from experiments import records
+from experiments.spec import flatten
+
+FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
+FOLDERS = {"checkpoints": "step_*.ckpt", "pictures": "*"}
+_STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED"}
+
+Point = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tracked:
+    """A run as a study's tracking store shows it.
+
+    Attributes:
+        name: of the run's directory, `<readable name>__<run_id>`; of an earlier attempt with `/attempts/<number>`.
+        files: where its learning curve and result are.
+        spec: its `spec.json`.
+        arm: label of the arm.
+        seed: of the run.
+        attempt: counted from 1.
+        about: what the store is told of every run of the study.
+        tags: what else the store is to say of it.
+        end: the state of a run that ends without a result, such as `KILLED`; empty if it is to be continued.
+    """
+
+    name: str
+    files: pathlib.Path
+    spec: pathlib.Path
+    arm: str
+    seed: int
+    attempt: int = 1
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    end: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What makes it one run of a study: run id, arm and attempt."""
+        return self.run_id, self.arm, self.attempt
+
+    @property
+    def run_id(self) -> str:
+        """The hash of the spec."""
+        return self.name.split("/")[0].rsplit("__", 1)[1]
+
+    @property
+    def done(self) -> bool:
+        """True if it has a result."""
+        return (self.files / "result.json").exists()
+
+    def points(self) -> Iterator[tuple[Point, float]]:
+        """Values of the learning curve by name and step, then the final values, at step 0; a point may come twice.
+
+        Raises:
+            records.RecordError: if there is a result that cannot be read.
+        """
+        for line in records.read_metrics(self.files / "metrics.jsonl"):
+            step = int(line["step"])
+            for name, value in line.items():
+                if name != "step" and isinstance(value, (int, float)) and math.isfinite(value):
+                    yield (name, step), float(value)
+        if self.done:
+            for name, value in sorted(records.read_result(self.files, self.run_id).metrics.items()):
+                yield (f"final/{name}", 0), float(value)
+
+    def outcome(self) -> tuple[str, dict[str, str]]:
+        """The state at the end and the tags that say how it ended.
+
+        Raises:
+            records.RecordError: if the result cannot be read.
+        """
+        record = records.read_result(self.files, self.run_id)
+        return _STATES[record.status], {"status": record.status, "reason": record.reason or "-"}
+
+    def params(self) -> dict[str, str]:
+        """The configuration as text, with names of data sets and without their paths."""
+        config = flatten(records.read_json(self.spec))
+        found = {"arm": self.arm, "run_id": self.run_id} | {k: str(v) for k, v in self.about.items()}
+        found |= {key: str(value) for key, value in config.items() if not key.endswith("source")}
+        for part in ("data", "evaluation"):
+            found[f"{part}.source"] = _names(str(config.get(f"{part}.source", "")))
+        return found
+
+    def data_sets(self) -> list[tuple[str, str, str]]:
+        """What it trains and is evaluated on: context, name and digest of the content."""
+        config = flatten(records.read_json(self.spec))
+        found = []
+        for part, context in (("data", "training"), ("evaluation", "evaluation")):
+            source = str(config.get(f"{part}.source") or config.get("data.source", ""))
+            if digest := str(config.get(f"{part}.digest", "")):
+                found.append((context, _names(source), digest))
+        return found
+
+    def artifacts(self) -> list[tuple[pathlib.Path, str | None]]:
+        """The files that go with the run, and the folder that each goes to."""
+        found = [(self.files / name, None) for name in FILES if (self.files / name).exists()]
+        if not (self.files / "spec.json").exists():
+            found.append((self.spec, None))
+        for folder, pattern in FOLDERS.items():
+            paths = [path for path in sorted((self.files / folder).glob(pattern)) if path.is_file()]
+            found += [(path, folder) for path in paths]
+        return found
+
+    def seal(self) -> str:
+        """A digest of the files; a store that holds it as a tag holds everything."""
+        return sealed((path, folder or "") for path, folder in self.artifacts())
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when the learning curve or the result do."""
+        found = []
+        for name in ("metrics.jsonl", "result.json"):
+            try:
+                about = (self.files / name).stat()
+                found += [about.st_mtime_ns, about.st_size]
+            except OSError:
+                found += [0, 0]
+        return tuple(found)
+
+
+def tracked(
+    directory: pathlib.Path,
+    arm: str,
+    seed: int,
+    about: Mapping[str, Any],
+    tags: Mapping[str, str] | None = None,
+    end: str = "",
+) -> Tracked:
+    """A run in a directory; its present attempt."""
+    return Tracked(
+        name=directory.name, files=directory, spec=directory / "spec.json", arm=arm, seed=seed,
+        attempt=len(records.earlier_attempts(directory)) + 1, about=about, tags=tags or {}, end=end,
+    )  # fmt: skip
+
+
+def earlier(run: Tracked) -> list[Tracked]:
+    """The attempts before the present one, oldest first."""
+    folders = sorted(path.parent for path in (run.files / records.ATTEMPTS).glob("*/result.json"))
+    place = f"{run.name}/{records.ATTEMPTS}"
+    return [
+        dataclasses.replace(run, name=f"{place}/{folder.name}", files=folder, attempt=number, tags={}, end="")
+        for number, folder in enumerate(folders, 1)
+    ]
+
+
+def sealed(files: Iterable[tuple[pathlib.Path, str]]) -> str:
+    """A digest of files: names and sizes, and the content of those that are small."""
+    digest = hashlib.sha256()
+    for path, place in files:
+        size = path.stat().st_size
+        digest.update(f"{place}/{path.name} {size}\n".encode())
+        if size < 2**20:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _names(source: str) -> str:
+    return ";".join(piece.split(":")[0] for piece in source.split(";"))

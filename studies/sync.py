@@ -1,0 +1,227 @@
+"""The command: `python -m studies.sync OUT` brings MLflow up to what the files of the studies in OUT say."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments import locks, records
+from experiments.addresses import describe, without_secrets
+from experiments.tracked import Tracked, earlier, tracked
+from experiments.tracking import Mirror
+from studies import mirror_file, search
+from studies.mirroring import open_mirror
+
+DONE, USAGE, MISSING = 0, 2, 3
+DESCRIPTION = "description.md"  # in the folder of the report: what MLflow shows of the study
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """What came of bringing MLflow up to date with a study.
+
+    Attributes:
+        runs: runs of which something was sent.
+        points: points that were sent.
+        there: runs of which all was there already.
+        busy: names of runs that a worker is at, which were left to it.
+        lacking: names of runs that still lack something.
+    """
+
+    runs: int
+    points: int
+    there: int
+    busy: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
+    """The runs of a study that MLflow is to show: of the plan, their earlier attempts, and the trials of a search.
+
+    Runs that have not begun are left out.
+
+    Raises:
+        records.RecordError: if the plan or the search cannot be read.
+    """
+    runs = folder.parent / "runs"
+    found: list[Tracked] = []
+    about: dict[str, Any] = {"study": folder.name}
+    if (folder / "plan.json").exists():
+        plan = records.read_json(folder / "plan.json")
+        try:
+            about = {"study": plan["study"], "preset": plan["preset"]}
+            owners = [
+                (name, arm["label"], int(seed)) for arm in plan["arms"] for seed, name in sorted(arm["runs"].items())
+            ]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise records.RecordError(f"{folder / 'plan.json'}: not the plan of a study ({error!r})") from None
+        for name, arm, seed in owners:
+            run = tracked(_inside(runs, name), arm, seed, about)
+            found += [*earlier(run), run]
+    if (folder / "search.json").exists():
+        for label, trials in search.read(folder / "search.json").items():
+            found += [trial_run(runs, label, trial, {**about, "stage": "search"}) for trial in trials]
+    return [run for run in found if run.spec.exists() and (run.done or run.end or any(run.stamp()))]
+
+
+def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[str, Any]) -> Tracked:
+    """A trial of a search; one that was stopped has no end of its own."""
+    directory = _inside(runs, trial.run)
+    stopped = not (directory / "result.json").exists()
+    arm, tags = f"{label}, trial {trial.number}", {"uflow.trial": trial.state}
+    return tracked(directory, arm, search.SEED, about, tags, "KILLED" if stopped else "")
+
+
+def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:
+    """Brings MLflow up to date with all runs of a study and notes what it still lacks in `mirror.json`.
+
+    A run that a worker is at is left to the worker. If the store does not answer, the rest is not tried.
+
+    Args:
+        mirror: of the study.
+        folder: of the study.
+        say: told a line for each run that is left to a worker.
+    """
+    runs = points = there = 0
+    busy, lacking = [], []
+    reachable = mirror.answers()
+    for run in tracked_runs(folder):
+        if not locks.is_free(folder.parent / "runs" / run.name.split("/")[0] / "worker.lock"):
+            busy.append(run.name)
+            say(f"{run.name}: a worker is at it and sends it itself")
+            continue
+        if not reachable and mirror_file.known(folder, mirror.uri, run):
+            there += 1
+            continue
+        arrived = mirror.update(run)
+        if not arrived.complete and reachable and (reachable := mirror.answers()):
+            again = mirror.update(run)  # once more, since what failed may have been one request
+            arrived = dataclasses.replace(again, sent=arrived.sent + again.sent)
+            reachable = again.complete or mirror.answers()
+        mirror.forget(run)
+        _noted(mirror, lambda run=run, arrived=arrived: mirror_file.note(folder, mirror.uri, run, arrived))
+        points += arrived.sent
+        if not arrived.complete:
+            lacking.append(run.name)
+        elif arrived.changed:
+            runs += 1
+        else:
+            there += 1
+    return Sent(runs, points, there, tuple(busy), tuple(lacking))
+
+
+def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
+    """Brings the study's own run up to date: state, description and report; see `Mirror.end`.
+
+    The state is left open while a run has no result.
+    """
+    plan, planned = records.read_json(folder / "plan.json"), directories(folder)
+    path = folder / "report" / DESCRIPTION
+    description = path.read_text(encoding="utf-8") if path.exists() else str(plan.get("question", plan["study"]))
+    if all((directory / "result.json").exists() for directory in planned):
+        state = "FINISHED" if all(_completed(directory) for directory in planned) else "FAILED"
+    else:
+        state = "RUNNING"
+    away = mirror.waiting  # it did not answer a moment ago
+    result = mirror.end(state, description, folder / "report")
+    if result is None and not away and mirror.answers():
+        result = mirror.end(state, description, folder / "report")
+    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, mirror.reason if result is None else ""))
+    return result
+
+
+def _noted(mirror: Mirror, write: Callable[[], None]) -> None:
+    """Writes what is known of the mirror; that it cannot be written is one more failure of the mirror and no more."""
+    try:
+        write()
+    except OSError as error:
+        mirror.failures.append(f"{mirror_file.NAME}: {error}")
+
+
+def directories(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The directories of all planned runs of a study."""
+    plan = records.read_json(folder / "plan.json")
+    return [folder.parent / "runs" / name for arm in plan["arms"] for name in arm["runs"].values()]
+
+
+def _completed(directory: pathlib.Path) -> bool:
+    try:
+        return records.read_result(directory).status == "completed"
+    except records.RecordError:
+        return False
+
+
+def _inside(runs: pathlib.Path, name: str) -> pathlib.Path:
+    """The directory of a run; raises for a name that leads elsewhere."""
+    if pathlib.PurePath(name).name != name or "__" not in name:
+        raise records.RecordError(f"{name!r} is not the name of a run")
+    return runs / name
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m studies.sync",
+        allow_abbrev=False,
+        description="Sends to MLflow what the files of studies hold and it does not; twice sends nothing twice.",
+        epilog="Exit codes: 0 all is there; 2 wrong usage; 3 something is still missing.",
+    )
+    made.add_argument("out", type=pathlib.Path, help="the --out of the studies")
+    made.add_argument("studies", nargs="*", metavar="STUDY", help="only these (default: all in OUT)")
+    made.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        default=os.environ.get("UFLOW_TRACKING_URI"),
+        help="MLflow store (default: UFLOW_TRACKING_URI of the environment, else mlflow.db in OUT)",
+    )
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Brings MLflow up to date; 0 all there, 2 wrong usage, 3 something is missing."""
+    given = parser().parse_args(argv)
+    out = given.out.resolve()
+    uri = given.tracking_uri or f"sqlite:///{out / 'mlflow.db'}"
+    there = sorted({path.parent.name for name in ("plan", "search") for path in out.glob(f"*/{name}.json")})
+    unknown = [name for name in given.studies if name not in there]
+    problem = ""
+    if not there:
+        problem = f"no study was planned in {out}"
+    elif unknown:
+        problem = f"no study {', '.join(map(repr, unknown))} in {out} (there: {', '.join(there)})"
+    elif "://" not in uri:
+        problem = f"--tracking-uri must be an address such as http://host:5000, got {uri!r}"
+    if problem:
+        print(f"studies.sync: {problem}", file=sys.stderr)
+        return USAGE
+    print(f"MLflow: {describe(uri)}", flush=True)
+    return max([_synced(uri, out, study) for study in given.studies or there])
+
+
+def _synced(uri: str, out: pathlib.Path, study: str) -> int:
+    """Brings one study up to date and says what came of it."""
+    folder, mirror = out / study, open_mirror(uri, study, out)
+    try:
+        sent = bring_up(mirror, folder, lambda line: print(f"  {line}", flush=True))
+        ended = (folder / "plan.json").exists() and end_study(mirror, folder)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"{study}: {without_secrets(str(error), uri)}", file=sys.stderr)
+        return MISSING
+    parts = [f"sent {sent.points} points of {sent.runs} runs" + (" and the report" if ended else "")]
+    parts += [f"{sent.there} runs were there already"]
+    parts += [f"{len(sent.busy)} left to their workers"] if sent.busy else []
+    print(f"{study}: {'; '.join(parts)}", flush=True)
+    if not sent.lacking and ended is not None:
+        return DONE
+    found = mirror_file.gap(folder)
+    print(f"{study}: {found.sentence if found else mirror.reason}", file=sys.stderr)
+    return MISSING
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ Ascend every run is started anew: what their drivers set up at loading is not kn
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -52,10 +53,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Sends a signal to the run."""
         if self.returncode is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                pass
 
 
 class ForkServer:
@@ -131,7 +130,8 @@ def _run(module: Any, asked: dict[str, Any], parent: int) -> None:
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(OSError):  # the log may lie on a full disk
+                stream.flush()
         os._exit(code or 0)
 
 

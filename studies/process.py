@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from experiments import records
+from experiments import faults, records
 from studies.devices import Card
 
 ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
-USAGE, ENVIRONMENT, INTERRUPTED = 2, 5, 130  # exit codes of `experiments.run` that are not about the experiment
+USAGE, ENVIRONMENT, INTERRUPTED = 2, faults.EXIT_CODE, 130  # what `experiments.run` says not of the experiment
 KILL_SECONDS = 120.0  # between asking a process to end and ending it
 ROOT = pathlib.Path(__file__).parents[1]
 _LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
@@ -83,7 +83,6 @@ def train(
     directory: pathlib.Path,
     shared_steps: Sequence[int],
     stop: Callable[[], bool],
-    tick: Callable[[], None] = lambda: None,
     start: Callable[[pathlib.Path, Sequence[int]], Process] | None = None,
 ) -> bool:
     """Does a run to its end, which is its `result.json`; False if it was asked to stop.
@@ -97,7 +96,6 @@ def train(
         directory: of the run.
         shared_steps: steps until which other runs train the same.
         stop: asked all the time.
-        tick: called every time that the run is looked at.
         start: starts the process, by default `fresh`.
 
     Raises:
@@ -112,7 +110,7 @@ def train(
 
     for _ in range(ATTEMPTS):
         process = start(directory, shared_steps) if start else fresh(execution, directory, shared_steps)
-        exceeded = _watched(process, execution.limits, began, stopped, tick)
+        exceeded = _watched(process, execution.limits, began, stopped)
         if (directory / "result.json").exists():
             return True
         if exceeded:
@@ -140,7 +138,6 @@ def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], 
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=wait)
         wait = min(1.0, 1.5 * wait)
-        tick()
         if process.returncode is not None:
             return exceeded
         exceeded = exceeded or _exceeded(process.pid, limits, time.monotonic() - began)

@@ -261,7 +261,7 @@ def _run(
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
-    return _reported(command, mirror)
+    return _reported(command, mirror, len(plan_file.pending(plan, out)))
 
 
 def _mirror_all(mirror: Any, command: Command) -> None:
@@ -274,12 +274,11 @@ def _mirror_all(mirror: Any, command: Command) -> None:
         print(f"warning: not all was sent to MLflow: {error}", file=sys.stderr)
 
 
-def _reported(command: Command, mirror: Any) -> Answer:
-    """Writes the report; exit code 0, or 3 if a run failed."""
+def _reported(command: Command, mirror: Any, left: int = 0) -> Answer:
+    """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
     from analysis.load import load_study
     from analysis.report import write_report
     from experiments import records
-    from experiments.addresses import describe
     from studies import mirror_file, sync
 
     report = write_report(command.folder)
@@ -292,23 +291,22 @@ def _reported(command: Command, mirror: Any) -> Answer:
     lacking = gap.plain() if gap else None
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text, f"report: {report.directory}"]
-    tracking = command.tracking
-    if tracking and tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists():
-        tracking = None
-    shown = (
-        tracking
-        and f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"
-    )
-    if shown:
+    if shown := _where_to_look(command.tracking):
         lines += ["compare the runs in a browser:", f"  {shown}"]
     lines += mirror_file.sentences(lacking, sacred)
-    code = FAILED if failed or data.problems else DONE
+    if left:
+        lines.append(
+            f"{left} runs could not be done here and have no result (see {command.folder / 'study.log'});"
+            " the same command goes on with them"
+        )
+    code = FAILED if failed or data.problems or left else DONE
     plain = {
         "study": command.study.name,
         "out": str(command.out),
         "report": str(report.directory),
         "exit_code": code,
         "failed": [list(pair) for pair in failed],
+        "left": left,
         "left_out": list(data.plan.left_out),
         "mlflow": shown,
         "mirror_gap": lacking,
@@ -316,6 +314,17 @@ def _reported(command: Command, mirror: Any) -> Answer:
         "effects": json.loads(report.paths["effects.json"].read_text(encoding="utf-8")),
     }
     return Answer(code, plain, "\n".join(lines))
+
+
+def _where_to_look(tracking: str | None) -> str | None:
+    """The address of MLflow's pages, or the command that shows them; `None` if there is nothing to look at."""
+    from experiments.addresses import describe
+
+    if tracking is None or (tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists()):
+        return None
+    if tracking.startswith(("http://", "https://")):
+        return describe(tracking)
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"
 
 
 if __name__ == "__main__":

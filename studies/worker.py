@@ -20,18 +20,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import locks, records
+from experiments import faults, locks, records
 from experiments.addresses import without_secrets
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
 from studies.mirroring import Mirroring
-from studies.process import ENVIRONMENT, INTERRUPTED, CannotRun, Execution, Limits, train
+from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
 from studies.queue import Claim, Job, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
 
 DRIFT = 4
 MEANINGS = {
-    2: "it could not use the queue or the data",
+    USAGE: "it could not use the queue or the data",
     DRIFT: "the runs are other experiments for its code",
     ENVIRONMENT: "its machine could not do a run",
 }
@@ -277,7 +277,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return work(settings, stop_on_signals())
     except (ValueError, OSError) as error:
         print(f"studies.worker: {without_secrets(str(error), settings.storage, settings.tracking)}", file=sys.stderr)
-        return DRIFT if isinstance(error, DriftError) else 2
+        if isinstance(error, DriftError):
+            return DRIFT
+        return ENVIRONMENT if faults.passing(error) else USAGE
     except CannotRun as error:
         print(f"studies.worker: {error}", file=sys.stderr)
         return ENVIRONMENT

@@ -131,7 +131,7 @@ def _last_line(log: pathlib.Path) -> str:
     return lines[-1] if lines else "see log.txt"
 
 
-def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], bool], tick: Callable[[], None]) -> str:
+def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], bool]) -> str:
     """Waits for a process; why it was ended, or nothing."""
     exceeded, asked, wait = "", 0.0, 0.02
     while True:

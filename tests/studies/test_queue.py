@@ -1,6 +1,6 @@
 """Every run is taken once, and a dead worker's run is taken again."""
 
-from experiments import records
+from experiments import locks, records
 from studies.queue import Job, Queue
 
 NAMES = [f"run{i}__{i:012x}" for i in range(6)]
@@ -69,3 +69,24 @@ def test_an_interrupted_run_is_taken_again(tmp_path):
     assert q.waiting() == NAMES[:1]
     q.enqueue(jobs(NAMES[:1]))
     assert q.waiting() == NAMES[:1]
+
+
+def test_a_run_belongs_to_its_worker_as_long_as_its_lock_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.queue._TAKING", -1.0)
+    q = queue(tmp_path)
+    q.enqueue(jobs(NAMES[:1]))
+    claim = q.claim()
+    with locks.held(tmp_path / "runs" / NAMES[0] / "worker.lock"):
+        q.enqueue(jobs(NAMES[:1]))
+        assert q.states() == (set(), {NAMES[0]})
+    q.enqueue(jobs(NAMES[:1]))
+    assert q.states() == ({NAMES[0]}, set())
+    q.done(claim, doing(tmp_path)(NAMES[0]))  # it lived after all: its result counts, and it may say so
+
+
+def test_a_run_that_was_just_taken_is_not_taken_for_abandoned(tmp_path):
+    q = queue(tmp_path)
+    q.enqueue(jobs(NAMES[:1]))
+    q.claim()
+    q.enqueue(jobs(NAMES[:1]))
+    assert q.states() == (set(), {NAMES[0]})

@@ -145,7 +145,7 @@ def run_all(
 
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
     """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
-    stop, told, said = stop_on_signals(), False, time.monotonic()
+    stop, told, looked, shown = stop_on_signals(), False, 0.0, ""
     queue = settings.open_queue()
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
     group = start(assigned(settings, cards, workers), queue.folder / "study.log")
@@ -155,10 +155,13 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
             told = True
             print("stopping: the runs are being saved", flush=True)
             group.stop()
-        if time.monotonic() - said > REFRESH_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - looked > REFRESH_SECONDS:
+            looked = time.monotonic()
             waiting, running = queue.states()
-            print(f"{len(waiting)} runs waiting, {len(running)} running, {group.running()} workers here", flush=True)
+            line = f"{len(waiting)} runs waiting, {len(running)} running; workers here: {group.running()}"
+            if line != shown:
+                print(line, flush=True)
+            shown = line
     if stop():
         return [INTERRUPTED]
     _explain(group.ended(), queue.folder / "study.log")

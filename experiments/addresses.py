@@ -39,6 +39,11 @@ def without_secrets(text: str, *uris: str | None) -> str:
     return _SECRET.sub(rf"\g<1>{HIDDEN}", _USER.sub("", text))
 
 
+def has_secret(text: str) -> bool:
+    """True if an address in a text holds a password or a secret parameter."""
+    return bool(_SECRET.search(text)) or any(":" in user for user in _USER.findall(text))
+
+
 def _secrets(uri: str) -> set[str]:
     """The secrets in an address: as they are written, decoded, encoded, and as a header of HTTP spells them."""
     rest = uri.partition("://")[2]

@@ -178,7 +178,7 @@ def read(given: argparse.Namespace) -> Command:
     from experiments.run import parse_changes
     from studies import catalog, plan_file, planning, sequential
     from studies.baselines import PRESETS
-    from studies.launcher import cores
+    from studies.launcher import LAUNCHERS, check_options, cores
     from uflow.registry import did_you_mean
 
     problems: list[str] = []
@@ -218,6 +218,8 @@ def read(given: argparse.Namespace) -> Command:
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
     tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or f"sqlite:///{out / 'mlflow.db'}"
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
+    if launcher[0] in LAUNCHERS:
+        tried(lambda: check_options(*launcher))
     problems += _places(given, workers, storage)
     stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
     if given.add_seeds is not None:

@@ -48,19 +48,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_options(launcher: str, options: Mapping[str, str]) -> None:
+    """Raises `ValueError` for an option that a launcher does not have, or a package that is not installed."""
+    importlib.import_module(LAUNCHERS[launcher]).checked(options)
+
+
 def start_of(launcher: str, options: Mapping[str, str]) -> Start:
     """The function that starts workers with a launcher.
 
     Raises:
-        ValueError: if an option is unknown, or a package is not installed.
+        ValueError: if an option is unknown, a package is not installed, or what starts the workers is not there.
     """
     return importlib.import_module(LAUNCHERS[launcher]).starter(options)
 
 
-def starter(options: Mapping[str, str]) -> Start:
-    """Starts workers as processes on this machine."""
+def checked(options: Mapping[str, str]) -> None:
+    """Raises `ValueError` if there are options."""
     if options:
         raise ValueError(f"--launcher local has no options, got {', '.join(options)} (--launcher-option)")
+
+
+def starter(options: Mapping[str, str]) -> Start:
+    """Starts workers as processes on this machine."""
+    checked(options)
     return Processes
 
 

@@ -84,7 +84,19 @@ def _previewed(plan: Any, command: Command, arguments: argparse.Namespace) -> An
     if command.looks:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"
+    if command.launcher[0] == "slurm":
+        found["slurm_script"] = _script(command, arguments, len(todo))
+        text += f"\nthe script of each job:\n{found['slurm_script']}"
     return Answer(DONE, found, text)
+
+
+def _script(command: Command, arguments: argparse.Namespace, todo: int) -> str:
+    """What would be submitted to Slurm for each worker."""
+    from studies.launcher import assigned
+    from studies.slurm_launcher import script
+
+    workers = assigned(_settings(command, arguments), command.cards, max(1, min(command.workers, todo)))
+    return script(command.launcher[1], workers[0])
 
 
 def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Command | Answer:

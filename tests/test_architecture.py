@@ -16,6 +16,8 @@ OWNERS = {
     "onnx": {"experiments/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
     "optuna": {"studies/queue.py", "studies/sweep.py"},
+    "ray": {"studies/ray_launcher.py"},
+    "submitit": {"studies/slurm_launcher.py"},
     "sqlalchemy": {"studies/exchange.py", "studies/queue.py"},
 }
 

@@ -1,6 +1,7 @@
 """A study of as many trivial runs as one likes, launched like a real one: in a process that can be killed.
 
-`python launching.py OUT RUNS WORKERS [join] [key=value ...]`; the storage is taken from UFLOW_STORAGE.
+`python launching.py OUT RUNS WORKERS [join] [key=value ...] [to.key=value ...]`; what begins with `to.` is an option of
+the launcher, the storage is taken from UFLOW_STORAGE.
 """
 
 import os
@@ -48,8 +49,9 @@ def main():
     out, runs, workers, *rest = sys.argv[1:]
     out, storage = pathlib.Path(out), os.environ.get("UFLOW_STORAGE")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    options = dict(word.split("=") for word in rest if "=" in word)
-    launcher = start_of(options.pop("launcher", "local"), {})
+    options = dict(word.split("=", 1) for word in rest if "=" in word)
+    given = {key.removeprefix("to."): options.pop(key) for key in list(options) if key.startswith("to.")}
+    launcher = start_of(options.pop("launcher", "local"), given)
     limits = Limits(seconds=float(options["timeout"]) if "timeout" in options else None,
                     gigabytes=float(options["memory"]) if "memory" in options else None)  # fmt: skip
     given = settings(out, storage, os.environ.get("UFLOW_TRACKING_URI"), int(options.get("heartbeat", 1)),

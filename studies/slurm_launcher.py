@@ -156,10 +156,10 @@ def starter(options: Mapping[str, str]) -> Any:
         _ask_slurm(chosen)
 
     def start(settings: Sequence[WorkerSettings], log_file: pathlib.Path) -> Any:
-        jobs = (Jobs if cluster == "slurm" else LocalJobs)(chosen)
+        jobs = (Jobs if cluster == "slurm" else LocalJobs)(chosen, log_file)
         try:
             for each in settings:
-                jobs.submit(each, log_file)
+                jobs.submit(each)
         except BaseException:
             jobs.stop()
             raise
@@ -201,10 +201,10 @@ def _environment(settings: WorkerSettings, **more: str) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _tell(log_file: pathlib.Path, job: Any) -> None:
-    """Says in the log of the study where the output of a job is."""
+def _tell(log_file: pathlib.Path, line: str) -> None:
+    """Adds a line to the log of the study."""
     with open(log_file, "a", encoding="utf-8") as log:
-        log.write(f"job {job.job_id}: output in {job.paths.stdout}\n")
+        log.write(f"{line}\n")
 
 
 class Jobs:
@@ -214,13 +214,13 @@ class Jobs:
     accounting database.
     """
 
-    def __init__(self, options: Mapping[str, Any]):
-        self._options = options
+    def __init__(self, options: Mapping[str, Any], log_file: pathlib.Path):
+        self._options, self._log_file = options, log_file
         self._codes: dict[str, int | None] = {}
         self._began = time.monotonic()
         self._looked, self._told = 0.0, False
 
-    def submit(self, settings: WorkerSettings, log_file: pathlib.Path) -> None:
+    def submit(self, settings: WorkerSettings) -> None:
         """Submits one worker.
 
         Raises:
@@ -238,7 +238,7 @@ class Jobs:
         except submitit.core.utils.FailedJobError as error:
             raise ValueError(f"--launcher slurm: {_last_line(str(error))}") from None
         self._codes[job.job_id] = None
-        _tell(log_file, job)
+        _tell(self._log_file, f"job {job.job_id}: output in {job.paths.stdout}")
 
     def running(self) -> int:
         """How many are still there, those included that wait for a place."""
@@ -270,6 +270,7 @@ class Jobs:
             state, status = seen.get(job, ("COMPLETED", "0"))
             if state in ENDED:
                 self._codes[job] = self._code(state, status)
+                _tell(self._log_file, f"job {job}: has ended, {state}, exit status {status}")
 
     def _code(self, state: str, status: str) -> int:
         number, _, killer = status.partition(":")  # of the system's wait(), or written as "exit code:signal"
@@ -301,11 +302,11 @@ class LocalJobs:
     Of the options only `time` and `signal_delay_s` mean anything here.
     """
 
-    def __init__(self, options: Mapping[str, Any]):
-        self._options = options
+    def __init__(self, options: Mapping[str, Any], log_file: pathlib.Path):
+        self._options, self._log_file = options, log_file
         self._jobs: list[Any] = []
 
-    def submit(self, settings: WorkerSettings, log_file: pathlib.Path) -> None:
+    def submit(self, settings: WorkerSettings) -> None:
         """Starts one worker."""
         import submitit
 
@@ -318,8 +319,9 @@ class LocalJobs:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         # the signal before the time is up: by default one that ends a worker at once
         with _environment(settings, PYTHONPATH=path, SUBMITIT_PREEMPT_SIGNAL="TERM"):
-            self._jobs.append(executor._submit_command(command(settings, self._options)))
-        _tell(log_file, self._jobs[-1])
+            job = executor._submit_command(command(settings, self._options))
+        self._jobs.append(job)
+        _tell(self._log_file, f"job {job.job_id}: output in {job.paths.stdout}")
 
     def running(self) -> int:
         """How many are still there."""

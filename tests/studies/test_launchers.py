@@ -298,7 +298,7 @@ def test_a_job_whose_time_is_up_gives_its_run_back_and_another_goes_on(tmp_path)
     assert len(logs) > 2 and sum(times.values()) <= 12 + len(logs)
 
 
-def test_what_has_become_of_a_job(monkeypatch):
+def test_what_has_become_of_a_job(monkeypatch, tmp_path):
     said = """
         1 PENDING 0
         2 RUNNING 0
@@ -312,11 +312,12 @@ def test_what_has_become_of_a_job(monkeypatch):
     """
     answer = subprocess.CompletedProcess([], 0, stdout=said)
     monkeypatch.setattr(subprocess, "run", lambda *words, **more: answer)
-    jobs = slurm_launcher.Jobs({})
+    jobs = slurm_launcher.Jobs({}, tmp_path / "study.log")
     jobs._codes = {str(number): None for number in range(1, 11)}
     assert jobs.running() == 2 and jobs._left() == ["1", "2"]
     found = dict(zip(map(str, range(3, 11)), jobs.ended()[-8:], strict=True))
     assert found == {"3": 0, "4": -15, "5": 2, "6": -15, "7": -15, "8": 130, "9": -125, "10": 0}
+    assert "job 6: has ended, TIMEOUT, exit status 15\n" in (tmp_path / "study.log").read_text()
     answer.returncode, answer.stdout, jobs._looked = 1, "", 0.0
     assert jobs.running() == 2, "a Slurm that does not answer has not ended the jobs"
 

@@ -75,13 +75,18 @@ def loading() -> float:
     return time.monotonic() - began
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
+    made.add_argument("--runs", type=int, default=60, help="runs of each study, an even number (%(default)s)")
+    made.add_argument("--storage", default=os.environ.get("UFLOW_STORAGE"), help="a database for the queue")
+    made.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there too")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line for each way of tracking."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
-    parser.add_argument("--runs", type=int, default=60, help="runs of each study, an even number (%(default)s)")
-    parser.add_argument("--storage", default=os.environ.get("UFLOW_STORAGE"), help="a database for the queue")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE")
-    given = parser.parse_args(argv)
+    given = parser().parse_args(argv)
     if given.runs < 4 or given.runs % 2:
         print(f"benchmarks.overhead: --runs must be even and at least 4, got {given.runs}", file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m studies.run",
         allow_abbrev=False,
         description="Runs or continues a study and ends with its table. The same command again trains nothing.",
-        epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs; 4 the"
+        epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with runs that this machine could not do; 4 the"
         " code or the data has changed since the study was planned; 130 interrupted, to be continued by the same"
         " command.",
     )

@@ -14,9 +14,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 README = DOCUMENTS["README.md"]
 COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "import_weights")
-MODULES = ("studies.command", "benchmarks.step", *(f"experiments.{word}" for word in COMMANDS))
-# of other programs: pip, pytest, MLflow, msrun, Ray and Slurm
+MODULES = (
+    "studies.command",
+    "studies.sync",
+    "benchmarks.step",
+    "benchmarks.overhead",
+    *(f"experiments.{word}" for word in COMMANDS),
+)
+# of other programs: pip, pytest, PostgreSQL, MLflow, msrun, Ray and Slurm
 FOREIGN = {"--dist", "--backend-store-uri", "--workers", "--worker_num", "--local_worker_num", "--join", "--log_dir"}
+FOREIGN |= {"--owner", "--host", "--artifacts-destination"}
 FOREIGN |= {"--head", "--port", "--num-cpus", "--include-dashboard", "--disable-usage-stats", "--test-only"}
 SBATCH = "cpus-per-task export job-name nodes open-mode output partition signal time"
 FOREIGN |= {f"--{word}" for word in SBATCH.split()}

@@ -24,9 +24,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m studies.run",
         allow_abbrev=False,
         description="Runs or continues a study and ends with its table. The same command again trains nothing.",
-        epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with runs that this machine could not do; 4 the"
-        " code or the data has changed since the study was planned; 130 interrupted, to be continued by the same"
-        " command.",
+        epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with"
+        " runs that the machine could not do; 4 the code or the data has changed since the study was planned; 130"
+        " interrupted, to be continued by the same command.",
     )
     made.add_argument("study", nargs="?", help="a name of --list, or the path of a study file (ends in .py)")
     asks = made.add_argument_group("what to do, instead of running").add_mutually_exclusive_group()

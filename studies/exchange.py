@@ -12,14 +12,12 @@ import pathlib
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments import locks, records
 from experiments.addresses import describe, without_secrets
 from studies import retry
-
-if TYPE_CHECKING:
-    from studies.queue import Job
+from studies.job import Job
 
 CONNECT = {"connect_timeout": 10}
 ENGINE = {"pool_pre_ping": True, "pool_size": 1, "connect_args": CONNECT}  # a server has a hundred connections for all

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from studies.devices import Card
+from studies.job import jobs_of
 from studies.plan_file import pending
 from studies.planning import Plan, PlannedRun
 from studies.process import INTERRUPTED, ROOT
 from studies.progress import Progress
-from studies.queue import Queue, jobs_of
+from studies.queue import Queue
 from studies.worker import MEANINGS, WorkerSettings, command_line, environment, stop_on_signals
 
 LAUNCHERS = {"local": "studies.launcher", "ray": "studies.ray_launcher", "slurm": "studies.slurm_launcher"}

@@ -13,59 +13,24 @@ import dataclasses
 import datetime
 import os
 import pathlib
-import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from experiments import locks, records
+from studies import journal
+from studies.job import Job, job_from
 from studies.retry import attempt_of, failed
 
 T = TypeVar("T")
-NAME = re.compile(r"[\w.+-]+__[0-9a-f]{12}")
 GRACE_BEATS = 8  # a run is given to another worker after so many intervals without a sign of life
 _TAKING = 3.0  # seconds between taking a run and holding its lock that are allowed for
 
 
 class StorageError(ValueError):
     """The queue cannot be used; the message says where it is and what is wrong, without the password."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run as the queue hands it out.
-
-    Attributes:
-        directory: name of the run's directory under `runs/`.
-        arm: label of the arm, for MLflow.
-        seed: of the study, for MLflow.
-        about: what MLflow is told of every run of the study.
-        shared_steps: steps until which runs of the study train the same.
-        attempt: 1 for the first, one more each time that a failed run is done again.
-    """
-
-    directory: str
-    arm: str = ""
-    seed: int = 0
-    about: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    shared_steps: tuple[int, ...] = ()
-    attempt: int = 1
-
-    @property
-    def run_id(self) -> str:
-        """Hash of the run's spec."""
-        return self.directory.rsplit("__", 1)[1]
-
-
-def job_from(plain: Any) -> Job | None:
-    """The job that a trial stands for; `None` if it is none of ours or names no directory of a run."""
-    try:
-        job = Job(**{**plain, "shared_steps": tuple(int(step) for step in plain.get("shared_steps", ()))})
-    except (TypeError, AttributeError, ValueError):
-        return None
-    return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) else None
 
 
 class Claim:
@@ -121,35 +86,9 @@ class Queue:
             self.study = self._patiently(self._from_database)
 
     def _from_journal(self) -> Any:
-        """Optuna's study in the journal; one that cannot be read is put aside, for what counts are the runs' files."""
-        from optuna.storages.journal import JournalFileOpenLock
-
-        path = self.folder / "queue.journal"
+        """Optuna's study in the journal."""
         with locks.held(self.folder / "queue.lock"):
-            lock = JournalFileOpenLock(str(path))
-            lock.acquire()  # nobody is in the middle of writing a line
-            try:
-                if path.exists() and not _is_whole(path):
-                    _put_aside(path)
-            finally:
-                lock.release()
-            try:
-                return self._opened(path)
-            except Exception:  # Optuna reads what a crash has left with errors of many kinds
-                _put_aside(path)
-                return self._opened(path)
-
-    def _opened(self, path: pathlib.Path) -> Any:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
-        study = self._created(storage)
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state == optuna.trial.TrialState.WAITING and job_from(trial.user_attrs.get("job")) is None:
-                raise StorageError(f"{path}: holds what is not a run")
-        return study
+            return journal.opened(self.folder / "queue.journal", self._created)
 
     def _from_database(self) -> Any:
         """Optuna's study in the database."""
@@ -379,39 +318,3 @@ def _is_final(why: str) -> bool:
     """True for what waiting does not change."""
     words = ("authentication failed", "does not exist", "no password supplied", "permission denied", "No module named")
     return any(word in why for word in words)
-
-
-def _is_whole(path: pathlib.Path) -> bool:
-    """True if every line of a journal is a JSON object."""
-    import json
-
-    try:
-        text = path.read_bytes()
-        lines = text.split(b"\n")
-        return not lines.pop() and all(isinstance(json.loads(line), dict) for line in lines)
-    except (OSError, ValueError):
-        return False
-
-
-def _put_aside(path: pathlib.Path) -> None:
-    """Renames a journal that cannot be read; nothing is lost, for the files of the runs are what counts."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.damaged_{number}")).exists():
-        number += 1
-    path.rename(aside)
-    print(f"{path} could not be read and is made anew; what it was is in {aside.name}", file=sys.stderr, flush=True)
-
-
-def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str], shared: Sequence[int]) -> list[Job]:
-    """The jobs of planned runs, whose directories are in `runs`."""
-    return [
-        Job(
-            directory=run.directory,
-            arm=run.arm,
-            seed=run.seed,
-            about=dict(about),
-            shared_steps=tuple(shared),
-            attempt=attempt_of(runs / run.directory),
-        )
-        for run in planned
-    ]

@@ -15,11 +15,11 @@ from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
 from studies.design import Study
 from studies.devices import Card
+from studies.job import Job
 from studies.launcher import assigned
 from studies.mirroring import Mirroring
 from studies.planning import Plan, PlanError
 from studies.progress import Progress
-from studies.queue import Job
 from studies.search import STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
 from studies.sync import trial_run

@@ -24,9 +24,10 @@ from experiments import faults, locks, records
 from experiments.addresses import without_secrets
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
+from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
-from studies.queue import Claim, Job, Queue, StorageError
+from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
 
 DRIFT = 4

@@ -15,7 +15,7 @@ OWNERS = {
     "mlflow": {"experiments/mlflow_store.py"},
     "onnx": {"experiments/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
-    "optuna": {"studies/queue.py", "studies/sweep.py"},
+    "optuna": {"studies/journal.py", "studies/queue.py", "studies/sweep.py"},
     "ray": {"studies/ray_launcher.py"},
     "submitit": {"studies/slurm_launcher.py"},
     "sqlalchemy": {"studies/exchange.py", "studies/queue.py"},

@@ -15,7 +15,8 @@ from test_many_workers import behave, kill, terminal, trainings, wait_for, worke
 
 from experiments import records
 from studies import plan_file
-from studies.queue import Job, Queue
+from studies.job import Job
+from studies.queue import Queue
 from studies.worker import command_line, environment
 
 HERE = pathlib.Path(__file__).parent

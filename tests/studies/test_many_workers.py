@@ -16,7 +16,8 @@ import pytest
 
 from experiments import records
 from studies import plan_file
-from studies.queue import Job, Queue
+from studies.job import Job
+from studies.queue import Queue
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,7 +1,8 @@
 """Every run is taken once, and a dead worker's run is taken again."""
 
 from experiments import locks, records
-from studies.queue import Job, Queue
+from studies.job import Job
+from studies.queue import Queue
 
 NAMES = [f"run{i}__{i:012x}" for i in range(6)]
 

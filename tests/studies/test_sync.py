@@ -10,10 +10,10 @@ import pytest
 from experiments import locks, records
 from studies import catalog, mirror_file, plan_file, run, search, sync, worker
 from studies.baselines import PRESETS
+from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.planning import Asked, make
 from studies.process import Execution
-from studies.queue import Job
 
 NAME = "occlusion_ablation"
 PLACE = [NAME, "--preset", "smoke", "--seeds", "2", "--arms", "wang"]

@@ -41,7 +41,8 @@ def without_secrets(text: str, *uris: str | None) -> str:
 
 def has_secret(text: str) -> bool:
     """True if an address in a text holds a password or a secret parameter."""
-    return bool(_SECRET.search(text)) or any(":" in user for user in _USER.findall(text))
+    keyed = _SECRET.search(text) or re.search(r"passw(or)?d\s*=", text, re.IGNORECASE)
+    return bool(keyed) or any(":" in user for user in _USER.findall(text))
 
 
 def _secrets(uri: str) -> set[str]:

@@ -220,7 +220,7 @@ def _execute(
         except Exception as error:
             if settings.stop():
                 return None
-            if faults.cause(error):
+            if faults.cause(error) or isinstance(error, ImportError):
                 with contextlib.suppress(OSError):
                     cost.write()
                 raise

@@ -48,6 +48,8 @@ def passing(error: BaseException) -> bool:
 
 def of(error: Exception) -> MachineFault | None:
     """The fault behind an exception, with a sentence for people; `None` if it is the run's own."""
+    if isinstance(error, ImportError):
+        return MachineFault(f"the installation is broken: {error}")
     found = cause(error)
     if found is None:
         return None

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 def held(path: pathlib.Path, give_up: Callable[[], bool] = lambda: False, poll: float = 0.2) -> Iterator[bool]:
     """Holds the lock of a file while the block runs; yields False, without the lock, if `give_up()` came true first.
 
-    The kernel frees the lock when the process ends, however it ends. On file systems without locks it is taken at once:
-    the worst that follows is work done twice with the same result.
+    The kernel frees the lock when the process ends, however it ends. On file systems without locks it is taken at once;
+    `work_in` tells.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -45,10 +45,22 @@ def is_free(path: pathlib.Path) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:  # held, or nobody can tell
         return False
-    except OSError:
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def work_in(folder: pathlib.Path) -> bool:
+    """True if files in a folder can be locked; False on file systems without locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
     return True

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from experiments.addresses import describe
+from experiments.addresses import has_secret
 from studies.devices import Card, parse
 from studies.process import Limits
 
@@ -220,9 +220,9 @@ def read(given: argparse.Namespace) -> Command:
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
     if launcher[0] in LAUNCHERS:
         tried(lambda: check_options(*launcher))
-    problems += _places(given, workers, storage)
+    problems += _places(given, workers, storage, bool(study and study.searched))
     stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
-    if given.add_seeds is not None:
+    if given.add_seeds is not None and not given.worker:
         found = tried(lambda: _added(given, study, stored))
         seeds, arms = (found[0], arms or found[1]) if found else (seeds, arms)
     looks = None
@@ -275,7 +275,7 @@ def _added(
     return seeds + following(seeds, given.add_seeds), labels
 
 
-def _places(given: argparse.Namespace, workers: int, storage: str | None) -> list[str]:
+def _places(given: argparse.Namespace, workers: int, storage: str | None, searches: bool) -> list[str]:
     """What is wrong with where and how runs are to be done."""
     from studies.launcher import LAUNCHERS
     from uflow.registry import did_you_mean
@@ -293,8 +293,10 @@ def _places(given: argparse.Namespace, workers: int, storage: str | None) -> lis
         found.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
     if workers == 0 and not storage:
         found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
-    if workers == 0 and (given.worker or given.search):
-        found.append("--workers 0 does nothing together with --worker or --search")
+    if workers == 0 and (given.worker or searches):
+        found.append("--workers 0 does not go with --worker or a search, which need workers here")
+    if given.worker and (given.retry_failed or given.fresh):
+        found.append("--worker works on what was planned; --retry-failed and --fresh are for the command that plans")
     if storage:
         from studies.exchange import address
 
@@ -329,5 +331,9 @@ def resumed(words: Sequence[str], seeds: Sequence[int]) -> str:
         skip = adds
     if any(word.startswith("--add-seeds") for word in words):
         kept += ["--seeds", ",".join(map(str, seeds))]
-    shown = [word if (hidden := describe(word)) == word else hidden for word in kept]
+    shown = list(kept)
+    for number, word in enumerate(kept):
+        if has_secret(word):
+            secret = "UFLOW_STORAGE" if "--storage" in (word.split("=")[0], kept[number - 1]) else "UFLOW_TRACKING_URI"
+            shown[number] = f"(the address, better in {secret})"
     return f"python -m studies.run {shlex.join(shown)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import re
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def parse(text: str) -> tuple[Card, ...]:
     target = _NAMES[kind.lower()]
     target = available() if target == "auto" and not colon else target
     if not colon:
-        return tuple(Card(target, number) for number in _present(target)) or (Card(target),)
+        return tuple(Card(target, number) for number in _usable(target)) or (Card(target),)
     if target not in VISIBLE:
         raise ValueError(f"--devices {text}: only gpu and ascend have cards with numbers")
     found: list[int] = []
@@ -66,6 +67,14 @@ def parse(text: str) -> tuple[Card, ...]:
     if len(set(found)) < len(found):
         raise ValueError(f"--devices {text} names a card twice")
     return tuple(Card(target, number) for number in found)
+
+
+def _usable(target: str) -> list[int]:
+    """Numbers of the cards of a kind: those that a scheduler has given to this process, or all of the machine."""
+    given = os.environ.get(VISIBLE.get(target, ""), "")
+    if given and all(part.strip().isdigit() for part in given.split(",")):
+        return [int(part) for part in given.split(",")]
+    return [] if given else _present(target)
 
 
 def _present(target: str, folder: pathlib.Path = pathlib.Path("/dev")) -> list[int]:

@@ -19,7 +19,8 @@ from experiments.addresses import describe, without_secrets
 from studies import retry
 from studies.job import Job
 
-CONNECT = {"connect_timeout": 10}
+# libpq's: a connection of which nothing comes any more is given up, and times do not depend on where a machine stands
+CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30, "options": "-c timezone=UTC"}
 ENGINE = {"pool_pre_ping": True, "pool_size": 1, "connect_args": CONNECT}  # a server has a hundred connections for all
 FILES = ("cost.json", "metrics.jsonl", "sacred.json", "log.txt")
 PICTURE = re.compile(r"[\w.+-]+\.png")
@@ -37,8 +38,9 @@ def address(storage: str) -> Any:
 
     scheme = storage.partition("://")[0].partition("+")[0]
     if scheme not in ("postgresql", "postgres"):
+        shown = repr(describe(storage)) if "://" in storage else "something else"  # which may well hold a password
         raise ValueError(
-            f"--storage must be postgresql://USER@HOST/DATABASE, got {describe(storage)!r} (SQLite gives a run to two"
+            f"--storage must be postgresql://USER@HOST/DATABASE, got {shown} (SQLite gives a run to two"
             " workers at once; without --storage the queue is a file in --out, for all workers of one machine)"
         )
     try:
@@ -59,6 +61,27 @@ def reach(storage: str) -> None:
     try:
         with engine.connect():
             pass
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise ValueError(reason(error, storage)) from None
+    finally:
+        engine.dispose()
+
+
+def has_queue(storage: str, queue: str) -> bool:
+    """True if a database holds a queue; writes nothing.
+
+    Raises:
+        ValueError: if it cannot be reached.
+    """
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(address(storage), poolclass=sqlalchemy.NullPool, connect_args=CONNECT)
+    try:
+        if not sqlalchemy.inspect(engine).has_table("studies"):
+            return False
+        with engine.connect() as connection:
+            asked = sqlalchemy.text("select 1 from studies where study_name = :queue")
+            return connection.execute(asked, {"queue": queue}).first() is not None
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise ValueError(reason(error, storage)) from None
     finally:

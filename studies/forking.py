@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from studies.process import Execution, die_with_parent, environment_of, words_of
+from studies.process import CannotRun, Execution, die_with_parent, environment_of, words_of
 
 
 def can_fork(execution: Execution) -> bool:
@@ -37,9 +37,11 @@ class Forked:
     def __init__(self, server: subprocess.Popen):
         self._server = server
         self.returncode: int | None = None
-        self.pid = int(server.stdout.readline() or 0)
-        if not self.pid:
-            self.returncode = server.wait() or 1
+        answer = server.stdout.readline()
+        if not answer:
+            code = server.wait()
+            raise CannotRun(f"what runs are forked from ended with exit code {code}, for it could not be loaded")
+        self.pid = int(answer)
 
     def wait(self, timeout: float) -> int:
         """The exit code, negative for a signal; raises `subprocess.TimeoutExpired`."""

@@ -41,11 +41,14 @@ class Job:
 
 def job_from(plain: Any) -> Job | None:
     """The job that a trial stands for; `None` if it is none of ours or names no directory of a run."""
+    known = {field.name for field in dataclasses.fields(Job)}
     try:
-        job = Job(**{**plain, "shared_steps": tuple(int(step) for step in plain.get("shared_steps", ()))})
+        values = {key: value for key, value in plain.items() if key in known}  # a later version may say more
+        steps = tuple(int(step) for step in values.get("shared_steps", ()))
+        job = Job(**{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1))})
     except (TypeError, AttributeError, ValueError):
         return None
-    return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) else None
+    return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) and job.attempt >= 1 else None
 
 
 def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str], shared: Sequence[int]) -> list[Job]:

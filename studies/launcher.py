@@ -18,7 +18,7 @@ from studies.devices import Card
 from studies.job import jobs_of
 from studies.plan_file import pending
 from studies.planning import Plan, PlannedRun
-from studies.process import INTERRUPTED, ROOT
+from studies.process import INTERRUPTED, ROOT, CannotRun
 from studies.progress import Progress
 from studies.queue import Queue
 from studies.worker import MEANINGS, WorkerSettings, command_line, environment, stop_on_signals
@@ -139,9 +139,29 @@ def run_all(
         start: starts them.
         about: what MLflow is told of every run.
     """
-    stop, idle = stop_on_signals(), 0
-    queue = settings.open_queue()
+    stop = stop_on_signals()
+    queue = settings.open_queue(stop)
     about = about or {"study": plan.study.name, "preset": plan.preset.name}
+    try:
+        _rounds(plan, queue, settings, workers, cards, start, about, stop)
+    except (ValueError, OSError) as error:  # the database or the disk, in the middle of it
+        if not stop():
+            raise CannotRun(f"{error}\nthe study is not finished; the same command goes on with it") from error
+    return stop()
+
+
+def _rounds(
+    plan: Plan,
+    queue: Queue,
+    settings: WorkerSettings,
+    workers: int,
+    cards: Sequence[Card],
+    start: Start,
+    about: Mapping[str, str],
+    stop: Callable[[], bool],
+) -> None:
+    """Starts workers again and again, until all is done or they get nothing done any more."""
+    idle = 0
     queue.offer_specs({run.directory: run.spec for run in pending(plan, settings.out)})
     while todo := _left(plan, queue, workers, about):
         if stop() or idle >= ROUNDS:
@@ -151,13 +171,12 @@ def run_all(
         _supervise(plan, queue, todo, assigned(settings, cards, count), start, about, stop)
         left = _left(plan, queue, workers, about)
         idle = idle + 1 if count and len(left) == len(todo) else 0
-    return stop()
 
 
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
     """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
     stop, told, looked, shown = stop_on_signals(), False, 0.0, ""
-    queue = settings.open_queue()
+    queue = settings.open_queue(stop)
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
     group = start(assigned(settings, cards, workers), queue.folder / "study.log")
     while group.running():
@@ -176,6 +195,11 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
     if stop():
         return [INTERRUPTED]
     _explain(group.ended(), queue.folder / "study.log")
+    if not any(group.ended()) and not queue.has_runs():
+        raise ValueError(
+            f"no run of {queue.name} came within {settings.linger:g} s: has another command planned the same study,"
+            " with the same --preset, --set, --data and --storage (or --out)?"
+        )
     return group.ended()
 
 
@@ -206,24 +230,29 @@ def _supervise(
     groups = [start(settings, log_file)] if settings else []
     told, replaced = False, 0
     began = looked = time.monotonic()
-    while sum(group.running() for group in groups) or (
-        not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()
-    ):
-        time.sleep(0.2)
-        progress.show()
-        if stop() and not told:
-            told = True
-            progress.say("stopping: the runs are being saved")
-            for group in groups:
-                group.stop()
-        if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
-            looked = time.monotonic()
-            _left(plan, queue, len(settings), about)
-            progress.elsewhere = queue.elsewhere()
-            killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
-            if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
-                replaced += 1
-                groups.append(start(settings[replaced % len(settings) :][:1], log_file))
+    try:
+        while sum(group.running() for group in groups) or (
+            not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()
+        ):
+            time.sleep(0.2)
+            progress.show()
+            if stop() and not told:
+                told = True
+                progress.say("stopping: the runs are being saved")
+                for group in groups:
+                    group.stop()
+            if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
+                looked = time.monotonic()
+                _left(plan, queue, len(settings), about)
+                progress.elsewhere = queue.elsewhere()
+                killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
+                if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
+                    replaced += 1
+                    groups.append(start(settings[replaced % len(settings) :][:1], log_file))
+    except (ValueError, OSError):
+        for group in groups:  # nobody would look after them
+            group.stop()
+        raise
     progress.end()
     _explain([code for group in groups for code in group.ended()], log_file)
 

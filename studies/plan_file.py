@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import records
+from experiments import locks, records
 from experiments.spec import canonical, differing, from_config, to_config
 from studies import retry
 from studies.planning import Plan, PlanError, PlannedRun, in_order
@@ -93,10 +93,16 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
     )
 
 
-def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any]) -> None:
+def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool = True) -> None:
     """Writes `spec.json` of every run that is not done, and then `plan.json`.
 
     A spec that is there already is written again: its data may have been moved since.
+
+    Args:
+        plan: what is to be done.
+        out: directory of all results.
+        content: of `plan.json`.
+        fresh: whether it replaces what is there; else what another command has written meanwhile is kept too.
     """
     for run in plan.runs:
         directory = out / "runs" / run.directory
@@ -104,8 +110,10 @@ def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any]) -> None:
             directory.mkdir(parents=True, exist_ok=True)
             records.write_json(directory / "spec.json", to_config(run.spec))
     folder = out / plan.study.name
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write_json(folder / "plan.json", dict(content))
+    with locks.held(folder / "plan.lock"):
+        if not fresh and stored(folder) is not None:
+            content = merged(plan, out, looking=True) | {key: content[key] for key in KEPT if key in content}
+        records.write_json(folder / "plan.json", dict(content))
 
 
 def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False) -> list[PlannedRun]:

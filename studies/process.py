@@ -22,7 +22,15 @@ USAGE, ENVIRONMENT, INTERRUPTED = 2, faults.EXIT_CODE, 130  # what `experiments.
 KILL_SECONDS = 120.0  # between asking a process to end and ending it
 ROOT = pathlib.Path(__file__).parents[1]
 _LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
-SECRET = ("UFLOW_STORAGE", "UFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD")
+SECRET = (  # what a run need not know
+    "UFLOW_STORAGE",
+    "UFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "PGPASSWORD",
+)
 
 
 class CannotRun(RuntimeError):
@@ -120,6 +128,8 @@ def train(
             return False
         if process.returncode in (USAGE, ENVIRONMENT):
             raise CannotRun(f"{directory.name}: {_last_line(directory / 'log.txt')}")
+        if process.returncode == 0:
+            raise CannotRun(f"{directory.name}: the process ended well and left no result; see log.txt")
     code = process.returncode
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     _record(directory, f"the process ended with {how} {ATTEMPTS} times; see log.txt")

@@ -15,8 +15,9 @@ import os
 import pathlib
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from experiments import locks, records
@@ -34,11 +35,18 @@ class StorageError(ValueError):
 
 
 class Claim:
-    """A run that this worker has taken, with the memory of its signs of life."""
+    """A run that this worker has taken.
+
+    Attributes:
+        job: the run.
+        trial: Optuna's.
+        alive: when the last sign of life arrived, by `now`.
+        lost: whether the run is another worker's.
+    """
 
     def __init__(self, job: Job, trial: Any):
         self.job, self.trial = job, trial
-        self.alive = self.beaten = now()
+        self.alive, self.lost = now(), False
 
 
 def now() -> float:
@@ -55,9 +63,10 @@ class Queue:
         storage: address of a PostgreSQL database; by default the queue is a journal in the folder, for one machine.
         heartbeat: seconds between signs of life of a worker, in a database.
         patience: seconds for which a database that is away is waited for.
+        stop: asked while it is waited for.
 
     Raises:
-        StorageError: if the database cannot be reached in that time.
+        StorageError: if the database cannot be reached in that time, or the folder is on a file system without locks.
     """
 
     def __init__(
@@ -67,14 +76,15 @@ class Queue:
         storage: str | None = None,
         heartbeat: int = 15,
         patience: float = 600.0,
+        stop: Callable[[], bool] = lambda: False,
     ):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder, self.runs, self.name = folder, folder.parent / "runs", name or folder.name
-        self.storage, self.patience = storage, patience
+        self.storage, self.patience, self.stop = storage, patience, stop
         self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
-        self._without_sign: dict[int, float] = {}
+        self._doubted: dict[int, float] = {}
         self._database: Any = None
         self.exchange: Any = None
         if storage is None:
@@ -87,6 +97,8 @@ class Queue:
 
     def _from_journal(self) -> Any:
         """Optuna's study in the journal."""
+        if not locks.work_in(self.folder):
+            raise StorageError(f"{self.folder}: files cannot be locked there; give another --out, or --storage")
         with locks.held(self.folder / "queue.lock"):
             return journal.opened(self.folder / "queue.journal", self._created)
 
@@ -132,7 +144,7 @@ class Queue:
                 return action()
             except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
                 why = reason(error, self.storage)
-                if now() > until or _is_final(why):
+                if now() > until or _is_final(why) or self.stop():
                     raise StorageError(why) from None
                 if not told:
                     print(f"{why}; trying again", file=sys.stderr, flush=True)
@@ -149,9 +161,16 @@ class Queue:
         """Adds the runs that are neither done nor in the queue, and those whose worker is gone."""
         with self._alone():
             self.release_abandoned()
-            known = {_directory(trial) for trial in self._trials("WAITING", "RUNNING")}
+            known: dict[str, Any] = {_directory(trial): trial for trial in self._trials("WAITING", "RUNNING")}
             for job in jobs:
-                if job.directory not in known and not self.is_done(job):
+                trial = known.get(job.directory)
+                if trial is not None and trial.state.name == "WAITING":
+                    if job_from(trial.user_attrs["job"]).attempt >= job.attempt:
+                        continue
+                    self._close(trial, "PRUNED")  # of an attempt that has come to its end after all
+                elif trial is not None:
+                    continue
+                if not self.is_done(job):
                     self._add(job)
 
     def _alone(self) -> contextlib.AbstractContextManager:
@@ -178,12 +197,15 @@ class Queue:
             age = abs((datetime.datetime.now() - trial.datetime_start).total_seconds())
             directory = self.runs / job.directory
             return self.is_done(job) or (age > _TAKING and locks.is_free(directory / "worker.lock"))
-        if trial._trial_id in self._patiently(lambda: self._database._get_stale_trial_ids(self.study._study_id)):
-            return True
-        # a worker that was killed between taking a run and its first sign of life leaves none that could grow old
-        if "worker" in trial.user_attrs:
+        stale = self._patiently(lambda: self._database._get_stale_trial_ids(self.study._study_id))
+        signed = "worker" in trial.user_attrs
+        if trial._trial_id not in stale and signed:
+            self._doubted.pop(trial.number, None)
             return False
-        return now() - self._without_sign.setdefault(trial.number, now()) > self.grace
+        # after an outage of the database all signs are old, until the workers have had the time to give new ones; and a
+        # worker that was killed between taking a run and its first sign leaves none that could grow old
+        since = now() - self._doubted.setdefault(trial.number, now())
+        return since > (2 * self.heartbeat if signed else self.grace)
 
     def _close(self, trial: Any, state: str, value: float | None = None) -> bool:
         """Ends a trial; False if it had been ended before, by another worker or by a request whose answer was lost."""
@@ -242,8 +264,9 @@ class Queue:
                 self._close(trial, "PRUNED")  # another worker took the last one and Optuna made up a new trial
                 continue
             claim = Claim(job, trial)
-            self._sign(claim)
-            return claim
+            with contextlib.suppress(RuntimeError):  # taken away already: it was long between taking and signing
+                self._sign(claim)
+                return claim
         return None
 
     def _ask(self) -> Any:
@@ -274,23 +297,47 @@ class Queue:
         who = f"{socket.gethostname()}:{os.getpid()}"
         self._patiently(lambda: claim.trial.set_user_attr("worker", who))
 
-    def beat(self, claim: Claim) -> bool:
-        """Gives a sign of life when it is time to; False if the run is not this worker's any more.
+    @contextlib.contextmanager
+    def kept(self, claim: Claim) -> Iterator[Callable[[], bool]]:
+        """Gives signs of life while the block runs; yields a function that is True once the run is another worker's.
 
+        The signs are given from a thread, for a database that does not answer must not hold up who looks after the run.
         A worker that cannot reach the database gives its run up in time before others take it.
         """
-        if self._database is None or now() - claim.beaten < self.heartbeat:
-            return True
+        if self._database is None:
+            yield lambda: False
+            return
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(claim, ended), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield lambda: claim.lost or now() - claim.alive > 0.75 * self.grace
+        finally:
+            ended.set()
+            thread.join(1.0)
+
+    def _beat(self, claim: Claim, ended: threading.Event) -> None:
         from optuna.trial import TrialState
 
-        claim.beaten = now()
-        try:
-            self._database.record_heartbeat(claim.trial._trial_id)
-            mine = self._database.get_trial(claim.trial._trial_id).state == TrialState.RUNNING
-        except Exception:  # whatever is wrong with the database, it may be right again at the next beat
-            return now() - claim.alive < 0.75 * self.grace
-        claim.alive = claim.beaten
-        return mine
+        while not (claim.lost or ended.wait(self.heartbeat)):
+            with contextlib.suppress(Exception):  # what is wrong with a database may be right again at the next beat
+                began = now()
+                self._database.record_heartbeat(claim.trial._trial_id)
+                claim.lost = self._database.get_trial(claim.trial._trial_id).state != TrialState.RUNNING
+                claim.alive = began
+
+    def offer_known(self) -> None:
+        """Hands over results that are here of runs that are still to be done: an outage had kept them back."""
+        if self.exchange is not None:
+            for trial in self._trials("WAITING", "RUNNING"):
+                job = job_from(trial.user_attrs.get("job"))
+                directory = self.runs / job.directory if job else None
+                if job and (directory / "result.json").exists() and attempt_of(directory) >= job.attempt:
+                    self._patiently(lambda j=job, d=directory: self.exchange.offer_result(j, d))
+
+    def has_runs(self) -> bool:
+        """True if any run was ever put into the queue."""
+        return bool(self._patiently(lambda: self.study.get_trials(deepcopy=False)))
 
     def done(self, claim: Claim, record: records.RunRecord) -> None:
         """Says that a run has come to its end, and hands its files to those who do not see this directory."""

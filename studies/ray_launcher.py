@@ -38,7 +38,7 @@ class Options:
 
     Attributes:
         address: `local` for a Ray of this study alone, `auto` or HOST:PORT for a cluster that is there.
-        num_cpus: that a worker asks for; by default the threads of a run.
+        num_cpus: that a worker asks for; 1 by default, for more may not fit on any node.
         num_gpus: that a worker asks for; by default 1 for a worker on a GPU. Several can share one, as in 0.5.
         npu: Ascend cards that a worker asks for; by default 1 for a worker on Ascend.
     """
@@ -71,7 +71,7 @@ class Options:
     def asked(self, settings: WorkerSettings) -> dict[str, Any]:
         """What a worker asks of Ray."""
         target = settings.execution.card.target
-        cpus = self.num_cpus if self.num_cpus is not None else settings.execution.threads
+        cpus = 1.0 if self.num_cpus is None else self.num_cpus
         gpus = self.num_gpus if self.num_gpus is not None else float(target == "GPU")
         npus = self.npu if self.npu is not None else float(target == "Ascend")
         return {"num_cpus": cpus, "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
@@ -79,7 +79,7 @@ class Options:
     def fitted(self, settings: WorkerSettings) -> WorkerSettings:
         """The settings for a worker to which Ray gives cards and cores: the card without its number."""
         execution = settings.execution
-        threads = execution.threads if self.num_cpus is None else max(1, int(self.num_cpus))
+        threads = 1 if self.num_cpus is None else max(1, int(self.num_cpus))
         card = dataclasses.replace(execution.card, number=None)
         return dataclasses.replace(settings, execution=dataclasses.replace(execution, card=card, threads=threads))
 

@@ -30,10 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(words)
     from studies.plan_file import DriftError
+    from studies.process import CannotRun
 
     try:
         with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
             answer = _answer(arguments, words)
+    except CannotRun as error:
+        for line in str(error).splitlines():
+            print(f"studies.run: {line}", file=sys.stderr)
+        return FAILED
     except (ValueError, OSError) as error:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
@@ -153,14 +158,18 @@ def _settings(command: Command, arguments: argparse.Namespace) -> Any:
 
 
 def _running_elsewhere(command: Command) -> set[str]:
-    """Directories of the runs that workers of a database's queue are at."""
+    """Directories of the runs that workers of a database's queue are at; none if it cannot be asked, with a word."""
     if not command.storage:
         return set()
-    from studies.exchange import reach
+    from studies.exchange import has_queue
     from studies.queue import Queue
 
-    reach(command.storage)
-    return Queue(command.folder, command.queue, command.storage).states()[1]
+    try:
+        known = has_queue(command.storage, command.queue)
+    except ValueError as error:
+        print(f"note: what other machines are at is not known: {error}", file=sys.stderr)
+        return set()
+    return Queue(command.folder, command.queue, command.storage).states()[1] if known else set()
 
 
 def _check_places(command: Command) -> None:
@@ -226,8 +235,8 @@ def _until_decided(command: Command, arguments: argparse.Namespace, words: Seque
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
             answer = _run(plan, content, command, arguments, words, again)
             again = []
-            if answer.code == INTERRUPTED:
-                return answer
+            if answer.code == INTERRUPTED or answer.plain["left"]:
+                return answer  # a look at some of the runs would be no look
         if number == len(made):
             made.append(sequential.undecided(answer.plain["effects"]))
             plan_file.write(plan, command.out, content | sequential.entries(looks, made))
@@ -256,7 +265,7 @@ def _run(
     if plan.note:
         print(f"note: {plan.note}")
     print(f"{plan.study.name}: {plan.study.question}")
-    plan_file.write(plan, out, content)
+    plan_file.write(plan, out, content, fresh=arguments.fresh)
     for directory in retry.set_aside(out / "runs" / name for name in again):
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)

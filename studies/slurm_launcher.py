@@ -105,7 +105,7 @@ def parameters(options: Mapping[str, Any], settings: WorkerSettings) -> dict[str
         "job_name": f"uflow-{settings.study}",
         "time": None,  # that of the partition; submitit's own is 5 minutes
         "wckey": None,
-        "cpus_per_task": settings.execution.threads,
+        "cpus_per_task": 1,  # the cores of this machine say nothing of those of a node
         **card,
         **given,
         "setup": [*setup, *given.get("setup", ())],
@@ -119,7 +119,7 @@ def command(settings: WorkerSettings, options: Mapping[str, Any]) -> str:
     """The command of a worker, on the card and the cores that Slurm gives it."""
     execution = settings.execution
     card = dataclasses.replace(execution.card, number=None)
-    threads = int(options.get("cpus_per_task", execution.threads))
+    threads = int(options.get("cpus_per_task", 1))
     fitted = dataclasses.replace(settings, execution=dataclasses.replace(execution, card=card, threads=threads))
     return shlex.join([sys.executable, "-m", "studies.worker", *command_line(fitted)])
 

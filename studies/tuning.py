@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
-from experiments import execution, records
+from experiments import execution, locks, records
 from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
 from studies.design import Study
@@ -77,6 +77,20 @@ def tune(
         ValueError: if an arm has nothing to search.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with locks.held(folder / "tuning.lock", give_up=stop) as alone:  # a second command waits and finds the trials done
+        return _tuned(specs, search, folder, settings, workers, cards, about, stop) if alone else None
+
+
+def _tuned(
+    specs: Mapping[str, ExperimentSpec],
+    search: Search,
+    folder: pathlib.Path,
+    settings: WorkerSettings,
+    workers: int,
+    cards: Sequence[Card],
+    about: Mapping[str, Any],
+    stop: Callable[[], bool],
+) -> dict[str, tuple[Trial, ...]] | None:
     sweeps = {}
     for label, parameters in spaces(specs, search.only).items():
         what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric]

@@ -68,9 +68,9 @@ class WorkerSettings:
         """Directory of all results."""
         return self.execution.out
 
-    def open_queue(self) -> Queue:
-        """The queue."""
-        return Queue(self.out / self.study, self.queue, self.storage, self.heartbeat)
+    def open_queue(self, stop: Callable[[], bool] = lambda: False) -> Queue:
+        """The queue; `stop` is asked while its database is waited for."""
+        return Queue(self.out / self.study, self.queue, self.storage, self.heartbeat, stop=stop)
 
 
 class DriftError(ValueError):
@@ -79,7 +79,8 @@ class DriftError(ValueError):
 
 def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
     """Does runs until none is left; returns 0, or 130 if it was asked to stop."""
-    queue = settings.open_queue()
+    queue = settings.open_queue(stop)
+    queue.offer_known()
     with contextlib.ExitStack() as stack:
         mirroring = stack.enter_context(Mirroring(settings.tracking, settings.study, settings.out))
         server = ForkServer(settings.execution) if can_fork(settings.execution) else None
@@ -113,17 +114,20 @@ def _do(
     server: ForkServer | None,
 ) -> None:
     """Does a run that was taken, and says so; gives it back if it was not done."""
-
-    def given_up() -> bool:
-        return stop() or not queue.beat(claim)
-
     record = None
     try:
-        prepare(settings, queue, claim.job)
-        if queue.is_done(claim.job):
-            record = records.read_result(settings.out / "runs" / claim.job.directory)
-        else:
-            record = run_one(settings, claim.job, mirroring, given_up, server)
+        with queue.kept(claim) as lost:
+            if queue.is_done(claim.job):
+                record = records.read_result(settings.out / "runs" / claim.job.directory)
+            else:
+                record = run_one(
+                    settings,
+                    claim.job,
+                    mirroring,
+                    lambda: stop() or lost(),
+                    server,
+                    lambda: prepare(settings, queue, claim.job),
+                )
     finally:
         if record is not None:
             queue.done(claim, record)
@@ -132,34 +136,34 @@ def _do(
 
 
 def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
-    """Makes the run's directory with its spec, if it is not here, out of what the database holds.
+    """Writes the run's spec, if it is not here, out of what the database holds, and looks whether it can be run here.
 
     Raises:
         StorageError: if the spec is nowhere.
         DriftError: if the run is another experiment for this code, naming the keys that differ.
+        ValueError: if its data is not here.
     """
     from experiments.spec import canonical, differing, from_config, to_config
 
-    directory = settings.out / "runs" / job.directory
-    if (directory / "spec.json").exists():
-        _check_data(from_config(records.read_json(directory / "spec.json")), settings.execution.data)
-        return
-    found = queue.fetch_spec(job)
-    if found is None:
-        raise StorageError(f"{directory}: has no spec.json, and the queue does not know the run's spec")
+    path = settings.out / "runs" / job.directory / "spec.json"
+    found = None if path.exists() else queue.fetch_spec(job)
+    if not path.exists() and found is None:
+        raise StorageError(f"{path}: is missing, and the queue does not know the run's spec")
     try:
-        spec = from_config(found["spec"])
+        spec = from_config(found["spec"] if found else records.read_json(path))
+    except records.RecordError:
+        raise
     except ValueError as error:
         raise DriftError(f"{job.directory} cannot be run by this version: {error}") from None
-    if spec.run_id != job.run_id:
-        keys = differing(found["canonical"], canonical(spec))
+    if spec.directory != job.directory:
+        keys = differing(found["canonical"], canonical(spec)) if found else "see its spec.json"
         raise DriftError(
             f"{job.directory} is another experiment for this machine's code than for that which planned it: {keys};"
             " install the same version on all machines"
         )
     _check_data(spec, settings.execution.data)
-    directory.mkdir(parents=True, exist_ok=True)
-    records.write_json(directory / "spec.json", to_config(spec))
+    if found:
+        records.write_json(path, to_config(spec))
 
 
 def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
@@ -185,8 +189,12 @@ def run_one(
     mirroring: Mirroring,
     stop: Callable[[], bool],
     server: ForkServer | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> records.RunRecord | None:
-    """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted."""
+    """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted.
+
+    `ready` is called before, when the run is this worker's alone.
+    """
     directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
         if not alone:
@@ -194,6 +202,7 @@ def run_one(
         if attempt_of(directory) < job.attempt:
             set_aside_held(directory)
         if not (directory / "result.json").exists():
+            ready()
             with mirroring.following(directory, job.arm, job.seed, job.about):
                 if not train(settings.execution, directory, job.shared_steps, stop, start=server and server.start):
                     return None
@@ -273,10 +282,12 @@ def read(argv: Sequence[str] | None, variables: Mapping[str, str]) -> WorkerSett
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Works on a study until nothing is left; see `MEANINGS` for what else it returns."""
-    settings = read(argv, os.environ)
+    settings, stop = read(argv, os.environ), stop_on_signals()
     try:
-        return work(settings, stop_on_signals())
+        return work(settings, stop)
     except (ValueError, OSError) as error:
+        if stop():
+            return INTERRUPTED
         print(f"studies.worker: {without_secrets(str(error), settings.storage, settings.tracking)}", file=sys.stderr)
         if isinstance(error, DriftError):
             return DRIFT

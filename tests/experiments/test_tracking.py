@@ -237,7 +237,7 @@ def test_a_store_that_cannot_be_written_is_counted(mirror, run):
 def test_a_full_disk_under_the_store_is_counted_and_made_up_for(mirror, run):
     (run / "result.json").rename(run / "later")
     update(mirror, run)
-    write(run / "metrics.jsonl", *({"step": s, **{f"k{i}": s / 7 for i in range(40)}} for s in range(1, 200)))
+    write(run / "metrics.jsonl", *({"step": s, **{f"k{i}": s / 7 for i in range(40)}} for s in range(101, 300)))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = sum(p.stat().st_size for p in [mirror._store.artifacts.parent / "mlflow.db"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 200_000, before[1]))

@@ -56,6 +56,15 @@ def test_all_cards_of_the_machine_are_found(tmp_path):
     assert _present("CPU", tmp_path) == []
 
 
+def test_cards_that_a_scheduler_has_given_are_kept_to(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    assert parse("gpu") == (Card("GPU", 3), Card("GPU", 1))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5ebe9f43")
+    assert parse("gpu") == (Card("GPU"),)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert parse("gpu:0") == (Card("GPU", 0),)  # what is named goes first
+
+
 def test_workers_share_the_cards_in_turn(tmp_path):
     from studies.launcher import assigned
     from studies.process import Execution

@@ -10,7 +10,7 @@ import pytest
 
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
-from studies.process import Execution
+from studies.process import CannotRun, Execution
 
 PROGRAM = """
 import os, signal, sys, time
@@ -109,6 +109,15 @@ def test_runs_do_not_see_the_addresses(server, run, tmp_path, monkeypatch):
     server("5").start(run, ()).wait(timeout=30)
     assert "UFLOW_STORAGE" not in log(tmp_path) and "PGPASSWORD" not in log(tmp_path)
     assert "OMP_NUM_THREADS" in log(tmp_path)
+
+
+def test_what_cannot_be_loaded_is_no_result_of_a_run(tmp_path, run, monkeypatch):
+    (tmp_path / "broken_program.py").write_text("import nothing_like_it")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    forks = ForkServer(Execution(out=tmp_path, program="broken_program"))
+    with pytest.raises(CannotRun, match="could not be loaded"):
+        forks.start(run, ())
+    forks.close()
 
 
 def test_only_runs_on_the_cpu_are_forked(tmp_path):

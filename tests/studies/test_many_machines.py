@@ -9,12 +9,15 @@ import sys
 import time
 
 import launching
+import psutil
 import pytest
 from postgres import PASSWORD, Postgres
 from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
 
 from experiments import records
-from studies import plan_file
+from studies import catalog, plan_file, planning
+from studies.baselines import PRESETS
+from studies.exchange import has_queue
 from studies.job import Job
 from studies.queue import Queue
 from studies.worker import command_line, environment
@@ -214,8 +217,78 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
     done = subprocess.run(command, capture_output=True, text=True, env=given)
     assert done.returncode == 4
     assert "train.learning_rate" in done.stderr and "0.5 now" in done.stderr and "Traceback" not in done.stderr
-    assert not (there / "runs").exists()
+    assert not list(there.rglob("spec.json"))
     assert queue.waiting() == [run.directory]  # for another worker
+
+
+def test_a_worker_that_the_database_does_not_answer_gives_its_run_up_before_others_take_it(server, storage, machines):
+    here, _ = machines
+    queue = open_queue(here, storage)
+    queue.enqueue([Job(directory=launching.plan(2).runs[0].directory)])
+    claim = queue.claim()
+    with queue.kept(claim) as lost:
+        time.sleep(2.5)
+        assert not lost()
+        paused = [server.process.pid, *(child.pid for child in psutil.Process(server.process.pid).children())]
+        began = time.monotonic()
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_for(lost, 20)
+        finally:
+            for pid in paused:
+                os.kill(pid, signal.SIGCONT)
+        assert 3 < time.monotonic() - began < queue.grace
+
+
+def test_an_outage_that_is_longer_than_workers_are_waited_for_doubles_nothing(server, storage, machines):
+    here, there = machines
+    for out in machines:
+        behave(out, _all={"steps": 5, "seconds": 0.05})
+    first = launch(here, storage, 20, 1)
+    second = launch(there, storage, 20, 1, "join", "linger=8")
+    wait_for(lambda: len(list(here.glob("runs/*/result.json"))) > 3)
+    server.stop(signal.SIGINT)
+    time.sleep(11)  # heartbeats are one second, and eight of them are the patience of others
+    server.start()
+    assert first.wait() == 0 and second.wait() == 0, terminal(here) + terminal(there)
+    check_all_here(here, storage, 20)
+    assert set(once(here, there).values()) == {1}
+
+
+def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker(storage, machines):
+    here, there = machines
+    plan = launching.plan(2)
+    plan_file.write(plan, here, plan.plain())
+    queue = open_queue(here, storage)
+    queue.offer_specs({run.directory: run.spec for run in plan.runs})
+    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
+    record = records.RunRecord(run_id=plan.runs[0].spec.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
+                               validation={}, protocol="full/1")  # fmt: skip
+    (there / "runs" / plan.runs[0].directory).mkdir(parents=True)
+    records.write_result(there / "runs" / plan.runs[0].directory, record)
+    assert launch(there, storage, 2, 1, "join", "linger=1").wait() == 0, terminal(there)
+    assert launch(here, storage, 2, 1).wait() == 0
+    check_all_here(here, storage, 2)
+    assert once(here, there) == {plan.runs[1].directory: 1}
+
+
+def test_a_worker_that_nothing_comes_for_says_so(storage, tmp_path):
+    process = launch(tmp_path, storage, 2, 1, "join", "linger=1")
+    assert process.wait() != 0 and "no run of trivial came within 1 s" in terminal(tmp_path)
+
+
+def test_the_status_is_shown_without_the_database_and_writes_nothing_into_it(server, storage, tmp_path):
+    command = [sys.executable, "-m", "studies.run", "occlusion_ablation", "--preset", "smoke", "--out", str(tmp_path)]
+    asked = planning.Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    plan = planning.make(catalog.load("occlusion_ablation"), asked)
+    plan_file.write(plan, tmp_path, plan.plain())
+    for address, note in ((storage, ""), (storage.replace(str(server.port), "1"), "is not known")):
+        done = subprocess.run([*command, "--status", "--storage", address], capture_output=True, text=True,
+                              cwd=HERE.parents[1])  # fmt: skip
+        assert done.returncode == 0 and "6 waiting" in done.stdout and note in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    assert not has_queue(storage, "occlusion_ablation/smoke")
 
 
 def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, machines):
@@ -255,7 +328,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
         (lambda url: url.replace(PASSWORD, "guess-9876"), ["authentication failed"]),
         (lambda url: url.rsplit("/", 1)[0] + "/nowhere", ["does not exist"]),
         (lambda url: "sqlite:////tmp/x.db", ["must be postgresql://", "two workers"]),
-        (lambda url: "postgresql://u:guess-9876@[", ["not an address"]),
+        (lambda url: "postgresql://u:guess-9876@[", ["--storage "]),
     ],
 )
 def test_a_database_that_cannot_be_used_is_one_sentence_without_the_password(storage, tmp_path, wrong, words):

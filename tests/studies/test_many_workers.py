@@ -18,6 +18,7 @@ from experiments import records
 from studies import plan_file
 from studies.job import Job
 from studies.queue import Queue
+from studies.worker import command_line
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -132,8 +133,6 @@ def test_a_worker_killed_between_result_and_queue_does_not_double_its_run(tmp_pa
     plan_file.write(plan, tmp_path, plan.plain())
     queue = Queue(tmp_path / "trivial")
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
-    from studies.worker import command_line
-
     words = command_line(launching.settings(tmp_path))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     worker = subprocess.run([sys.executable, "-c", KILLED_BEFORE_DONE, *words], env=environment)
@@ -211,6 +210,31 @@ def test_what_is_wrong_with_the_machine_is_not_a_result(tmp_path, code):
     behave(tmp_path)
     assert launch(tmp_path, 4, 1).wait() == 0
     check_complete(tmp_path, 4)
+
+
+def test_a_spec_in_a_shared_folder_that_is_another_experiment_for_this_code_is_refused(tmp_path):
+    plan = launching.plan(2)
+    plan_file.write(plan, tmp_path, plan.plain())
+    queue = Queue(tmp_path / "trivial")
+    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
+    path = tmp_path / "runs" / plan.runs[0].directory / "spec.json"
+    good = json.loads(path.read_text())
+    for wrong in ({"train": good["train"] | {"learning_rate": 0.5}}, {"occlusion": {"name": "none", "revision": 99}}):
+        path.write_text(json.dumps(good | wrong))
+        words = command_line(launching.settings(tmp_path))
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+        worker = subprocess.run([sys.executable, "-m", "studies.worker", *words], env=environment, capture_output=True,
+                                text=True)  # fmt: skip
+        assert worker.returncode == 4 and plan.runs[0].directory in worker.stderr, worker.stderr
+        assert not (path.parent / "result.json").exists()
+
+
+def test_a_program_that_ends_well_without_a_result_is_not_recorded(tmp_path):
+    name = launching.plan(2).runs[0].directory
+    behave(tmp_path, **{name: {"exit": 0}})
+    assert launch(tmp_path, 2, 1).wait() == 0
+    assert not (tmp_path / "runs" / name / "result.json").exists()
+    assert "left no result" in (tmp_path / "trivial" / "study.log").read_text()
 
 
 def test_a_run_that_dies_three_times_has_failed_with_the_reason(tmp_path):

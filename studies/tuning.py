@@ -78,39 +78,28 @@ def tune(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locks.held(folder / "tuning.lock", give_up=stop) as alone:  # a second command waits and finds the trials done
-        return _tuned(specs, search, folder, settings, workers, cards, about, stop) if alone else None
-
-
-def _tuned(
-    specs: Mapping[str, ExperimentSpec],
-    search: Search,
-    folder: pathlib.Path,
-    settings: WorkerSettings,
-    workers: int,
-    cards: Sequence[Card],
-    about: Mapping[str, Any],
-    stop: Callable[[], bool],
-) -> dict[str, tuple[Trial, ...]] | None:
-    sweeps = {}
-    for label, parameters in spaces(specs, search.only).items():
-        what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric]
-        sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
-    while any(sweep.left(search.budget) for sweep in sweeps.values()):
-        tasks = [
-            _Task(label, number, changes, trial_spec(specs[label], changes))
-            for label, sweep in sweeps.items()
-            if sweep.left(search.budget)
-            for number, changes in sweep.ask(search.budget).items()
-        ]
-        found = _round(tasks, sweeps, search, settings, workers, cards, about, stop)
-        if stop():
+        if not alone:
             return None
-        for task, trial in zip(tasks, found, strict=True):
-            sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason)
-        for sweep in sweeps.values():
-            sweep.close()
-        _write(folder, search, sweeps, specs)
-    return _write(folder, search, sweeps, specs)
+        sweeps = {}
+        for label, parameters in spaces(specs, search.only).items():
+            what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric]
+            sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
+        while any(sweep.left(search.budget) for sweep in sweeps.values()):
+            tasks = [
+                _Task(label, number, changes, trial_spec(specs[label], changes))
+                for label, sweep in sweeps.items()
+                if sweep.left(search.budget)
+                for number, changes in sweep.ask(search.budget).items()
+            ]
+            found = _round(tasks, sweeps, search, settings, workers, cards, about, stop)
+            if stop():
+                return None
+            for task, trial in zip(tasks, found, strict=True):
+                sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason)
+            for sweep in sweeps.values():
+                sweep.close()
+            _write(folder, search, sweeps, specs)
+        return _write(folder, search, sweeps, specs)
 
 
 def _write(

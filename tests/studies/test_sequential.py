@@ -158,3 +158,19 @@ def test_a_study_that_was_looked_at_with_more_seeds_cannot_start(done, capsys):
     assert run.main([*plain, "--seeds", "6"]) == 0
     assert run.main([*plain, "--seeds", "4", "--until-decided", "10"]) == 2
     assert "seed 4, 5 was planned already" in capsys.readouterr().err
+
+
+def test_a_look_is_not_made_while_runs_of_it_are_left(done, monkeypatch):
+    """The machine could not do a run: what is decided without it would stand for ever."""
+    import studies.launcher
+
+    path = done / "occlusion_ablation" / "plan.json"
+    result = next(done.glob("runs/*-wang-*_s0__*")) / "result.json"
+    kept = result.read_bytes()
+    result.unlink()
+    monkeypatch.setattr(studies.launcher, "run_all", lambda *_, **__: False)  # no worker got anything done
+    assert run.main([*COMMAND, "--out", str(done)]) == 3
+    assert json.loads(path.read_text())["sequential"]["undecided"] == []
+    result.write_bytes(kept)
+    assert run.main([*COMMAND, "--out", str(done)]) == 0
+    assert "wang" not in json.loads(path.read_text())["sequential"]["undecided"][0]

@@ -10,6 +10,7 @@ import time
 
 import launching
 import psutil
+import psycopg
 import pytest
 from postgres import PASSWORD, Postgres
 from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
@@ -256,21 +257,39 @@ def test_an_outage_that_is_longer_than_workers_are_waited_for_doubles_nothing(se
     assert set(once(here, there).values()) == {1}
 
 
+def test_old_signs_of_life_are_looked_at_twice(storage, machines):
+    """After an outage all of them are old; who lives gives a new one before the second look."""
+    here, there = machines
+    names = [run.directory for run in launching.plan(2).runs]
+    observer, worker = open_queue(here, storage), open_queue(there, storage)
+    observer.enqueue([Job(directory=name) for name in names])
+    living, dead = worker.claim(), worker.claim()
+    with worker.kept(living) as lost:
+        with psycopg.connect(storage, autocommit=True) as connection:
+            connection.execute("update trial_heartbeats set heartbeat = heartbeat - interval '1 hour'")
+        observer.release_abandoned()
+        assert observer.states() == (set(), set(names))
+        time.sleep(3)
+        observer.release_abandoned()
+        assert observer.states() == ({dead.job.directory}, {living.job.directory}) and not lost()
+
+
 def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker(storage, machines):
     here, there = machines
-    plan = launching.plan(2)
-    plan_file.write(plan, here, plan.plain())
+    run = launching.plan(2).runs[0]
+    job, directory = Job(directory=run.directory), there / "runs" / run.directory
     queue = open_queue(here, storage)
-    queue.offer_specs({run.directory: run.spec for run in plan.runs})
-    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
-    record = records.RunRecord(run_id=plan.runs[0].spec.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
+    queue.enqueue([job])
+    queue.claim()  # of a worker that did the run, could not say so, and ended
+    record = records.RunRecord(run_id=run.spec.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
                                validation={}, protocol="full/1")  # fmt: skip
-    (there / "runs" / plan.runs[0].directory).mkdir(parents=True)
-    records.write_result(there / "runs" / plan.runs[0].directory, record)
-    assert launch(there, storage, 2, 1, "join", "linger=1").wait() == 0, terminal(there)
-    assert launch(here, storage, 2, 1).wait() == 0
-    check_all_here(here, storage, 2)
-    assert once(here, there) == {plan.runs[1].directory: 1}
+    directory.mkdir(parents=True)
+    records.write_result(directory, record)
+    assert not queue.is_done(job)
+    again = launch(there, storage, 2, 1, "join", "linger=1")
+    wait_for(lambda: queue.is_done(job))
+    assert queue.states() == (set(), {run.directory})  # it did not have to be taken again for that
+    assert again.wait() == 0 and once(here, there) == {}
 
 
 def test_a_worker_that_nothing_comes_for_says_so(storage, tmp_path):

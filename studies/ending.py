@@ -1,0 +1,85 @@
+"""How a command on a study ends: the report, what is said of it, and the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import Any
+
+from studies.command import Command
+
+DONE, USAGE, FAILED, DRIFT, INTERRUPTED = 0, 2, 3, 4, 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What the command ends with: its exit code, and what it says as plain data and as text."""
+
+    code: int
+    plain: Any
+    text: str
+
+
+def bring_mirror_up(mirror: Any, command: Command) -> None:
+    """Brings MLflow up to date: runs of other studies that are arms here too, and what a worker left out."""
+    from studies.sync import bring_up
+
+    try:
+        bring_up(mirror, command.folder)
+    except (ValueError, OSError) as error:  # a file that is in a bad way is told of where it is needed
+        print(f"warning: not all was sent to MLflow: {error}", file=sys.stderr)
+
+
+def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
+    """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
+    from analysis.load import load_study
+    from analysis.report import write_report
+    from experiments import records
+    from studies import mirror_file, sync
+
+    report = write_report(command.folder)
+    records.atomic_write(report.directory / sync.DESCRIPTION, report.description)
+    data = load_study(command.folder)
+    failed = [pair for pair, record in data.records.items() if record.status != "completed"]
+    if mirror:
+        sync.end_study(mirror, command.folder)
+    gap = mirror_file.gap(command.folder) if command.tracking else None
+    lacking = gap.plain() if gap else None
+    sacred = mirror_file.sacred_problems(sync.directories(command.folder))
+    lines = [report.text, f"report: {report.directory}"]
+    if shown := _where_to_look(command.tracking):
+        lines += ["compare the runs in a browser:", f"  {shown}"]
+    lines += mirror_file.sentences(lacking, sacred)
+    if left:
+        lines.append(
+            f"{left} runs could not be done here and have no result (see {command.folder / 'study.log'});"
+            " the same command goes on with them"
+        )
+    code = FAILED if failed or data.problems or left else DONE
+    plain = {
+        "study": command.study.name,
+        "out": str(command.out),
+        "report": str(report.directory),
+        "exit_code": code,
+        "failed": [list(pair) for pair in failed],
+        "left": left,
+        "left_out": list(data.plan.left_out),
+        "mlflow": shown,
+        "mirror_gap": lacking,
+        "sacred_problems": sacred,
+        "effects": json.loads(report.paths["effects.json"].read_text(encoding="utf-8")),
+    }
+    return Answer(code, plain, "\n".join(lines))
+
+
+def _where_to_look(tracking: str | None) -> str | None:
+    """The address of MLflow's pages, or the command that shows them; `None` if there is nothing to look at."""
+    from experiments.addresses import describe
+
+    if tracking is None or (tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists()):
+        return None
+    if tracking.startswith(("http://", "https://")):
+        return describe(tracking)
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"

@@ -75,6 +75,8 @@ class ForkServer:
         if self._server is None or self._server.poll() is not None:
             self._server = subprocess.Popen(
                 [sys.executable, "-m", "studies.forking", self.execution.program],
+                # unbuffered: `select` would not see an exit code that was read along with the process number
+                bufsize=0,
                 env=environment_of(self.execution), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=True, preexec_fn=die_with_parent,
             )  # fmt: skip

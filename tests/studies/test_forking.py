@@ -1,5 +1,6 @@
 """Runs forked from a process that has loaded everything: exit codes, signals, logs and what they can see."""
 
+import json
 import os
 import pathlib
 import signal
@@ -9,8 +10,8 @@ import time
 import pytest
 
 from studies.devices import Card
-from studies.forking import ForkServer, can_fork
-from studies.process import CannotRun, Execution
+from studies.forking import Forked, ForkServer, can_fork
+from studies.process import CannotRun, Execution, words_of
 
 PROGRAM = """
 import os, signal, sys, time
@@ -73,6 +74,16 @@ def test_the_server_loads_once_and_each_run_is_a_process_in_its_directory(server
     assert first[2] == second[2] != str(os.getpid())
     assert len({first[2], first[5], second[5]}) == 3
     assert first[7] == str(run) and "'20,30'" in log(tmp_path)
+
+
+def test_a_run_that_ends_before_its_number_is_read_is_not_waited_for_in_vain(server, run):
+    forks = server("5")
+    forks.start(run, ()).wait(timeout=30)
+    asked = {"words": words_of(forks.execution, run, ()), "directory": str(run)}
+    forks._server.stdin.write(json.dumps(asked).encode() + b"\n")
+    forks._server.stdin.flush()
+    time.sleep(1)  # its number and its exit code are both there
+    assert Forked(forks._server).wait(timeout=5) == 5
 
 
 def test_an_exception_is_in_the_log_of_the_run(server, run, tmp_path):

@@ -18,12 +18,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def binaries():
-    """Directory of `initdb` and `postgres`: of the package pgserver, or of the system."""
+def binaries(readable):
+    """Directory of `initdb` and `postgres`: of the package pgserver (as a copy in the folder `readable`, because
+    an environment of root's may lie where nobody else may look), or of the system."""
     try:
         import pgserver
 
-        return pathlib.Path(pgserver.__file__).parent / "pginstall" / "bin"
+        package = pathlib.Path(pgserver.__file__).parent
+        for name in ("pgserver", "pgserver.libs"):  # the programs look for their libraries beside the package
+            if (package.parent / name).is_dir():
+                shutil.copytree(package.parent / name, readable / name, symlinks=True)
+        return readable / "pgserver" / "pginstall" / "bin"
     except ImportError:
         found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
         return found[-1].parent if found else pathlib.Path(shutil.which("initdb") or "/missing/initdb").parent
@@ -33,8 +38,9 @@ class Postgres:
     """The server; PostgreSQL refuses to run as root, so root runs it as nobody."""
 
     def __init__(self):
-        self.bin, self.port, self.process = binaries(), free_port(), None
+        self.port, self.process = free_port(), None
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pg"))
+        self.bin = binaries(self.folder)
         self.who = {}
         if os.geteuid() == 0:
             entry = pwd.getpwnam("nobody")

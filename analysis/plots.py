@@ -158,8 +158,17 @@ def interaction_map(
         return _svg(figure, "interactions")
 
 
-def tuning(trials: Mapping[str, Sequence[float]], metric: str, unit: str, lower_is_better: bool = True) -> str:
-    """Expected best validation value against the number of trials, one line per arm (Dodge et al., EMNLP 2019)."""
+def tuning(
+    trials: Mapping[str, Sequence[float]],
+    own: Mapping[str, float],
+    metric: str,
+    unit: str,
+    lower_is_better: bool = True,
+) -> str:
+    """Expected best validation value against the number of trials, one line per arm (Dodge et al., EMNLP 2019).
+
+    The value of an arm's own setting, where it was tried, is a cross at no trials.
+    """
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -168,7 +177,10 @@ def tuning(trials: Mapping[str, Sequence[float]], metric: str, unit: str, lower_
         ):
             best = expected_best(values, lower_is_better)
             axes.plot(range(1, len(best) + 1), best, color=colour, ls=style, lw=1.8, label=_folded(label))
-        axes.set_xlabel("trials of the search")
+            if label in own:
+                axes.plot([0], [own[label]], color=colour, marker="x", ms=7, mew=1.8, ls="none", clip_on=False)
+        crosses = "; crosses: the arm's own setting" if set(own) & set(trials) else ""
+        axes.set_xlabel(f"trials of the search{crosses}")
         axes.set_ylabel(f"expected best {metric}, {unit}\n(validation)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color="#e4e4e4", lw=0.8)

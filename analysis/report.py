@@ -149,7 +149,8 @@ def _figures(
         figures["interactions"] = plots.interaction_map(names, main, pairs, table.kind.unit)
     if data.search and data.search.values:
         kind = metric_kind(data.search.metric)
-        figures["tuning"] = plots.tuning(data.search.values, data.search.metric, kind.unit, kind.lower_is_better)
+        values, own = data.search.values, data.search.own_values
+        figures["tuning"] = plots.tuning(values, own, data.search.metric, kind.unit, kind.lower_is_better)
     return figures
 
 

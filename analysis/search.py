@@ -25,6 +25,7 @@ class Search:
         seed: of all trials; no final run has it.
         trials: settings, states and values in the order of the trials, by label, as `studies.search.Trial` has them.
         chosen: number of the best trial, by label.
+        own: number of the trial that had the setting of the arm without a search, by label, where there was one.
     """
 
     budget: int
@@ -32,6 +33,7 @@ class Search:
     seed: int
     trials: Mapping[str, tuple[Mapping[str, Any], ...]]
     chosen: Mapping[str, int]
+    own: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def tuned(self) -> dict[str, frozenset[str]]:
@@ -40,18 +42,36 @@ class Search:
 
     @property
     def values(self) -> dict[str, list[float]]:
-        """Values of the trials that have one, by label; a trial that was stopped early has that of the moment."""
+        """Values of the trials that a search drew and that have one, by label.
+
+        A trial that was stopped early has that of the moment. The arm's own setting was not drawn; see `own_values`.
+        """
         return {
             label: values
             for label, tried in self.trials.items()
-            if (values := [t["value"] for t in tried if t["value"] is not None])
+            if (values := [t["value"] for t in tried if t["value"] is not None and not self._is_own(label, t)])
         }
+
+    @property
+    def own_values(self) -> dict[str, float]:
+        """Value of the arm's own setting, by label, where it was completed."""
+        return {
+            label: t["value"]
+            for label, tried in self.trials.items()
+            for t in tried
+            if self._is_own(label, t) and t["state"] == "completed"
+        }
+
+    def _is_own(self, label: str, trial: Mapping[str, Any]) -> bool:
+        return self.own.get(label) == trial["number"]
 
     @property
     def note(self) -> str:
         """The sentence under the tables."""
-        own = [label for label in self.trials if label not in self.chosen]
-        lacking = f"; no trial of {', '.join(own)} was completed, so its own setting was kept" if own else ""
+        none = [label for label in self.trials if label not in self.chosen]
+        lacking = f"; no trial of {', '.join(none)} was completed, so its own setting was kept" if none else ""
+        best = [label for label in self.trials if label in self.own and self.own[label] == self.chosen.get(label)]
+        lacking += f"; its own setting was the best for {', '.join(best)}" if best else ""
         return (
             f"{', '.join(self.trials)}: the best of {self.budget} settings each, by {self.metric} on the validation"
             f" split from seed {self.seed}, which no final run has{lacking}"
@@ -79,6 +99,7 @@ def read_search(directory: pathlib.Path) -> Search | None:
             seed=int(plain["seed"]),
             trials=trials,
             chosen=chosen,
+            own={label: int(number) for label, number in plain.get("own", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, RecordError):

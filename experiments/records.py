@@ -26,7 +26,7 @@ from experiments import faults
 
 FORMAT = 1
 ATTEMPTS = "attempts"
-STATUSES = ("completed", "diverged", "collapsed", "failed")
+STATUSES = ("completed", "diverged", "collapsed", "failed", "pruned")
 
 
 class RecordError(ValueError):
@@ -44,7 +44,7 @@ class RunRecord:
     Attributes:
         run_id: hash of `spec`.
         status: `completed`; `diverged` (a loss or parameter was not finite); `collapsed` (nearly every pixel was
-            declared occluded); `failed` (an exception).
+            declared occluded); `failed` (an exception); `pruned` (a search gave it up early).
         reason: one sentence for every status but `completed`.
         step: number of training steps done.
         spec: the experiment, as `experiments.spec.to_config` writes it.

@@ -14,7 +14,7 @@ from experiments.spec import flatten
 
 FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
 FOLDERS = {"checkpoints": "step_*.ckpt", "pictures": "*"}
-_STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED"}
+_STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
 Point = tuple[str, int]
 
@@ -32,7 +32,6 @@ class Tracked:
         attempt: counted from 1.
         about: what the store is told of every run of the study.
         tags: what else the store is to say of it.
-        end: the state of a run that ends without a result, such as `KILLED`; empty if it is to be continued.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Tracked:
     attempt: int = 1
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    end: str = ""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -135,12 +133,11 @@ def tracked(
     seed: int,
     about: Mapping[str, Any],
     tags: Mapping[str, str] | None = None,
-    end: str = "",
 ) -> Tracked:
     """A run in a directory; its present attempt."""
     return Tracked(
         name=directory.name, files=directory, spec=directory / "spec.json", arm=arm, seed=seed,
-        attempt=len(records.earlier_attempts(directory)) + 1, about=about, tags=tags or {}, end=end,
+        attempt=len(records.earlier_attempts(directory)) + 1, about=about, tags=tags or {},
     )  # fmt: skip
 
 
@@ -149,7 +146,7 @@ def earlier(run: Tracked) -> list[Tracked]:
     folders = sorted(path.parent for path in (run.files / records.ATTEMPTS).glob("*/result.json"))
     place = f"{run.name}/{records.ATTEMPTS}"
     return [
-        dataclasses.replace(run, name=f"{place}/{folder.name}", files=folder, attempt=number, tags={}, end="")
+        dataclasses.replace(run, name=f"{place}/{folder.name}", files=folder, attempt=number, tags={})
         for number, folder in enumerate(folders, 1)
     ]
 

@@ -51,7 +51,6 @@ class _Held:
     run: str
     start: int
     tags: dict[str, str]
-    state: str
     points: dict[str, set[int]] = dataclasses.field(default_factory=dict)
     certain: bool = True
     stamp: tuple[int, ...] = ()
@@ -162,7 +161,7 @@ class Mirror:
         sent, written = [0], self._store.written
         held = self._held.get(run.key)
         stamp = run.stamp()
-        if held and held.certain and held.stamp == stamp and not run.done and not run.tags and not run.end:
+        if held and held.certain and held.stamp == stamp and not run.done and not run.tags:
             return Arrived(True)
         try:
             if run.done:
@@ -182,7 +181,7 @@ class Mirror:
                     known.add(points)
                     sent[0] += len(points)
             self._tell(known, run.tags)
-            if run.done or run.end:
+            if run.done:
                 self._finish(known, run)
             known.stamp = stamp
             return True
@@ -213,7 +212,7 @@ class Mirror:
         found = self._store.run(
             f"tags.`uflow.run_id` = '{run.run_id}'", lambda tags: _is(tags, run), f"{run.arm} s{run.seed}", tags
         )
-        held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags), found.info.status)
+        held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags))
         self._tell(held, {"mlflow.parentRunId": parent})
         if held.tags.get(SEAL) != _seal(run):
             self._store.complete(found, run.params(), run.data_sets())
@@ -230,16 +229,13 @@ class Mirror:
     def _finish(self, held: _Held, run: Tracked) -> None:
         """Sends what comes with the end. The seal goes last: if it is there, so is everything before it."""
         seal = _seal(run)
-        if held.tags.get(SEAL) == seal or (not run.done and held.state == run.end):
+        if held.tags.get(SEAL) == seal:
             return
-        state, tags = run.outcome() if run.done else (run.end, {})
+        state, tags = run.outcome()
         self._tell(held, tags)
-        if run.done:
-            self._store.attach(held.run, run.artifacts())
+        self._store.attach(held.run, run.artifacts())
         self._store.state(held.run, state)
-        held.state = state
-        if run.done:
-            self._tell(held, {SEAL: seal})
+        self._tell(held, {SEAL: seal})
 
     def _parent_run(self) -> str:
         if self._parent is None:

@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
         "--search",
         type=int,
         metavar="K",
-        help="first try K settings for every arm, with Optuna, on the validation split and a seed of its own; then run"
-        " each arm at its best",
+        help="first try K settings for every arm, its own and others that Optuna chooses, on the validation split and"
+        " a seed of its own; then run each arm at its best",
     )
     made.add_argument(
         "--search-over", metavar="KEY,KEY", help="search these options only (default: all that declare a search range)"
@@ -220,7 +220,7 @@ def read(given: argparse.Namespace) -> Command:
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
     if launcher[0] in LAUNCHERS:
         tried(lambda: check_options(*launcher))
-    problems += _places(given, workers, storage, bool(study and study.searched))
+    problems += _places(given, workers, storage)
     stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
     if given.add_seeds is not None and not given.worker:
         found = tried(lambda: _added(given, study, stored))
@@ -275,7 +275,7 @@ def _added(
     return seeds + following(seeds, given.add_seeds), labels
 
 
-def _places(given: argparse.Namespace, workers: int, storage: str | None, searches: bool) -> list[str]:
+def _places(given: argparse.Namespace, workers: int, storage: str | None) -> list[str]:
     """What is wrong with where and how runs are to be done."""
     from studies.launcher import LAUNCHERS
     from uflow.registry import did_you_mean
@@ -293,8 +293,8 @@ def _places(given: argparse.Namespace, workers: int, storage: str | None, search
         found.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
     if workers == 0 and not storage:
         found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
-    if workers == 0 and (given.worker or searches):
-        found.append("--workers 0 does not go with --worker or a search, which need workers here")
+    if workers == 0 and given.worker:
+        found.append("--workers 0 does not go with --worker, which needs workers here")
     if given.worker and (given.retry_failed or given.fresh):
         found.append("--worker works on what was planned; --retry-failed and --fresh are for the command that plans")
     if storage:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from studies.pruning import Bar, bar_from
 from studies.retry import attempt_of
 
 NAME = re.compile(r"[\w.+-]+__[0-9a-f]{12}")
@@ -24,6 +25,7 @@ class Job:
         about: what MLflow is told of every run of the study.
         shared_steps: steps until which runs of the study train the same.
         attempt: 1 for the first, one more each time that a failed run is done again.
+        bar: what a trial of a search has to keep up with; it is given up when it does not.
     """
 
     directory: str
@@ -32,6 +34,7 @@ class Job:
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared_steps: tuple[int, ...] = ()
     attempt: int = 1
+    bar: Bar | None = None
 
     @property
     def run_id(self) -> str:
@@ -45,8 +48,9 @@ def job_from(plain: Any) -> Job | None:
     try:
         values = {key: value for key, value in plain.items() if key in known}  # a later version may say more
         steps = tuple(int(step) for step in values.get("shared_steps", ()))
-        job = Job(**{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1))})
-    except (TypeError, AttributeError, ValueError):
+        bar = bar_from(values.get("bar"))
+        job = Job(**{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1)), "bar": bar})
+    except (TypeError, AttributeError, ValueError, KeyError):
         return None
     return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) and job.attempt >= 1 else None
 
@@ -61,6 +65,7 @@ def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str]
             about=dict(about),
             shared_steps=tuple(shared),
             attempt=attempt_of(runs / run.directory),
+            bar=run.bar,
         )
         for run in planned
     ]

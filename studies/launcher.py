@@ -125,7 +125,8 @@ def run_all(
     workers: int,
     cards: Sequence[Card] = (Card("auto"),),
     start: Start = Processes,
-    about: Mapping[str, str] | None = None,
+    stage: str = "",
+    stop: Callable[[], bool] | None = None,
 ) -> bool:
     """Lets workers do all runs that have no result; True if it was interrupted.
 
@@ -137,11 +138,12 @@ def run_all(
         workers: how many are started; with none, only those of others do anything.
         cards: where they train.
         start: starts them.
-        about: what MLflow is told of every run.
+        stage: of the study that the runs belong to, such as `search`; empty for those that are reported.
+        stop: asked all the time, by default whether a signal has arrived.
     """
-    stop = stop_on_signals()
+    stop = stop or stop_on_signals()
     queue = settings.open_queue(stop)
-    about = about or {"study": plan.study.name, "preset": plan.preset.name}
+    about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
         _rounds(plan, queue, settings, workers, cards, start, about, stop)
     except (ValueError, OSError) as error:  # the database or the disk, in the middle of it

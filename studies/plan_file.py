@@ -96,24 +96,27 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
 def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool = True) -> None:
     """Writes `spec.json` of every run that is not done, and then `plan.json`.
 
-    A spec that is there already is written again: its data may have been moved since.
-
     Args:
         plan: what is to be done.
         out: directory of all results.
         content: of `plan.json`.
         fresh: whether it replaces what is there; else what another command has written meanwhile is kept too.
     """
-    for run in plan.runs:
-        directory = out / "runs" / run.directory
-        if not (directory / "result.json").exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            records.write_json(directory / "spec.json", to_config(run.spec))
+    write_specs(plan, out)
     folder = out / plan.study.name
     with locks.held(folder / "plan.lock"):
         if not fresh and stored(folder) is not None:
             content = merged(plan, out, looking=True) | {key: content[key] for key in KEPT if key in content}
         records.write_json(folder / "plan.json", dict(content))
+
+
+def write_specs(plan: Plan, out: pathlib.Path) -> None:
+    """Writes `spec.json` of every run that is not done; one that is there again, for its data may have been moved."""
+    for run in plan.runs:
+        directory = out / "runs" / run.directory
+        if not (directory / "result.json").exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            records.write_json(directory / "spec.json", to_config(run.spec))
 
 
 def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False) -> list[PlannedRun]:

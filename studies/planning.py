@@ -21,6 +21,7 @@ from experiments.spec import (
 )
 from studies.baselines import PRESETS, Preset
 from studies.design import EVERY, Arm, Study
+from studies.pruning import Bar
 from uflow import registry
 
 FORMAT = 1
@@ -50,11 +51,15 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run of a study; `seed` is the study's, which the spec's differs from by the offset of the arm."""
+    """One run of a study; `seed` is the study's, which the spec's differs from by the offset of the arm.
+
+    A trial of a search has a bar that it must keep up with.
+    """
 
     arm: str
     seed: int
     spec: ExperimentSpec
+    bar: Bar | None = None
 
     @functools.cached_property
     def directory(self) -> str:

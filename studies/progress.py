@@ -76,7 +76,7 @@ class Progress:
 
 def _failed(directory: pathlib.Path) -> int:
     try:
-        return int(records.read_result(directory).status != "completed")
+        return int(records.read_result(directory).status not in ("completed", "pruned"))
     except records.RecordError:
         return 1
 

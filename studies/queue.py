@@ -346,9 +346,8 @@ class Queue:
             self._patiently(lambda: self.exchange.offer_result(claim.job, directory))
         with contextlib.suppress(RuntimeError):  # a launcher has seen the result and closed the trial
             self._patiently(lambda: claim.trial.set_user_attr("status", record.status))
-        completed = record.status == "completed"
-        self._close(claim.trial, "COMPLETE" if completed else "FAIL", next(iter(record.metrics.values()), 0.0)
-                    if completed else None)  # fmt: skip
+        state = {"completed": "COMPLETE", "pruned": "PRUNED"}.get(record.status, "FAIL")
+        self._close(claim.trial, state, next(iter(record.metrics.values()), 0.0) if state == "COMPLETE" else None)
 
     def give_back(self, claim: Claim) -> None:
         """Puts a run that was interrupted into the queue again, unless somebody else has done so."""

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from studies.command import Command, parser, read, resumed
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
-    from studies import plan_file, planning, preview, status
+    from studies import preview, status
 
     if arguments.list:
         found = preview.studies()
@@ -48,26 +48,37 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         return Answer(DONE, found, status.as_text(found))
     if arguments.report_only:
         return reported(command, None)
-    if arguments.worker and not arguments.plan:
+    if arguments.plan:
+        return _previewed(command, arguments)
+    if arguments.worker:
         return _joined(command, arguments)
-    if command.study.searched and not arguments.plan:
-        tuned = _tuned(command, arguments, words)
+    from studies.worker import stop_on_signals
+
+    stop = stop_on_signals()
+    if command.study.searched:
+        tuned = _tuned(command, arguments, words, stop)
         if isinstance(tuned, Answer):
             return tuned
         command = tuned
-    if command.looks and not arguments.plan:
-        return _until_decided(command, arguments, words)
-    plan = planning.make(command.study, command.asked)
-    content = plan.plain() if command.stored is None else plan_file.merged(plan, command.out, bool(command.looks))
-    if arguments.plan:
-        return _previewed(plan, command, arguments)
+    if command.looks:
+        return _until_decided(command, arguments, words, stop)
+    plan, content = _planned(command)
     again = [run.directory for run in plan.runs] if arguments.retry_failed else []
-    return _run(plan, content, command, arguments, words, again)
+    return _run(plan, content, command, arguments, words, again, stop)
 
 
-def _previewed(plan: Any, command: Command, arguments: argparse.Namespace) -> Answer:
+def _planned(command: Command) -> tuple[Any, Any]:
+    """The plan and the content of its file."""
+    from studies import plan_file, planning
+
+    plan = planning.make(command.study, command.asked)
+    return plan, plan.plain() if command.stored is None else plan_file.merged(plan, command.out, bool(command.looks))
+
+
+def _previewed(command: Command, arguments: argparse.Namespace) -> Answer:
     from studies import plan_file, preview
 
+    plan, _ = _planned(command)
     todo = plan_file.pending(plan, command.out, command.workers, again=arguments.retry_failed)
     todo = preview.with_searched(plan, todo)
     found = preview.plan_content(plan, todo, command.workers, command.out)
@@ -93,16 +104,19 @@ def _script(command: Command, arguments: argparse.Namespace, todo: int) -> str:
     return script(command.launcher[1], workers[0])
 
 
-def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Command | Answer:
+def _tuned(
+    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool]
+) -> Command | Answer:
     """The command with every searched arm at its best setting, or the answer if the search was interrupted."""
     from studies import planning, tuning
+    from studies.launcher import run_all, start_of
     from studies.search import spaces
-    from studies.worker import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
-    specs = {run.arm: run.spec for run in plan.runs if run.arm in command.study.searched}
+    specs = tuning.searched(plan)
     spaces(specs, search.only)  # refuses what cannot be searched
+    start = start_of(*command.launcher)
     _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
     print(
@@ -110,10 +124,11 @@ def _tuned(command: Command, arguments: argparse.Namespace, words: Sequence[str]
     )
     _mirror(command)
     settings = _settings(command, arguments)
-    about = {"study": plan.study.name, "preset": plan.preset.name}
-    trials = tuning.tune(
-        specs, search, command.folder, settings, command.workers, command.cards, about, stop_on_signals()
-    )
+
+    def done(trials: Any) -> bool:
+        return run_all(trials, settings, command.workers, command.cards, start, stage="search", stop=stop)
+
+    trials = tuning.tune(plan, search, command.out, done, stop)
     if trials is None:
         resume = resumed(words, command.asked.seeds)
         text = f"interrupted in the search; the same command goes on:\n  {resume}"
@@ -177,7 +192,8 @@ def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
     from studies import plan_file
     from studies.launcher import join, start_of
 
-    if not command.storage and plan_file.stored(command.folder) is None:
+    planned = plan_file.stored(command.folder) is not None or (command.folder / "queue.journal").exists()
+    if not command.storage and not planned:
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
             " another machine, give --storage)"
@@ -203,7 +219,9 @@ def _mirror(command: Command) -> Any:
     return mirror
 
 
-def _until_decided(command: Command, arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
+def _until_decided(
+    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool]
+) -> Answer:
     """Look after look: all arms first, then those that are undecided. A look that was made stands."""
     from studies import plan_file, planning, sequential
 
@@ -222,7 +240,7 @@ def _until_decided(command: Command, arguments: argparse.Namespace, words: Seque
         passed = number < len(made) - 1 and not plan_file.pending(plan, command.out) and not again
         if not passed:
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
-            answer = _run(plan, content, command, arguments, words, again)
+            answer = _run(plan, content, command, arguments, words, again, stop)
             again = []
             if answer.code == INTERRUPTED or answer.plain["left"]:
                 return answer  # a look at some of the runs would be no look
@@ -243,6 +261,7 @@ def _run(
     arguments: argparse.Namespace,
     words: Sequence[str],
     again: Sequence[str],
+    stop: Callable[[], bool],
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
     from studies import plan_file, retry
@@ -264,7 +283,8 @@ def _run(
     if todo:
         from studies.launcher import run_all
 
-        interrupted = run_all(plan, _settings(command, arguments), command.workers, command.cards, start)
+        settings = _settings(command, arguments)
+        interrupted = run_all(plan, settings, command.workers, command.cards, start, stop=stop)
     if mirror:
         bring_mirror_up(mirror, command)
     if interrupted:

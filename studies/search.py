@@ -113,8 +113,18 @@ def write(
     budget: int,
     trials: Mapping[str, Sequence[Trial]],
     importance: Mapping[str, Mapping[str, float]],
+    own: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Writes the trials of every arm, what was chosen and what mattered as `search.json`."""
+    """Writes the trials of every arm, what was chosen and what mattered as `search.json`.
+
+    Args:
+        path: of the file.
+        metric: that decides.
+        budget: trials of each arm.
+        trials: of each arm.
+        importance: of each option, by arm.
+        own: the values that the searched options of an arm have without a search.
+    """
     chosen = {label: winner.number for label, tried in trials.items() if (winner := best(tried))}
     plain = {
         "format": FORMAT,
@@ -123,6 +133,7 @@ def write(
         "seed": SEED,
         "budget": budget,
         "chosen": chosen,
+        "own": {label: t.number for label, tried in trials.items() for t in tried if t.changes == own[label]},
         "importance": {"evaluator": "fANOVA (Optuna's, seed 0)", "of": {k: dict(v) for k, v in importance.items()}},
         "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},
     }

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from experiments import locks
+from studies.pruning import Bar, bar_of
 from studies.search import SEED, Parameter, rounded
 from uflow.options import Choices
 
 ROUND = 4  # settings that are chosen before the results of any of them are known
 RANDOM = 8  # settings that are drawn before the first is chosen by what was learned from the others
 UNPRUNED = 4  # trials that are completed before the first is pruned
+STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed"}  # Optuna's words and ours
 
 
 class Sweep:
@@ -46,7 +48,6 @@ class Sweep:
                 study_name=name,
                 direction="minimize",
                 load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
             )
 
     def left(self, budget: int) -> int:
@@ -55,19 +56,24 @@ class Sweep:
 
     def finished(self) -> Iterator[tuple[int, dict[str, Any], str, float | None, str]]:
         """Number, setting, state, value and reason of every trial of a round that has ended."""
-        from optuna.trial import TrialState
-
-        words = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
         for trial in self.study.get_trials(deepcopy=False):
-            if trial.state in words:
-                changes = {key: rounded(value) for key, value in trial.params.items()}
-                yield trial.number, changes, words[trial.state], trial.value, trial.user_attrs["result"][2]
+            if word := STATES.get(trial.state.name):
+                changes = {key: self._tried(key, value) for key, value in trial.params.items()}
+                yield trial.number, changes, word, trial.value, trial.user_attrs["result"][2]
+
+    def _tried(self, key: str, value: Any) -> Any:
+        """A number with few digits, but for the arm's own."""
+        return value if value == self.parameters[key].default else rounded(value)
 
     def ask(self, budget: int) -> dict[int, dict[str, Any]]:
-        """The settings of the next round by number: those that an interrupted round left, or new ones."""
-        if all("result" in trial.user_attrs for trial in self._under_way()):
+        """The settings of the next round by number: those that an interrupted round left, or new ones.
+
+        The first of all is the arm's own setting, so that a search can only find a better one; what of it is outside
+        the values that may be tried is drawn as in other trials.
+        """
+        if all("result" in trial.user_attrs for trial in self._in_state("RUNNING")):
             self.close()
-        numbers = [trial.number for trial in self._under_way()]
+        numbers = [trial.number for trial in self._in_state("RUNNING")]
         known = len(self.study.get_trials(deepcopy=False))
         # a round that was interrupted while its settings were chosen is filled up
         until = min(budget, -(-known // ROUND) * ROUND if numbers else (known // ROUND + 1) * ROUND)
@@ -78,10 +84,18 @@ class Sweep:
         return asked
 
     def _sampler(self, number: int) -> Any:
+        import warnings
+
         import optuna
 
         seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
+        if number > 0:
+            return sampler
+        own = {key: p.default for key, p in self.parameters.items() if p.default in p.space}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.PartialFixedSampler(own, sampler)
 
     def _trial(self, number: int) -> Any:
         import optuna
@@ -98,47 +112,55 @@ class Sweep:
                 chosen[key] = trial.suggest_int(key, parameter.space.low, parameter.space.high, log=parameter.space.log)
             else:
                 value = trial.suggest_float(key, parameter.space.low, parameter.space.high, log=parameter.space.log)
-                chosen[key] = rounded(value)
+                chosen[key] = self._tried(key, value)
         return chosen
 
-    def pruned_at(self, number: int, curve: Iterable[tuple[int, float]]) -> float | None:
-        """The value at which a trial is given up, being worse than the median of the completed ones at that step.
+    def bar(self, metric: str) -> Bar | None:
+        """What the trials of the round that is under way have to keep up with; `None` before enough were completed.
+
+        It comes from the trials of earlier rounds only: which trials are pruned must not depend on which were faster.
+        """
+        completed = self._in_state("COMPLETE")
+        if len(completed) < UNPRUNED:
+            return None
+        return bar_of(metric, [trial.intermediate_values for trial in completed])
+
+    def record(
+        self,
+        number: int,
+        state: str,
+        value: float | None,
+        reason: str = "",
+        curve: Iterable[tuple[int, float]] = (),
+    ) -> None:
+        """Keeps the result of a trial; it counts from `close` on.
 
         Args:
             number: of the trial.
-            curve: steps and validation values so far, without the last step of training, for which nothing is saved.
+            state: see `studies.search.Trial`, as for `value` and `reason`.
+            value: of the validation split.
+            reason: of a failure.
+            curve: steps and values of the validations on the way, of a pruned trial until it was pruned.
         """
-        trial = self._trial(number)
-        seen = self.study.get_trials(deepcopy=False)[number].intermediate_values
-        if seen and trial.should_prune():
-            return seen[max(seen)]
-        for step, value in curve:
-            if step not in seen:
-                trial.report(value, step)
-                if trial.should_prune():
-                    return value
-        return None
-
-    def record(self, number: int, state: str, value: float | None, reason: str = "") -> None:
-        """Keeps the result of a trial; it counts from `close` on. See `studies.search.Trial` for the states."""
-        self._trial(number).set_user_attr("result", [state, value, reason])
+        trial, known = self._trial(number), self.study.get_trials(deepcopy=False)[number].intermediate_values
+        for step, seen in curve:
+            if step not in known:
+                trial.report(seen, step)
+        trial.set_user_attr("result", [state, value, reason])
 
     def close(self) -> None:
-        """Ends the round: from here on its results are what pruning and the next choice go by.
-
-        Not before all of them are recorded: which trials are pruned must not depend on which others were faster.
-        """
+        """Ends the round: from here on its results are what pruning and the next choice go by."""
         from optuna.trial import TrialState
 
-        states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        for trial in self._under_way():
-            state, value, _ = trial.user_attrs["result"]
-            self.study.tell(trial.number, value if state == "completed" else None, state=states[state])
+        for trial in self._in_state("RUNNING"):
+            word, value, _ = trial.user_attrs["result"]
+            state = next(TrialState[name] for name, known in STATES.items() if known == word)
+            self.study.tell(trial.number, value if word == "completed" else None, state=state)
 
-    def _under_way(self) -> list[Any]:
+    def _in_state(self, name: str) -> list[Any]:
         from optuna.trial import TrialState
 
-        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self.study.get_trials(deepcopy=False, states=(TrialState[name],))
 
     def importance(self) -> Mapping[str, float]:
         """How much of the variance of the validation value each option explains (fANOVA).
@@ -149,9 +171,8 @@ class Sweep:
         were completed count. It says what mattered within the ranges that were searched, not what matters.
         """
         import optuna
-        from optuna.trial import TrialState
 
-        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        completed = self._in_state("COMPLETE")
         if len(completed) < RANDOM or len({trial.value for trial in completed}) == 1:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

@@ -66,15 +66,13 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
     if (folder / "search.json").exists():
         for label, trials in search.read(folder / "search.json").items():
             found += [trial_run(runs, label, trial, {**about, "stage": "search"}) for trial in trials]
-    return [run for run in found if run.spec.exists() and (run.done or run.end or any(run.stamp()))]
+    return [run for run in found if run.spec.exists() and (run.done or any(run.stamp()))]
 
 
 def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[str, Any]) -> Tracked:
-    """A trial of a search; one that was stopped has no end of its own."""
-    directory = _inside(runs, trial.run)
-    stopped = not (directory / "result.json").exists()
-    arm, tags = f"{label}, trial {trial.number}", {"uflow.trial": trial.state}
-    return tracked(directory, arm, search.SEED, about, tags, "KILLED" if stopped else "")
+    """A trial of a search."""
+    tags = {"uflow.trial": trial.state}
+    return tracked(_inside(runs, trial.run), f"{label}, trial {trial.number}", search.SEED, about, tags)
 
 
 def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import execution, locks, records
 from experiments.data.sources import canonical as source_names
-from experiments.spec import ExperimentSpec, canonical, digest, problems_of, to_config
+from experiments.spec import ExperimentSpec, canonical, digest, problems_of
+from studies import plan_file, retry
 from studies.design import Study
-from studies.devices import Card
-from studies.job import Job
-from studies.launcher import assigned
-from studies.mirroring import Mirroring
-from studies.planning import Plan, PlanError
-from studies.progress import Progress
-from studies.search import STATES, Trial, best, spaces, trial_spec, write
+from studies.planning import Plan, PlanError, PlannedRun
+from studies.process import CannotRun
+from studies.pruning import Bar, curve
+from studies.search import SEED, STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
-from studies.sync import trial_run
-from studies.worker import WorkerSettings, run_one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,34 +42,34 @@ class _Task:
     number: int
     changes: Mapping[str, Any]
     spec: ExperimentSpec
+    bar: Bar | None
+
+    def trial(self, state: str, value: float | None, reason: str = "") -> Trial:
+        """What came of it."""
+        return Trial(
+            number=self.number, changes=self.changes, run=self.spec.directory, state=state, value=value, reason=reason
+        )
 
 
 def tune(
-    specs: Mapping[str, ExperimentSpec],
-    search: Search,
-    folder: pathlib.Path,
-    settings: WorkerSettings,
-    workers: int,
-    cards: Sequence[Card],
-    about: Mapping[str, Any],
-    stop: Callable[[], bool],
+    plan: Plan, search: Search, out: pathlib.Path, run_all: Callable[[Plan], bool], stop: Callable[[], bool]
 ) -> dict[str, tuple[Trial, ...]] | None:
     """The trials of every arm, run or continued; `None` if it was interrupted. Writes `search.json` after each round.
 
     Args:
-        specs: the arms to tune, by label, with the digests of their data.
+        plan: of the study, with the arms to tune as they are before.
         search: how.
-        folder: the study's.
-        settings: how runs are executed.
-        workers: runs at a time.
-        cards: where they train.
-        about: what MLflow is told of every run.
-        stop: asked all the time.
+        out: directory of all results.
+        run_all: does the runs of a plan; True if it was interrupted.
+        stop: asked while another command searches for the same study.
 
     Raises:
         ValueError: if an arm has nothing to search.
+        CannotRun: if trials were left undone.
     """
+    folder = out / plan.study.name
     folder.mkdir(parents=True, exist_ok=True)
+    specs = searched(plan)
     with locks.held(folder / "tuning.lock", give_up=stop) as alone:  # a second command waits and finds the trials done
         if not alone:
             return None
@@ -86,20 +79,82 @@ def tune(
             sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
         while any(sweep.left(search.budget) for sweep in sweeps.values()):
             tasks = [
-                _Task(label, number, changes, trial_spec(specs[label], changes))
+                _Task(label, number, changes, trial_spec(specs[label], changes), sweep.bar(search.metric))
                 for label, sweep in sweeps.items()
                 if sweep.left(search.budget)
                 for number, changes in sweep.ask(search.budget).items()
             ]
-            found = _round(tasks, sweeps, search, settings, workers, cards, about, stop)
-            if stop():
+            if _run(plan, tasks, out, run_all):
                 return None
-            for task, trial in zip(tasks, found, strict=True):
-                sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason)
+            for task in tasks:
+                trial, way = _judged(task, search.metric, out / "runs" / task.spec.directory)
+                sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason, way)
             for sweep in sweeps.values():
                 sweep.close()
             _write(folder, search, sweeps, specs)
         return _write(folder, search, sweeps, specs)
+
+
+def searched(plan: Plan) -> dict[str, ExperimentSpec]:
+    """The arms of a study that are to be tuned, by label."""
+    return {run.arm: run.spec for run in plan.runs if run.arm in plan.study.searched}
+
+
+def _run(plan: Plan, tasks: Sequence[_Task], out: pathlib.Path, run_all: Callable[[Plan], bool]) -> bool:
+    """Runs the trials of a round; True if it was interrupted."""
+    valid = [task for task in tasks if not problems_of(task.spec)]
+    bars: dict[str, set[Bar | None]] = {}
+    for task in valid:
+        bars.setdefault(task.spec.directory, set()).add(task.bar)
+    runs = tuple(
+        PlannedRun(
+            arm=f"{task.label}, trial {task.number}",
+            seed=SEED,
+            spec=task.spec,
+            bar=task.bar if len(bars[task.spec.directory]) == 1 else None,  # of two arms that try the same
+        )
+        for task in valid
+    )
+    trials = dataclasses.replace(plan, runs=runs, note="")
+    while runs:
+        plan_file.write_specs(trials, out)
+        if run_all(trials):
+            return True
+        if left := plan_file.pending(trials, out):
+            raise CannotRun(
+                f"{len(left)} trials could not be done here (see {out / plan.study.name / 'study.log'}); the same"
+                " command goes on with the search"
+            )
+        if not retry.set_aside(out / "runs" / task.spec.directory for task in valid if _pruned_elsewhere(task, out)):
+            break
+    return False
+
+
+def _pruned_elsewhere(task: _Task, out: pathlib.Path) -> bool:
+    """True if another search gave the trial's run up, and this one would not."""
+    directory = out / "runs" / task.spec.directory
+    if not (directory / "result.json").exists() or records.read_result(directory).status != "pruned":
+        return False
+    return task.bar is None or task.bar.missed(curve(directory, task.bar.metric)) is None
+
+
+def _judged(task: _Task, metric: str, directory: pathlib.Path) -> tuple[Trial, list[tuple[int, float]]]:
+    """What a trial is worth, and its way there.
+
+    Its curve counts, not whether it was caught in time: every speed prunes the same trials.
+    """
+    if found := problems_of(task.spec):
+        return task.trial("failed", None, "; ".join(found)), []
+    way = list(curve(directory, metric, until=task.spec.train.steps))  # nothing is saved by pruning the last step
+    if task.bar and (missed := task.bar.missed(way)):
+        step, value = missed
+        return task.trial("pruned", value), [point for point in way if point[0] <= step]
+    record = records.read_result(directory)
+    if record.status != "completed":
+        return task.trial("failed", None, f"{record.status}: {record.reason}"), way
+    if metric not in record.validation:
+        return task.trial("failed", None, f"the validation split gives no {metric}"), way
+    return task.trial("completed", record.validation[metric]), way
 
 
 def _write(
@@ -108,7 +163,8 @@ def _write(
     """Writes `search.json` and returns the trials."""
     trials = _trials(sweeps, specs)
     importance = {label: sweep.importance() for label, sweep in sweeps.items()}
-    write(folder / "search.json", search.metric, search.budget, trials, importance)
+    own = {label: {key: p.default for key, p in sweep.parameters.items()} for label, sweep in sweeps.items()}
+    write(folder / "search.json", search.metric, search.budget, trials, importance, own)
     return trials
 
 
@@ -123,126 +179,6 @@ def _trials(sweeps: Mapping[str, Sweep], specs: Mapping[str, ExperimentSpec]) ->
         )
         for label, sweep in sweeps.items()
     }  # fmt: skip
-
-
-def _round(
-    tasks: Sequence[_Task],
-    sweeps: Mapping[str, Sweep],
-    search: Search,
-    settings: WorkerSettings,
-    workers: int,
-    cards: Sequence[Card],
-    about: Mapping[str, Any],
-    stop: Callable[[], bool],
-) -> list[Trial]:
-    """Runs the trials, several at a time, and shows how far they are."""
-    runs = settings.out / "runs"
-    for task in tasks:
-        directory = runs / task.spec.directory
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "result.json").exists():
-            records.write_json(directory / "spec.json", to_config(task.spec))
-    names = list(dict.fromkeys(task.spec.directory for task in tasks))
-    progress = Progress(runs, names, {task.spec.directory: task.spec.train.steps for task in tasks})
-    count = max(1, min(workers, len(names)))
-    free: SimpleQueue[WorkerSettings] = SimpleQueue()
-    for each in assigned(settings, cards, count):
-        free.put(each)
-
-    def run(task: _Task) -> Trial:
-        own = free.get()
-        try:
-            return _run(task, sweeps[task.label], search, own, about, stop)
-        finally:
-            free.put(own)
-
-    with ThreadPoolExecutor(count) as pool:
-        futures = [pool.submit(run, task) for task in tasks]
-        while not all(future.done() for future in futures):
-            time.sleep(0.5)
-            progress.show()
-        progress.end()
-        return [future.result() for future in futures]
-
-
-def _run(
-    task: _Task,
-    sweep: Sweep,
-    search: Search,
-    settings: WorkerSettings,
-    about: Mapping[str, Any],
-    stop: Callable[[], bool],
-) -> Trial:
-    """One trial: its run, ended early if it is worse than most others were at the same step."""
-    if found := problems_of(task.spec):
-        return _trial(task, "failed", None, "; ".join(found))
-    job = Job(
-        directory=task.spec.directory,
-        arm=f"{task.label}, trial {task.number}",
-        seed=task.spec.seed,
-        about={**about, "stage": "search"},
-    )
-    with Mirroring(settings.tracking, settings.study, settings.out) as mirroring:
-        record = _trained(task, sweep, search, settings, job, mirroring, stop)
-        trial = _judged(task, sweep, search, settings, record)
-        if not stop():
-            mirroring.ended(trial_run(settings.out / "runs", task.label, trial, job.about))
-    return trial
-
-
-def _trained(
-    task: _Task,
-    sweep: Sweep,
-    search: Search,
-    settings: WorkerSettings,
-    job: Job,
-    mirroring: Mirroring,
-    stop: Callable[[], bool],
-) -> records.RunRecord | None:
-    """The record of the trial's run, `None` if it was stopped."""
-    directory = settings.out / "runs" / task.spec.directory
-    seen: list[int] = []
-
-    def hopeless() -> bool:
-        """True once the pruner has given the trial up; it is asked only when there is something new to see."""
-        curve = list(_curve(directory, search.metric, task.spec.train.steps))
-        if len(curve) == len(seen):
-            return False
-        seen[:] = [step for step, _ in curve]
-        return sweep.pruned_at(task.number, curve) is not None
-
-    return run_one(settings, job, mirroring, lambda: stop() or hopeless())
-
-
-def _judged(
-    task: _Task, sweep: Sweep, search: Search, settings: WorkerSettings, record: records.RunRecord | None
-) -> Trial:
-    """What a run is worth. Its curve counts, not whether it was caught in time: every speed prunes the same trials."""
-    directory = settings.out / "runs" / task.spec.directory
-    pruned = sweep.pruned_at(task.number, _curve(directory, search.metric, task.spec.train.steps))
-    if pruned is not None:
-        return _trial(task, "pruned", pruned)
-    if record is None:
-        return _trial(task, "failed", None, "interrupted")
-    if record.status != "completed":
-        return _trial(task, "failed", None, f"{record.status}: {record.reason}")
-    if search.metric not in record.validation:
-        return _trial(task, "failed", None, f"the validation split gives no {search.metric}")
-    return _trial(task, "completed", record.validation[search.metric])
-
-
-def _trial(task: _Task, state: str, value: float | None, reason: str = "") -> Trial:
-    return Trial(
-        number=task.number, changes=task.changes, run=task.spec.directory, state=state, value=value, reason=reason
-    )
-
-
-def _curve(directory: pathlib.Path, metric: str, steps: int) -> Iterator[tuple[int, float]]:
-    """Steps and values of the validations on the way, without the last, after which nothing can be saved."""
-    for line in records.read_metrics(directory / "metrics.jsonl"):
-        value = line.get(f"validation/{metric}")
-        if value is not None and line["step"] < steps:
-            yield int(line["step"]), float(value)
 
 
 def metric_of(plan: Plan) -> str:

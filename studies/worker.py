@@ -27,6 +27,7 @@ from studies.forking import ForkServer, can_fork
 from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
+from studies.pruning import Bar, curve, record_pruned
 from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
 
@@ -193,7 +194,7 @@ def run_one(
 ) -> records.RunRecord | None:
     """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted.
 
-    `ready` is called before, when the run is this worker's alone.
+    `ready` is called before, when the run is this worker's alone. A trial that misses its bar is ended and recorded.
     """
     directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
@@ -203,10 +204,33 @@ def run_one(
             set_aside_held(directory)
         if not (directory / "result.json").exists():
             ready()
+            hopeless = _watch(job.bar, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):
-                if not train(settings.execution, directory, job.shared_steps, stop, start=server and server.start):
+                done = train(
+                    settings.execution,
+                    directory,
+                    job.shared_steps,
+                    lambda: stop() or hopeless(),
+                    start=server and server.start,
+                )
+                if not (done or (job.bar and record_pruned(job.bar, directory))):
                     return None
         return records.read_result(directory)
+
+
+def _watch(bar: Bar | None, directory: pathlib.Path) -> Callable[[], bool]:
+    """A function that is True once a run has missed its bar; it looks only when there is something new to see."""
+    if bar is None:
+        return lambda: False
+    path, seen = directory / "metrics.jsonl", [-1, False]
+
+    def hopeless() -> bool:
+        size = path.stat().st_size if path.exists() else 0
+        if size != seen[0]:
+            seen[:] = [size, bar.missed(curve(directory, bar.metric)) is not None]
+        return seen[1]
+
+    return hopeless
 
 
 def stop_on_signals() -> Callable[[], bool]:

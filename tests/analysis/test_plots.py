@@ -117,8 +117,10 @@ def test_a_map_of_nothing_is_still_a_figure():
 
 
 def test_tuning_names_its_axes():
-    texts = _texts(tuning({"wang": [3.0, 2.0, 4.0], "brox": [3.0]}, METRIC, "px"))
+    trials = {"wang": [3.0, 2.0, 4.0], "brox": [3.0]}
+    texts = _texts(tuning(trials, {}, METRIC, "px"))
     assert {"wang", "brox", "trials of the search", f"expected best {METRIC}, px"} <= set(texts)
+    assert "trials of the search; crosses: the arm's own setting" in _texts(tuning(trials, {"wang": 2.5}, METRIC, "px"))
 
 
 def test_the_same_numbers_give_the_same_bytes(table):

@@ -83,6 +83,15 @@ def test_values_and_options_by_arm(tuned):
     assert read_search(tuned.directory).note.endswith("; no trial of l1 was completed, so its own setting was kept")
 
 
+def test_the_arms_own_setting_is_named_and_no_draw(tuned):
+    write_json(tuned.directory / "search.json", PLAIN | {"own": {"census": 1, "l1": 2}})
+    search = read_search(tuned.directory)
+    assert search.values == {"census": [1.5, 3.0], "l1": [2.5, 2.0]}
+    assert search.own_values == {"census": 1.25}, "of l1 it failed"
+    assert search.note.endswith("; its own setting was the best for census")
+    assert "crosses: the arm's own setting" in write_report(tuned.directory).paths["tuning.svg"].read_text()
+
+
 @pytest.mark.parametrize(
     "content, message",
     [

@@ -179,11 +179,12 @@ def test_an_attempt_that_failed_stays_beside_the_next(mirror, run):
     assert "spec.json" in children["1"].files
 
 
-def test_a_trial_that_was_stopped_says_so(mirror, run):
-    (run / "result.json").unlink()
-    stopped = {"tags": {"uflow.trial": "pruned"}, "end": "KILLED"}
-    assert update(mirror, run).complete and update(mirror, run, **stopped).changed
-    assert not update(Mirror(mirror.uri, mirror.study, mirror._store.artifacts), run, **stopped).changed
+def test_a_trial_that_was_given_up_says_so(mirror, run):
+    given_up = {"status": "pruned", "reason": "m", "spec": {}, "metrics": {}, "validation": {}, "protocol": "full/1"}
+    records.write_result(run, records.RunRecord(run_id="0123456789ab", **given_up))
+    judged = {"tags": {"uflow.trial": "pruned"}}
+    assert update(mirror, run).complete and update(mirror, run, **judged).changed
+    assert not update(Mirror(mirror.uri, mirror.study, mirror._store.artifacts), run, **judged).changed
     assert check(mirror, run, "KILLED").data.tags["uflow.trial"] == "pruned"
 
 

@@ -1,9 +1,10 @@
 """A study of as many trivial runs as one likes, launched like a real one: in a process that can be killed.
 
 `python launching.py OUT RUNS WORKERS [join] [key=value ...] [to.key=value ...]`; what begins with `to.` is an option of
-the launcher, the storage is taken from UFLOW_STORAGE.
+the launcher, the storage is taken from UFLOW_STORAGE. With `search=K` K learning rates of each arm are tried instead.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -12,12 +13,12 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from studies import plan_file, planning  # noqa: E402
+from studies import plan_file, planning, tuning  # noqa: E402
 from studies.baselines import PRESETS  # noqa: E402
 from studies.design import Arm, Study  # noqa: E402
 from studies.launcher import join, run_all, start_of  # noqa: E402
 from studies.process import Execution, Limits  # noqa: E402
-from studies.worker import WorkerSettings  # noqa: E402
+from studies.worker import WorkerSettings, stop_on_signals  # noqa: E402
 
 STUDY = Study(
     name="trivial",
@@ -59,6 +60,17 @@ def main():
     if "join" in rest:
         return max(abs(code) for code in join(given, int(workers), given_cards(), launcher))
     made = plan(int(runs))
+    if "search" in options:
+        made = dataclasses.replace(
+            made, study=dataclasses.replace(STUDY, searched=STUDY.labels, trials=int(options["search"]))
+        )
+        search = tuning.Search(budget=int(options["search"]), metric="epe/synthetic/all", only=("train.learning_rate",))
+        stop = stop_on_signals()
+
+        def done(trials):
+            return run_all(trials, given, int(workers), given_cards(), launcher, stage="search", stop=stop)
+
+        return 130 if tuning.tune(made, search, out, done, stop) is None else 0
     plan_file.write(made, out, made.plain())
     return 130 if run_all(made, given, int(workers), given_cards(), launcher) else 0
 

@@ -83,6 +83,7 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_written(at, capsys, con
         (["occlusion_ablation", "--arms", "wang,brix,wnag"], "no arm 'wnag'; did you mean 'wang'"),
         (["occlusion_ablation", "--status"], "nothing of this study was planned"),
         (["occlusion_ablation", "--report-only"], "not a study"),
+        (["occlusion_ablation", "--worker"], "--worker: nothing of occlusion_ablation was planned in"),
         (["occlusion_ablation", "--preset", "paper"], "needs a GPU or Ascend"),
         (["occlusion_ablation", "--set", "seed=3"], "seeds of a study are given with --seeds"),
         (["occlusion_ablation", "--set", "network.levels=6"], "arm 'none': data.height 64 is"),
@@ -91,6 +92,17 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_written(at, capsys, con
 def test_bad_words_are_refused_and_nothing_is_written(at, capsys, words, message):
     code, out, err = answered(words, capsys)
     assert code == 2 and message in err and out == "" and os.listdir(at) == []
+
+
+def test_a_worker_may_join_a_search_which_has_a_queue_before_a_plan(at, capsys):
+    from studies.queue import Queue
+
+    folder = at / "results" / "smoke" / "occlusion_ablation_search3"
+    folder.mkdir(parents=True)
+    Queue(folder)
+    words = ["occlusion_ablation", "--search", "3", *SMOKE, "--worker", "--workers", "1", "--wait", "0"]
+    code, _, err = answered(words, capsys)
+    assert code == 2 and "no run of occlusion_ablation_search3 came within 0 s" in err
 
 
 def test_words_that_exclude_each_other_are_refused_by_the_parser(at, capsys):

@@ -16,7 +16,7 @@ from postgres import PASSWORD, Postgres
 from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
 
 from experiments import records
-from studies import catalog, plan_file, planning
+from studies import catalog, plan_file, planning, search
 from studies.baselines import PRESETS
 from studies.exchange import has_queue
 from studies.job import Job
@@ -387,3 +387,25 @@ def test_failed_runs_are_done_again_on_the_machine_that_had_failed(storage, mach
     assert first.wait() == 0
     check_all_here(here, storage, 2)
     assert all(len(records.earlier_attempts(there / "runs" / run.directory)) == 1 for run in plan.runs)
+
+
+def test_the_trials_of_a_search_are_done_on_another_machine_and_given_up_there(storage, machines):
+    here, there = machines
+    tunable = {"tunable": True, "steps": 12, "seconds": 0.02}
+    for out in machines:
+        behave(out, _all=tunable)
+    first = launch(here, storage, 2, 0, "search=10")
+    second = launch(there, storage, 2, 2, "join", "linger=8")
+    assert first.wait() == 0, terminal(here)
+    assert second.wait() == 0, terminal(there)
+    assert set(trainings(there).values()) == {1} and trainings(here) == {}
+    found = search.read(here / "trivial" / "search.json")
+    pruned = [trial for trials in found.values() for trial in trials if trial.state == "pruned"]
+    ended = [records.read_result(there / "runs" / trial.run) for trial in pruned]
+    assert pruned and "pruned" in {record.status for record in ended}
+    alone = here.parent / "alone"
+    behave(alone, _all=tunable)
+    command = [sys.executable, str(HERE / "launching.py"), str(alone), "2", "1", "search=10"]
+    path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+    assert subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True).returncode == 0
+    assert (alone / "trivial" / "search.json").read_bytes() == (here / "trivial" / "search.json").read_bytes()

@@ -6,6 +6,7 @@ import pytest
 from experiments import records
 from experiments.spec import changed, default_spec, flatten, to_config
 from studies import search
+from studies.pruning import Bar
 from studies.search import Trial
 from studies.sweep import ROUND, UNPRUNED, Sweep
 from uflow.options import Choices, Range
@@ -27,9 +28,13 @@ def play(sweep, budget, until=math.inf):
         for number, changes in sweep.ask(budget).items():
             if next(actions) == until:
                 return
-            value = error(changes)
-            pruned = sweep.pruned_at(number, [(10, value + 1.0), (20, value + 0.5)])
-            sweep.record(number, *(("completed", value) if pruned is None else ("pruned", pruned)))
+            value, bar = error(changes), sweep.bar("m")
+            curve = [(10, value + 1.0), (20, value + 0.5)]
+            missed = bar and bar.missed(curve)
+            if missed:
+                sweep.record(number, "pruned", missed[1], curve=[point for point in curve if point[0] <= missed[0]])
+            else:
+                sweep.record(number, "completed", value, curve=curve)
         if next(actions) == until:
             return
         sweep.close()
@@ -82,10 +87,12 @@ def test_the_best_is_the_first_of_the_completed_with_the_least_value():
 
 def test_the_file_gives_back_what_was_written(tmp_path):
     trials = {"a": (Trial(number=0, changes={"x.y": 1}, run="r", state="completed", value=1.5),), "b": ()}
-    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials, {"a": {"x.y": 1.0}})
+    own = {"a": {"x.y": 1}, "b": {"x.y": 1}}
+    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials, {"a": {"x.y": 1.0}}, own)
     assert search.read(tmp_path / "search.json") == trials
     plain = records.read_json(tmp_path / "search.json")
     assert plain["chosen"] == {"a": 0} and plain["split"] == "validation" and plain["budget"] == 4
+    assert plain["own"] == {"a": 0}
     records.write_json(tmp_path / "search.json", {"format": 1, "trials": {"a": [{"nothing": 1}]}})
     with pytest.raises(records.RecordError, match="not the trials of a search"):
         search.read(tmp_path / "search.json")
@@ -138,23 +145,30 @@ def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
     assert sweep.importance() == {}
 
 
-def test_a_pruned_trial_has_the_value_at_which_it_was_given_up(tmp_path):
+def test_the_first_setting_is_the_arms_own_where_it_may_be_tried(tmp_path):
+    digits = search.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 0.000123456)
+    outside = search.Parameter("photometric.weight", Range(0.1, 10.0), 40.0)
+    asked = Sweep(tmp_path, "a", (digits, LEVEL, outside)).ask(3)
+    assert asked[0][RATE.key] == 0.000123456 and asked[0][LEVEL.key] == 2 and 0.1 <= asked[0][outside.key] <= 10.0
+    assert all(asked[number][RATE.key] not in (0.000123456, 0.0001235) for number in (1, 2))
+    again = Sweep(tmp_path, "a", (digits, LEVEL, outside))
+    assert again.ask(3) == asked
+    for number in asked:
+        again.record(number, "failed", None)
+    again.close()
+    assert [changes for _, changes, *_ in again.finished()] == list(asked.values())
+
+
+def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
     sweep = Sweep(tmp_path, "a", (RATE,))
-    for _ in range(2):  # two rounds of completed trials, whose values at step 10 are 1 to 8
-        for number in sweep.ask(20):
-            assert sweep.pruned_at(number, [(10, 1.0 + number)]) is None or number >= UNPRUNED
-            sweep.record(number, "completed", 1.0 + number)
-        sweep.close()
-    better, worse, late, _ = sweep.ask(20)
-    assert sweep.pruned_at(better, [(10, 4.4), (20, 99.0)]) is None, "the median is 4.5, and nobody got to step 20"
-    assert sweep.pruned_at(worse, [(10, 4.6), (20, 0.5)]) == 4.6
-    assert sweep.pruned_at(worse, [(10, 4.6), (20, 0.5)]) == 4.6, "the same when asked again"
-    assert sweep.pruned_at(late, [(5, 9.0)]) is None
-    assert sweep.pruned_at(late, [(5, 9.0), (10, 5.0)]) == 5.0
-    for number, value in ((better, 4.0), (worse, 4.6), (late, 5.0)):
-        sweep.record(number, "completed" if number == better else "pruned", value)
-    sweep.record(late + 1, "failed", None)
+    for number in sweep.ask(20):
+        sweep.record(number, "completed", 1.0 + number, curve=[(10, 1.0 + number)])
+        assert sweep.bar("m") is None
     sweep.close()
-    assert [row[2:4] for row in list(sweep.finished())[-4:]] == [
-        ("completed", 4.0), ("pruned", 4.6), ("pruned", 5.0), ("failed", None)
-    ]  # fmt: skip
+    assert sweep.bar("m") == Bar(metric="m", limits=((10, 2.5),))
+    for number in sweep.ask(20):
+        sweep.record(number, "completed" if number == 4 else "pruned", 9.0, curve=[(10, 9.0)] * 2)
+        assert sweep.bar("m") == Bar(metric="m", limits=((10, 2.5),))
+    sweep.close()
+    assert sweep.bar("m") == Bar(metric="m", limits=((10, 3.0),)), "those that were pruned do not count"
+    assert [row[2:4] for row in list(sweep.finished())[4:]] == [("completed", 9.0), *[("pruned", 9.0)] * 3]

@@ -111,8 +111,11 @@ def test_runs_at_work_earlier_attempts_trials_and_interrupted_runs(done, capsys)
     trial.mkdir()
     (trial / "metrics.jsonl").write_text(LINES)
     records.write_json(trial / "spec.json", {"seed": search.SEED})
+    records.write_result(trial, records.RunRecord(
+        run_id="0123456789ab", status="pruned", reason="m", spec={}, metrics={}, validation={}, protocol="full/1")
+    )  # fmt: skip
     tried = search.Trial(number=7, changes={}, run=trial.name, state="pruned", value=1.0)
-    search.write(out / NAME / "search.json", "m", 1, {"wang": [tried]}, {})
+    search.write(out / NAME / "search.json", "m", 1, {"wang": [tried]}, {}, {"wang": {}})
     uri = f"sqlite:///{out / 'mlflow.db'}"
     with locks.held(busy / "worker.lock"):
         code, text, _ = answered(sync.main, [out], capsys)

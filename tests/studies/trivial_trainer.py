@@ -6,6 +6,7 @@ run's directory to one of the behaviours below.
 
 import argparse
 import json
+import math
 import os
 import pathlib
 import signal
@@ -39,9 +40,16 @@ def main(argv=None):
             return 0
         with open(directory / "trained", "a") as file:  # one line for each training that was begun
             file.write(f"{os.getpid()} {given.out}\n")
+        data = spec["data"]["source"].split(":")[0]
+        value = how.get("value", 2.0 + spec["seed"] / 10)
+        if how.get("tunable"):
+            value = abs(math.log10(spec["train"]["learning_rate"] / 1e-3))
         for step in range(1, int(how.get("steps", 1)) + 1):
+            line = {"step": step, "total": 1.0 / step, "visible": 0.5}
+            if how.get("tunable") and step % 5 == 0:
+                line[f"validation/epe/{data}/all"] = value + 1.0 / step
             with open(directory / "metrics.jsonl", "a") as file:
-                file.write(json.dumps({"step": step, "total": 1.0 / step, "visible": 0.5}) + "\n")
+                file.write(json.dumps(line) + "\n")
             time.sleep(how.get("seconds", SECONDS))
         if how.get("memory"):
             taken = bytearray(int(how["memory"]))
@@ -50,8 +58,6 @@ def main(argv=None):
         if "exit" in how:
             print(how.get("says", "gone"))
             return how["exit"]
-        value = how.get("value", 2.0 + spec["seed"] / 10)
-        data = spec["data"]["source"].split(":")[0]
         status = how.get("status", "completed")
         records.write_result(directory, records.RunRecord(
             run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",

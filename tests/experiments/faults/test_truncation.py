@@ -241,7 +241,7 @@ def study(tmp_path_factory):
     (out / STUDY).mkdir()
     records.write_json(out / STUDY / "plan.json", plan.plain())
     trial = search.Trial(number=0, changes={"train.learning_rate": 1e-4}, run="x", state="completed", value=2.0)
-    search.write(out / STUDY / "search.json", plan.metrics[0], 1, {"wang": [trial]}, {})
+    search.write(out / STUDY / "search.json", plan.metrics[0], 1, {"wang": [trial]}, {}, {"wang": {}})
     return out, plan
 
 

@@ -1,0 +1,85 @@
+"""When a trial of a search is given up early: the rule as data, which goes with the trial to any worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments import records
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What a trial has to keep up with.
+
+    A trial misses the bar at the first step with a limit at which its best value so far is above that limit. With the
+    medians of the completed trials as limits this is the rule of Optuna's `MedianPruner`.
+
+    Attributes:
+        metric: name of a value of the validation split, such as `epe/synthetic/all`; less is better.
+        limits: steps, ascending, and the largest value there.
+    """
+
+    metric: str
+    limits: tuple[tuple[int, float], ...]
+
+    def missed(self, curve: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
+        """Step and value at which a trial misses the bar; `None` if it does not.
+
+        Args:
+            curve: steps, ascending, and validation values, as far as it has come.
+        """
+        limits, best = dict(self.limits), float("inf")
+        for step, value in curve:
+            best = min(best, value)
+            if best > limits.get(step, float("inf")):
+                return step, value
+        return None
+
+
+def bar_of(metric: str, curves: Sequence[Mapping[int, float]]) -> Bar:
+    """The bar of a trial that comes after the completed ones: at every step their median there."""
+    steps = sorted({step for curve in curves for step in curve})
+    medians = [float(np.median([curve[step] for curve in curves if step in curve])) for step in steps]
+    return Bar(metric=metric, limits=tuple(zip(steps, medians, strict=True)))
+
+
+def bar_from(plain: Any) -> Bar | None:
+    """The bar out of what `dataclasses.asdict` and JSON have made of it; `None` stays `None`.
+
+    Raises:
+        TypeError, ValueError, KeyError: if it is none.
+    """
+    if plain is None:
+        return None
+    limits = tuple((int(step), float(value)) for step, value in plain["limits"])
+    return Bar(metric=str(plain["metric"]), limits=limits)
+
+
+def curve(directory: pathlib.Path, metric: str, until: int | None = None) -> Iterator[tuple[int, float]]:
+    """Steps and values of the validations of a run, those before the step `until` only."""
+    for line in records.read_metrics(directory / "metrics.jsonl"):
+        value = line.get(f"validation/{metric}")
+        if value is not None and (until is None or line["step"] < until):
+            yield int(line["step"]), float(value)
+
+
+def record_pruned(bar: Bar, directory: pathlib.Path) -> bool:
+    """Writes the result of a run that has none and misses its bar: status `pruned`; False if it does not miss it."""
+    from experiments.spec import canonical, from_config
+
+    if (missed := bar.missed(curve(directory, bar.metric))) is None:
+        return False
+    step, value = missed
+    spec = from_config(records.read_json(directory / "spec.json"))
+    limit = dict(bar.limits)[step]
+    result = records.RunRecord(
+        run_id=spec.run_id, status="pruned", reason=f"{bar.metric} was {value:.4g} at step {step}, never {limit:.4g}",
+        step=step, spec=canonical(spec), metrics={}, validation={bar.metric: value}, protocol=spec.evaluation.protocol,
+    )  # fmt: skip
+    records.write_result(directory, result)
+    return True

@@ -1,0 +1,176 @@
+"""A search through the queue: the same trials, values and choice, whoever does them and whatever is killed."""
+
+import dataclasses
+import json
+import random
+import signal
+import time
+
+import launching
+import pytest
+from test_many_workers import behave, kill, launch, terminal, trainings, wait_for, workers_of
+
+from experiments import records
+from studies import plan_file, search, tuning
+from studies.progress import Progress
+from studies.pruning import Bar
+from studies.queue import Queue
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+TUNABLE = {"tunable": True, "steps": 12, "seconds": 0.02}
+BUDGET = 14
+
+
+def result(out):
+    return (out / "trivial" / "search.json").read_bytes()
+
+
+def steps(out, run):
+    """How far a run came."""
+    lines = (out / "runs" / run / "metrics.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])["step"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The search done by one worker that nothing happens to."""
+    out = tmp_path_factory.mktemp("alone")
+    behave(out, _all=TUNABLE)
+    assert launch(out, 2, 1, f"search={BUDGET}").wait() == 0, terminal(out)
+    return out
+
+
+def test_a_search_prunes_what_is_worse_and_finds_what_is_best(alone):
+    found = search.read(alone / "trivial" / "search.json")
+    assert set(found) == {"none", "wang"}
+    for trials in found.values():
+        assert [trial.number for trial in trials] == list(range(BUDGET))
+        states = [trial.state for trial in trials]
+        assert set(states[:4]) == {"completed"} and states.count("pruned") >= 3 and "failed" not in states
+        assert trials[0].changes == {"train.learning_rate": 0.002} and trials[0].value == pytest.approx(0.30103)
+        best = search.best(trials)
+        assert best.value == min(t.value for t in trials if t.state == "completed") < 0.3
+        early = 0
+        for trial in trials:
+            record = records.read_result(alone / "runs" / trial.run)
+            assert record.spec == {} or record.spec["seed"] == search.SEED
+            if trial.state == "pruned":
+                assert trial.value > best.value
+                early += record.status == "pruned" and steps(alone, trial.run) < TUNABLE["steps"]
+        assert early >= 2, "those that were given up were ended early"
+
+
+def test_more_workers_at_another_speed_find_the_same(alone, tmp_path):
+    behave(tmp_path, _all=TUNABLE | {"seconds": 0.005})
+    assert launch(tmp_path, 2, 4, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
+    assert result(tmp_path) == result(alone)
+    assert set(trainings(tmp_path).values()) == {1}
+
+
+def test_a_search_whose_workers_and_command_are_killed_finds_the_same(alone, tmp_path):
+    behave(tmp_path, _all=TUNABLE)
+    draw, kills, command = random.Random(7), 0, launch(tmp_path, 2, 2, f"search={BUDGET}")
+    while (code := command.poll()) is None or code < 0:
+        time.sleep(draw.uniform(0.2, 0.8))
+        if kills < 4 and code is None and (pids := workers_of(tmp_path)):
+            kills += kill(draw.choice(pids))
+        elif kills == 4:
+            kills += kill(command.pid)
+            command.wait()
+            command = launch(tmp_path, 2, 2, f"search={BUDGET}")
+    assert command.returncode == 0 and kills == 5, terminal(tmp_path)
+    assert result(tmp_path) == result(alone)
+
+
+def test_a_search_that_is_interrupted_goes_on_where_it_was(alone, tmp_path):
+    behave(tmp_path, _all=TUNABLE)
+    command = launch(tmp_path, 2, 2, f"search={BUDGET}")
+    wait_for(lambda: len(list(tmp_path.glob("runs/*/result.json"))) >= 10)
+    kill(command.pid, signal.SIGINT)
+    assert command.wait() == 130
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/result.json")}
+    assert 10 <= len(done) < 2 * BUDGET
+    assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
+    assert result(tmp_path) == result(alone)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_two_commands_search_once(alone, tmp_path):
+    behave(tmp_path, _all=TUNABLE)
+    both = [launch(tmp_path, 2, 2, f"search={BUDGET}") for _ in range(2)]
+    assert [command.wait() for command in both] == [0, 0], terminal(tmp_path)
+    assert result(tmp_path) == result(alone) and set(trainings(tmp_path).values()) == {1}
+
+
+def test_a_run_that_another_search_gave_up_is_done_anew(alone, tmp_path):
+    behave(tmp_path, _all=TUNABLE)
+    trial = search.read(alone / "trivial" / "search.json")["none"][1]
+    assert trial.state == "completed"
+    given_up = tmp_path / "runs" / trial.run
+    given_up.mkdir(parents=True)
+    for name in ("spec.json", "metrics.jsonl"):
+        (given_up / name).write_bytes((alone / "runs" / trial.run / name).read_bytes())
+    plain = records.read_json(alone / "runs" / trial.run / "result.json")
+    records.write_json(given_up / "result.json", plain | {"status": "pruned", "reason": "by another"})
+    assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
+    assert result(tmp_path) == result(alone)
+    assert (given_up / "attempts" / "01" / "result.json").exists()
+
+
+def test_the_queue_and_the_progress_tell_what_was_given_up_from_what_failed(alone):
+    states = [trial.state.name for trial in Queue(alone / "trivial").study.get_trials(deepcopy=False)]
+    given_up = [path.parent.name for path in alone.glob("runs/*/result.json") if '"pruned"' in path.read_text()]
+    assert states.count("PRUNED") == len(given_up) > 0 and "FAIL" not in states
+    line = Progress(alone / "runs", given_up, dict.fromkeys(given_up, 12)).line()
+    assert line.startswith(f"{len(given_up)}/{len(given_up)} runs") and "failed" not in line
+
+
+def test_arms_that_try_the_same_are_run_once_and_to_the_end(tmp_path):
+    """Their bars may differ, and a run that one gives up may be good enough for the other."""
+    plan = launching.plan(2)
+    spec = search.trial_spec(plan.runs[0].spec, {})
+    low, high = (Bar(metric="m", limits=((5, value),)) for value in (1.0, 2.0))
+    seen = []
+
+    def run_all(trials):
+        seen.extend(plan_file.pending(trials, tmp_path))
+        for run in trials.runs:
+            (tmp_path / "runs" / run.directory / "result.json").write_text("{}")
+        return True
+
+    tasks = [tuning._Task(label, 0, {}, spec, bar) for label, bar in (("none", low), ("wang", high))]
+    assert tuning._run(plan, tasks, tmp_path, run_all)
+    assert [(run.directory, run.bar) for run in seen] == [(spec.directory, None)]
+    (tmp_path / "runs" / spec.directory / "result.json").unlink()
+    assert tuning._run(plan, tasks[:1], tmp_path, run_all) and seen[-1].bar == low
+
+
+def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
+    spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
+    task = tuning._Task("none", 5, {}, spec, Bar(metric="m", limits=((10, 2.0), (20, 2.0))))
+    curve = [(5, 9.0), (10, 2.5), (20, 0.5), (spec.train.steps, 0.1)]
+    lines = [json.dumps({"step": step, "validation/m": value}) for step, value in curve]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    trial, way = tuning._judged(task, "m", tmp_path)
+    assert (trial.state, trial.value, way) == ("pruned", 2.5, curve[:2])
+    record = records.RunRecord(
+        run_id=spec.run_id, status="completed", spec={}, metrics={}, validation={"m": 0.1}, protocol="full/1"
+    )
+    records.write_result(tmp_path, record)
+    directory = tmp_path.rename(tmp_path.parent / spec.directory)
+    assert tuning._judged(task, "m", directory) == (trial, way)
+    kept, way = tuning._judged(dataclasses.replace(task, bar=None), "m", directory)
+    assert (kept.state, kept.value, way) == ("completed", 0.1, curve[:3])
+
+
+def test_trials_that_cannot_be_done_here_stop_the_search_with_the_reason(tmp_path):
+    behave(tmp_path, _all={"exit": 5, "says": "no space left"})
+    assert launch(tmp_path, 2, 1, f"search={BUDGET}").wait() == 1
+    assert "CannotRun: 8 trials could not be done here" in terminal(tmp_path)
+    assert not (tmp_path / "trivial" / "search.json").exists()
+    behave(tmp_path, _all=TUNABLE)
+    assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
+    assert {trial.state for trial in search.read(tmp_path / "trivial" / "search.json")["none"]} == {
+        "completed",
+        "pruned",
+    }

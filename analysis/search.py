@@ -49,7 +49,7 @@ class Search:
         return {
             label: values
             for label, tried in self.trials.items()
-            if (values := [t["value"] for t in tried if t["value"] is not None and not self._is_own(label, t)])
+            if (values := [t["value"] for t in tried if t["value"] is not None and not self.is_own(label, t)])
         }
 
     @property
@@ -59,10 +59,11 @@ class Search:
             label: t["value"]
             for label, tried in self.trials.items()
             for t in tried
-            if self._is_own(label, t) and t["state"] == "completed"
+            if self.is_own(label, t) and t["state"] == "completed"
         }
 
-    def _is_own(self, label: str, trial: Mapping[str, Any]) -> bool:
+    def is_own(self, label: str, trial: Mapping[str, Any]) -> bool:
+        """True for the trial with the setting that the arm has without a search."""
         return self.own.get(label) == trial["number"]
 
     @property
@@ -115,16 +116,17 @@ def _trial(plain: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def as_csv(search: Search) -> str:
-    """One line for each trial: arm, number, state, value, whether it was chosen, run, and the setting by option."""
+    """One line for each trial: arm, number, state, value, whether it was chosen or the arm's own, run, and setting."""
     keys = sorted({key for keys in search.tuned.values() for key in keys})
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["arm", "trial", "state", search.metric, "chosen", "run", *keys, "reason"])
+    rows.writerow(["arm", "trial", "state", search.metric, "chosen", "own", "run", *keys, "reason"])
     for label, tried in search.trials.items():
         for trial in tried:
             value = "" if trial["value"] is None else repr(trial["value"])
             chosen = "yes" if search.chosen.get(label) == trial["number"] else ""
             setting = [trial["changes"].get(key, "") for key in keys]
-            row = [label, trial["number"], trial["state"], value, chosen, trial["run"], *setting, trial["reason"]]
+            own = "yes" if search.is_own(label, trial) else ""
+            row = [label, trial["number"], trial["state"], value, chosen, own, trial["run"], *setting, trial["reason"]]
             rows.writerow(row)
     return text.getvalue()

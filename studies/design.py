@@ -45,6 +45,7 @@ class Study:
         preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
         searched: labels of the arms whose best setting is searched before they are run.
         trials: settings that are tried for each of them; 0 without a search.
+        tuned: labels of the arms whose best setting has been found; it may be another arm's, or the arm's own.
         core: labels of the arms that run unless others are asked for, in presets that are made to be quick; empty if
             all do.
     """
@@ -59,6 +60,7 @@ class Study:
     core: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
     trials: int = 0
+    tuned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming everything that is wrong with the study."""

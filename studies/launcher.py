@@ -149,6 +149,8 @@ def run_all(
     except (ValueError, OSError) as error:  # the database or the disk, in the middle of it
         if not stop():
             raise CannotRun(f"{error}\nthe study is not finished; the same command goes on with it") from error
+    finally:
+        queue.close()
     return stop()
 
 

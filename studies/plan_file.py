@@ -39,12 +39,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     new, old = plan.plain(), stored(out / plan.study.name)
     if old is None:
         return new
-    for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):
-        if old.get(key) != new[key]:
-            raise PlanError(
-                f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
-                f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
-            )
+    check_asked(plan, old, out)
     if extra := sorted(set(new["seeds"]) - set(old["seeds"])) if "sequential" in old and not looking else []:
         raise PlanError(
             f"{out / plan.study.name} was planned with --until-decided {max(old['sequential']['looks'])}, which adds"
@@ -70,6 +65,17 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
             "left_out": [label for label in labels if label not in planned],
         }
     )
+
+
+def check_asked(plan: Plan, old: Mapping[str, Any], out: pathlib.Path) -> None:
+    """Raises `PlanError` if a stored plan was asked for in another way."""
+    new = plan.plain()
+    for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):
+        if old.get(key) != new[key]:
+            raise PlanError(
+                f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
+                f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
+            )
 
 
 def _shown(value: Any) -> str:

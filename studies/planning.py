@@ -186,7 +186,8 @@ def make(study: Study, asked: Asked) -> Plan:
     lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
     arms = tuple(arm for arm in arms if arm.label not in lacking)
     specs = {label: spec for label, spec in specs.items() if label not in lacking}
-    problems += _twins([arm for arm in arms if arm.label not in study.searched], specs, asked.seeds)
+    untuned = [arm for arm in arms if arm.label not in (*study.searched, *study.tuned)]
+    problems += _twins(untuned, specs, asked.seeds)
     completed, data_problems = _with_data(study, specs)
     if problems := list(dict.fromkeys(problems + data_problems)):
         raise PlanError("\n".join(problems))

@@ -109,7 +109,9 @@ def search_content(plan: Plan, workers: int, only: Sequence[str]) -> dict[str, A
         "trials": plan.study.trials,
         "seed": SEED,
         "seconds": seconds * plan.study.trials / max(1, workers),
-        "arms": {label: [p.key for p in parameters] for label, parameters in spaces(specs, only).items()},
+        "arms": {
+            label: [p.key for p in parameters] for label, parameters in spaces(specs, only, plan.study.arms).items()
+        },
     }
 
 

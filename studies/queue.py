@@ -95,6 +95,12 @@ class Queue:
             self.exchange = Exchange(storage, self.name)
             self.study = self._patiently(self._from_database)
 
+    def close(self) -> None:
+        """Gives up the connections to a database."""
+        if self._database is not None:
+            self._database.remove_session()
+            self._database.engine.dispose()
+
     def _from_journal(self) -> Any:
         """Optuna's study in the journal."""
         if not locks.work_in(self.folder):

@@ -52,14 +52,12 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         return _previewed(command, arguments)
     if arguments.worker:
         return _joined(command, arguments)
-    from studies.worker import stop_on_signals
-
-    stop = stop_on_signals()
+    stop = None
     if command.study.searched:
-        tuned = _tuned(command, arguments, words, stop)
+        tuned = _tuned(command, arguments, words)
         if isinstance(tuned, Answer):
             return tuned
-        command = tuned
+        command, stop = tuned
     if command.looks:
         return _until_decided(command, arguments, words, stop)
     plan, content = _planned(command)
@@ -72,7 +70,9 @@ def _planned(command: Command) -> tuple[Any, Any]:
     from studies import plan_file, planning
 
     plan = planning.make(command.study, command.asked)
-    return plan, plan.plain() if command.stored is None else plan_file.merged(plan, command.out, bool(command.looks))
+    if command.stored is None or command.study.searched:  # the stored runs are those of arms that are tuned
+        return plan, plan.plain()
+    return plan, plan_file.merged(plan, command.out, bool(command.looks))
 
 
 def _previewed(command: Command, arguments: argparse.Namespace) -> Answer:
@@ -105,37 +105,44 @@ def _script(command: Command, arguments: argparse.Namespace, todo: int) -> str:
 
 
 def _tuned(
-    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool]
-) -> Command | Answer:
-    """The command with every searched arm at its best setting, or the answer if the search was interrupted."""
-    from studies import planning, tuning
+    command: Command, arguments: argparse.Namespace, words: Sequence[str]
+) -> tuple[Command, Callable[[], bool]] | Answer:
+    """The command with every searched arm at its best setting, or the answer if the search was interrupted.
+
+    Also what tells whether a signal has come, which must go on being asked.
+    """
+    from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of
     from studies.search import spaces
+    from studies.worker import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
     specs = tuning.searched(plan)
-    spaces(specs, search.only)  # refuses what cannot be searched
+    spaces(specs, search.only, plan.study.arms)  # refuses what cannot be searched
+    if command.stored is not None:
+        plan_file.check_asked(plan, command.stored, command.out)
     start = start_of(*command.launcher)
     _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
     )
-    _mirror(command)
-    settings = _settings(command, arguments)
+    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals()
 
     def done(trials: Any) -> bool:
         return run_all(trials, settings, command.workers, command.cards, start, stage="search", stop=stop)
 
     trials = tuning.tune(plan, search, command.out, done, stop)
+    if mirror:
+        bring_mirror_up(mirror, command)
     if trials is None:
         resume = resumed(words, command.asked.seeds)
         text = f"interrupted in the search; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
     for label, tried in trials.items():
         print(tuning.summary(label, tried))
-    return dataclasses.replace(command, study=tuning.chosen(command.study, trials))
+    return dataclasses.replace(command, study=tuning.chosen(command.study, trials)), stop
 
 
 def _settings(command: Command, arguments: argparse.Namespace) -> Any:
@@ -220,7 +227,7 @@ def _mirror(command: Command) -> Any:
 
 
 def _until_decided(
-    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool]
+    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool] | None
 ) -> Answer:
     """Look after look: all arms first, then those that are undecided. A look that was made stands."""
     from studies import plan_file, planning, sequential
@@ -261,7 +268,7 @@ def _run(
     arguments: argparse.Namespace,
     words: Sequence[str],
     again: Sequence[str],
-    stop: Callable[[], bool],
+    stop: Callable[[], bool] | None,
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
     from studies import plan_file, retry

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments import records
 from experiments.spec import SECTIONS, ExperimentSpec, changed
+from studies.design import Arm
 from uflow import registry
 from uflow.options import Choices, Range
 
@@ -61,17 +62,23 @@ def space(spec: ExperimentSpec) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def spaces(specs: Mapping[str, ExperimentSpec], only: Sequence[str] = ()) -> dict[str, tuple[Parameter, ...]]:
-    """What is searched of every arm, by label.
+def spaces(
+    specs: Mapping[str, ExperimentSpec], only: Sequence[str] = (), arms: Sequence[Arm] = ()
+) -> dict[str, tuple[Parameter, ...]]:
+    """What is searched of every arm, by label; not what makes it the arm that it is.
 
     Args:
         specs: the arms.
         only: dotted keys to search, each of the arms that have the option; by default all that can be.
+        arms: what the arms change, which is not searched.
 
     Raises:
         ValueError: if no arm has an option of `only`, or an arm has none of them; all problems at once.
     """
-    found = {label: space(spec) for label, spec in specs.items()}
+    changed_by = {arm.label: set(arm.changes) for arm in arms}
+    found = {
+        label: tuple(p for p in space(spec) if p.key not in changed_by.get(label, ())) for label, spec in specs.items()
+    }
     known = sorted({parameter.key for parameters in found.values() for parameter in parameters})
     problems = [
         f"{key!r} cannot be searched{registry.did_you_mean(key, known)} (can be: {', '.join(known)})"
@@ -123,7 +130,7 @@ def write(
         budget: trials of each arm.
         trials: of each arm.
         importance: of each option, by arm.
-        own: the values that the searched options of an arm have without a search.
+        own: the values that the searched options of an arm have without a search; the first trial may be these.
     """
     chosen = {label: winner.number for label, tried in trials.items() if (winner := best(tried))}
     plain = {
@@ -133,7 +140,7 @@ def write(
         "seed": SEED,
         "budget": budget,
         "chosen": chosen,
-        "own": {label: t.number for label, tried in trials.items() for t in tried if t.changes == own[label]},
+        "own": {label: 0 for label, tried in trials.items() if tried and tried[0].changes == own[label]},
         "importance": {"evaluator": "fANOVA (Optuna's, seed 0)", "of": {k: dict(v) for k, v in importance.items()}},
         "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},
     }

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from experiments import locks, records
-from studies import mirror_file, retry
+from studies import mirror_file, retry, search
 from studies.plan_file import stored
 from studies.planning import PlanError
 
@@ -15,7 +15,7 @@ STATES = ("completed", "failed", "running", "waiting")
 
 
 def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, Any]:
-    """State of every planned run and their counts, as plain data.
+    """State of every planned run and their counts, as plain data; before the plan, trials of the search that ended.
 
     Args:
         folder: of the study; the runs are beside it.
@@ -25,6 +25,9 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         PlanError: if nothing was planned there.
     """
     plan = stored(folder)
+    if plan is None and (folder / "search.journal").exists():
+        ended = search.read(folder / "search.json") if (folder / "search.json").exists() else {}
+        return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")
     runs = [
@@ -65,6 +68,9 @@ def state(directory: pathlib.Path, elsewhere: bool = False) -> dict[str, Any]:
 
 def as_text(found: Mapping[str, Any]) -> str:
     """The status for a terminal: a line per arm, then the runs that need a word."""
+    if (ended := found.get("searching")) is not None:
+        told = ", ".join(f"{count} of {arm}" for arm, count in ended.items()) or "none"
+        return f"{found['study']} in {found['directory']} is in its search; trials of whole rounds that ended: {told}"
     counts = found["counts"]
     lines = [
         f"{found['study']} (preset {found['preset']}) in {found['directory']}",

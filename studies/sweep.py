@@ -79,16 +79,16 @@ class Sweep:
         until = min(budget, -(-known // ROUND) * ROUND if numbers else (known // ROUND + 1) * ROUND)
         asked = {}
         for number in [*numbers, *range(known, until)]:
-            self.study.sampler = self._sampler(number)
             asked[number] = self._suggest(self._trial(number) if number in numbers else self.study.ask())
         return asked
 
-    def _sampler(self, number: int) -> Any:
+    def _sampler(self, number: int, position: int) -> Any:
+        """Draws one parameter of one trial, the same whatever was drawn before: a kill may fall between any two."""
         import warnings
 
         import optuna
 
-        seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([SEED, number, position]).generate_state(1)[0])
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM)
         if number > 0:
             return sampler
@@ -105,7 +105,8 @@ class Sweep:
 
     def _suggest(self, trial: Any) -> dict[str, Any]:
         chosen = {}
-        for key, parameter in self.parameters.items():
+        for position, (key, parameter) in enumerate(self.parameters.items()):
+            self.study.sampler = self._sampler(trial.number, position)
             if isinstance(parameter.space, Choices):
                 chosen[key] = trial.suggest_categorical(key, parameter.space.values)
             elif parameter.space.integral:

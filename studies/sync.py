@@ -65,7 +65,9 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
             found += [*earlier(run), run]
     if (folder / "search.json").exists():
         for label, trials in search.read(folder / "search.json").items():
-            found += [trial_run(runs, label, trial, {**about, "stage": "search"}) for trial in trials]
+            for trial in trials:
+                run = trial_run(runs, label, trial, {**about, "stage": "search"})
+                found += [*earlier(run), run]
     return [run for run in found if run.spec.exists() and (run.done or any(run.stamp()))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -74,8 +75,9 @@ def tune(
         if not alone:
             return None
         sweeps = {}
-        for label, parameters in spaces(specs, search.only).items():
-            what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric]
+        for label, parameters in spaces(specs, search.only, plan.study.arms).items():
+            # rounds end with the budget, so another budget is another search; what was run is not run again
+            what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric, search.budget]
             sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
         while any(sweep.left(search.budget) for sweep in sweeps.values()):
             tasks = [
@@ -125,8 +127,10 @@ def _run(plan: Plan, tasks: Sequence[_Task], out: pathlib.Path, run_all: Callabl
                 f"{len(left)} trials could not be done here (see {out / plan.study.name / 'study.log'}); the same"
                 " command goes on with the search"
             )
-        if not retry.set_aside(out / "runs" / task.spec.directory for task in valid if _pruned_elsewhere(task, out)):
+        if not (others := [out / "runs" / task.spec.directory for task in valid if _pruned_elsewhere(task, out)]):
             break
+        if not retry.set_aside(others):  # somebody is looking at them
+            time.sleep(0.1)
     return False
 
 
@@ -214,4 +218,4 @@ def chosen(study: Study, trials: Mapping[str, Sequence[Trial]]) -> Study:
     for arm in study.arms:
         winner = best(trials.get(arm.label, ()))
         arms.append(dataclasses.replace(arm, changes={**arm.changes, **winner.changes}) if winner else arm)
-    return dataclasses.replace(study, arms=tuple(arms), searched=(), trials=0)
+    return dataclasses.replace(study, arms=tuple(arms), searched=(), trials=0, tuned=study.searched)

@@ -206,7 +206,7 @@ def run_one(
             ready()
             hopeless = _watch(job.bar, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):
-                done = train(
+                done = not hopeless() and train(  # it may have been stopped just before that was recorded
                     settings.execution,
                     directory,
                     job.shared_steps,

@@ -1,8 +1,10 @@
 """The command line: what it refuses, how it answers, and what it never does before it is sure."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +13,7 @@ import pytest
 
 from analysis.power import smallest_detectable
 from experiments import locks
-from studies import catalog, plan_file, run
+from studies import catalog, plan_file, run, search, tuning
 from studies.baselines import PRESETS
 from studies.command import resumed
 from studies.planning import Asked, make
@@ -103,6 +105,42 @@ def test_a_worker_may_join_a_search_which_has_a_queue_before_a_plan(at, capsys):
     words = ["occlusion_ablation", "--search", "3", *SMOKE, "--worker", "--workers", "1", "--wait", "0"]
     code, _, err = answered(words, capsys)
     assert code == 2 and "no run of occlusion_ablation_search3 came within 0 s" in err
+
+
+def test_a_search_is_shown_planned_and_refused_by_its_plan(at, finish, capsys):
+    study = dataclasses.replace(catalog.load("occlusion_ablation"), name="occlusion_ablation_search3")
+    asked = Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    words = ["occlusion_ablation", "--search", "3", *SMOKE, "--out", str(at)]
+    (at / study.name).mkdir()
+    (at / study.name / "search.journal").write_text("")
+    trials = {"none": (search.Trial(number=0, changes={}, run="r", state="completed", value=1.0),)}
+    search.write(at / study.name / "search.json", "m", 3, trials, {}, {"none": {"x": 1}})
+    code, text, _ = answered([*words, "--status"], capsys)
+    assert code == 0 and "is in its search; trials of whole rounds that ended: 1 of none" in text
+    tuned = tuning.chosen(dataclasses.replace(study, searched=study.labels, trials=3), {
+        "wang": (search.Trial(number=0, changes={"train.learning_rate": 1e-3}, run="r", state="completed", value=1.0),)
+    })  # fmt: skip
+    plan = make(tuned, asked)
+    finish(plan, at, lambda arm, seed: 1.0)
+    plan_file.write(plan, at, plan.plain())
+    assert answered([*words, "--plan"], capsys)[0] == 0
+    before = sorted(at.rglob("*"))
+    code, out, err = answered([*words, "--set", "train.steps=30"], capsys)
+    assert code == 2 and "was planned with --set, --data or --eval (none), now it is train.steps=30" in err
+    assert sorted(at.rglob("*")) == before and out == ""
+
+
+def test_nothing_takes_the_signals_before_there_is_work_to_be_saved(at, monkeypatch):
+    def make(*_):
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studies.planning.make", make)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a command of another test may have taken it
+    for words in ([], ["--search", "2"], ["--until-decided", "5"]):
+        with pytest.raises(KeyboardInterrupt):
+            run.main(["occlusion_ablation", *SMOKE, *words])
+    assert os.listdir(at) == []
 
 
 def test_words_that_exclude_each_other_are_refused_by_the_parser(at, capsys):

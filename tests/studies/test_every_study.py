@@ -103,6 +103,17 @@ def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answe
     assert plan["seeds"] == [0] and [run.spec["seed"] for run in of(plan, place)] == [0, 0]
 
 
+def test_a_search_that_finds_nothing_better_than_the_arms_own_setting_compares_it_with_itself(answer, place):
+    assert answer("hyperparameters")[0] == 0
+    code, plain, err = command(place, "hyperparameters", "--search", "1", "--search-over", "train.learning_rate")
+    assert code == 0, err[-3000:]
+    rows = {row["label"]: row for row in plain["effects"]["metrics"]["epe/synthetic/all"]["arms"]}
+    assert rows["tuned"]["run_ids"] == rows["default"]["run_ids"]
+    assert rows["tuned"]["comparison"]["differences"] == {"0": 0.0}
+    notes = plain["effects"]["metrics"]["epe/synthetic/all"]["notes"]
+    assert any("its own setting was the best for tuned" in note for note in notes)
+
+
 def of(plan, place):
     return [records.read_result(place / "runs" / arm["runs"]["0"]) for arm in plan["arms"]]
 

@@ -409,3 +409,13 @@ def test_the_trials_of_a_search_are_done_on_another_machine_and_given_up_there(s
     path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     assert subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True).returncode == 0
     assert (alone / "trivial" / "search.json").read_bytes() == (here / "trivial" / "search.json").read_bytes()
+
+
+def test_a_queue_that_is_closed_leaves_no_connection(server, storage, tmp_path):
+    (tmp_path / "trivial").mkdir()
+    count = f"select count(*) from pg_stat_activity where datname = '{storage.rsplit('/', 1)[1]}'"
+    for _ in range(5):
+        queue = open_queue(tmp_path, storage)
+        queue.states()
+        queue.close()
+    wait_for(lambda: server.query(count) == [(0,)], seconds=5)

@@ -1,11 +1,13 @@
 import itertools
 import math
 
+import optuna
 import pytest
 
 from experiments import records
 from experiments.spec import changed, default_spec, flatten, to_config
 from studies import search
+from studies.design import Arm
 from studies.pruning import Bar
 from studies.search import Trial
 from studies.sweep import ROUND, UNPRUNED, Sweep
@@ -62,6 +64,15 @@ def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
         search.spaces(specs, ["occlusion.alpha"])
 
 
+def test_what_makes_an_arm_is_not_searched():
+    specs = {"wang": default_spec(), "blind": changed(default_spec(), {"smoothness.edge_constant": 0.0})}
+    arms = (Arm("wang", {}), Arm("blind", {"smoothness.edge_constant": 0.0}))
+    found = {label: {p.key for p in tried} for label, tried in search.spaces(specs, (), arms).items()}
+    assert found["wang"] - found["blind"] == {"smoothness.edge_constant"}
+    with pytest.raises(ValueError, match="arm 'blind' has no option to search"):
+        search.spaces(specs, ["smoothness.edge_constant"], arms)
+
+
 def test_numbers_are_tried_with_four_digits():
     assert search.rounded(0.000123456) == 0.0001235
     assert search.rounded(7) == 7 and search.rounded(0.0) == 0.0 and search.rounded("x") == "x"
@@ -93,6 +104,9 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     plain = records.read_json(tmp_path / "search.json")
     assert plain["chosen"] == {"a": 0} and plain["split"] == "validation" and plain["budget"] == 4
     assert plain["own"] == {"a": 0}
+    again = (*trials["a"], Trial(number=1, changes={"x.y": 1}, run="r", state="pruned", value=9.0))
+    search.write(tmp_path / "search.json", "epe/synthetic/all", 4, {"a": again, "b": ()}, {}, own)
+    assert records.read_json(tmp_path / "search.json")["own"] == {"a": 0}, "what repeats it is a draw"
     records.write_json(tmp_path / "search.json", {"format": 1, "trials": {"a": [{"nothing": 1}]}})
     with pytest.raises(records.RecordError, match="not the trials of a search"):
         search.read(tmp_path / "search.json")
@@ -136,6 +150,26 @@ def test_a_search_that_was_killed_chooses_the_same_settings(tmp_path, stops):
     assert list(killed.finished()) == list(whole.finished())
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 6])
+def test_a_kill_between_two_options_of_a_trial_changes_nothing(tmp_path, monkeypatch, cut):
+    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
+    weight = search.Parameter("photometric.weight", Range(0.1, 10.0, log=True), 1.0)
+    whole = Sweep(tmp_path / "whole", "a", (weight, RATE, LEVEL)).ask(8)
+    left, draw = [cut], optuna.trial.Trial.suggest_float
+
+    def killed(*given, **more):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return draw(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "suggest_float", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Sweep(tmp_path / "killed", "a", (weight, RATE, LEVEL)).ask(8)
+    assert Sweep(tmp_path / "killed", "a", (weight, RATE, LEVEL)).ask(8) == whole
+
+
 def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
     sweep = Sweep(tmp_path, "a", (RATE,))
     for number in sweep.ask(2):
@@ -172,3 +206,10 @@ def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
     sweep.close()
     assert sweep.bar("m") == Bar(metric="m", limits=((10, 3.0),)), "those that were pruned do not count"
     assert [row[2:4] for row in list(sweep.finished())[4:]] == [("completed", 9.0), *[("pruned", 9.0)] * 3]
+
+
+def test_options_of_one_trial_are_drawn_independently(tmp_path):
+    one, other = (search.Parameter(f"photometric.{name}", Range(0.0, 1.0), 5.0) for name in ("weight", "other"))
+    asked = Sweep(tmp_path, "a", (one, other)).ask(4)
+    assert all(abs(changes[one.key] - changes[other.key]) > 0.01 for changes in asked.values())
+    assert len({value for changes in asked.values() for value in changes.values()}) == 8

@@ -114,6 +114,9 @@ def test_runs_at_work_earlier_attempts_trials_and_interrupted_runs(done, capsys)
     records.write_result(trial, records.RunRecord(
         run_id="0123456789ab", status="pruned", reason="m", spec={}, metrics={}, validation={}, protocol="full/1")
     )  # fmt: skip
+    (trial / "attempts" / "01").mkdir(parents=True)
+    for name in ("result.json", "metrics.jsonl"):
+        (trial / "attempts" / "01" / name).write_bytes((trial / name).read_bytes())
     tried = search.Trial(number=7, changes={}, run=trial.name, state="pruned", value=1.0)
     search.write(out / NAME / "search.json", "m", 1, {"wang": [tried]}, {}, {"wang": {}})
     uri = f"sqlite:///{out / 'mlflow.db'}"
@@ -122,10 +125,11 @@ def test_runs_at_work_earlier_attempts_trials_and_interrupted_runs(done, capsys)
         assert code == 0 and f"{busy.name}: a worker is at it" in text and "1 left to their workers" in text
     found, parents = children(uri)
     states = {key: state for key, (state, _) in found.items()}
-    assert sorted(states.values()) == ["FINISHED", "FINISHED", "KILLED", "RUNNING"]  # one of them two attempts
+    assert sorted(states.values()) == ["FINISHED", "FINISHED", "KILLED", "RUNNING"]  # two of them two attempts
+    assert len([run for run in sync.tracked_runs(out / NAME) if run.name.startswith(trial.name)]) == 2
     assert states["wang, trial 7", str(search.SEED)] == "KILLED" and parents[0].info.status == "RUNNING"
     code, text, _ = answered(sync.main, [out], capsys)
-    assert code == 0 and f"sent {len(points(busy))} points of 1 runs" in text and "5 runs were there already" in text
+    assert code == 0 and f"sent {len(points(busy))} points of 1 runs" in text and "6 runs were there already" in text
 
 
 @pytest.mark.parametrize(

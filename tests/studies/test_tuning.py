@@ -10,11 +10,15 @@ import launching
 import pytest
 from test_many_workers import behave, kill, launch, terminal, trainings, wait_for, workers_of
 
-from experiments import records
+from experiments import locks, records
+from experiments.spec import to_config
 from studies import plan_file, search, tuning
+from studies.job import Job
+from studies.mirroring import Mirroring
 from studies.progress import Progress
 from studies.pruning import Bar
 from studies.queue import Queue
+from studies.worker import run_one
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TUNABLE = {"tunable": True, "steps": 12, "seconds": 0.02}
@@ -161,6 +165,41 @@ def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
     assert tuning._judged(task, "m", directory) == (trial, way)
     kept, way = tuning._judged(dataclasses.replace(task, bar=None), "m", directory)
     assert (kept.state, kept.value, way) == ("completed", 0.1, curve[:3])
+
+
+def test_a_run_that_another_search_gave_up_is_waited_for_while_somebody_looks_at_it(tmp_path):
+    plan = launching.plan(2)
+    task = tuning._Task("none", 0, {}, search.trial_spec(plan.runs[0].spec, {}), None)
+    directory = tmp_path / "runs" / task.spec.directory
+    directory.mkdir(parents=True)
+    known = {"run_id": task.spec.run_id, "reason": "", "spec": {}, "validation": {"m": 1.0}, "protocol": "full/1"}
+    records.write_result(directory, records.RunRecord(status="pruned", metrics={}, **known))
+    held = locks.held(directory / "worker.lock")
+    held.__enter__()
+    asked = []
+
+    def run_all(trials):
+        asked.append(len(plan_file.pending(trials, tmp_path)))
+        if len(asked) == 3:
+            held.__exit__(None, None, None)
+        if asked[-1]:
+            records.write_result(directory, records.RunRecord(status="completed", metrics={}, **known))
+        return False
+
+    assert not tuning._run(plan, [task], tmp_path, run_all)
+    assert asked == [0, 0, 0, 1] and tuning._judged(task, "m", directory)[0].state == "completed"
+
+
+def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tmp_path):
+    spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
+    directory = tmp_path / "runs" / spec.directory
+    directory.mkdir(parents=True)
+    records.write_json(directory / "spec.json", to_config(spec))
+    (directory / "metrics.jsonl").write_text('{"step": 10, "validation/m": 9.0}')
+    job = Job(directory=spec.directory, bar=Bar(metric="m", limits=((10, 2.0),)))
+    with Mirroring(None, "trivial", tmp_path) as mirroring:
+        record = run_one(launching.settings(tmp_path), job, mirroring, lambda: False)
+    assert record.status == "pruned" and trainings(tmp_path) == {}
 
 
 def test_trials_that_cannot_be_done_here_stop_the_search_with_the_reason(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from analysis.comparison import compare
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
@@ -21,6 +22,7 @@ def footnotes(
     return (
         *_conditions(data, kind, rows),
         *_meaning(kind, rows, margin, alpha),
+        *_gate(data, metric, kind),
         *_small_samples(rows, alpha),
         *_failures(kind, rows),
         *_reasons(rows),
@@ -33,7 +35,7 @@ def footnotes(
 
 def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
     plan = data.plan
-    done, planned = len(data.records), len(plan.pairs)
+    done, planned = data.done, len(plan.pairs)
     if done < planned:
         yield f"partial: {done}/{planned} runs"
     if plan.left_out:
@@ -66,6 +68,40 @@ def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alp
             "seeds x frames: 95 % bootstrap interval of delta, seeds and frames drawn anew, all frames alike, stretched"
             " for few seeds"
         )
+
+
+def _gate(data: StudyData, metric: str, kind: MetricKind) -> Iterator[str]:
+    """What the gate is, which seeds did not pass, and what the comparisons were with them."""
+    if not data.gating:
+        return
+    gate, left_out = data.gating.gate, data.gating.left_out
+    rule = (
+        f"gate of the plan: {gate.metric} of validation pairs at most {gate.limit:g} at step {gate.step}, up to which"
+        " the arms of a seed are one network"
+    )
+    if not left_out:
+        largest = f" (largest {max(data.gating.values.values()):.2f})" if data.gating.values else ""
+        yield f"{rule}; all {len(data.gating.values)} seeds passed{largest}"
+        return
+    which = ", ".join(f"{seed} ({value:.2f})" for seed, value in left_out.items())
+    yield f"{rule}; left out of all arms: seed {which} of {len(data.gating.values)} seeds"
+    found: dict[str, dict[int, float]] = {label: dict(data.values(label, metric)) for label in data.plan.labels}
+    failed = {label: dict(data.failed(label)) for label in data.plan.labels}
+    for (label, seed), record in data.gating.records.items():
+        if record.status != "completed":
+            failed[label][seed] = record.status
+        elif metric in record.metrics:
+            found[label][seed] = float(record.metrics[metric])
+    words = []
+    for comparison in compare(found, data.plan.baseline, kind, failed, against=data.plan.references).values():
+        if (delta := comparison.estimate) is not None:
+            p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.4f}"
+            words.append(
+                f"{comparison.arm} {delta.mean:+.{kind.decimals}f} [{delta.low:+.{kind.decimals}f},"
+                f" {delta.high:+.{kind.decimals}f}]{p}, {comparison.verdict}"
+            )
+    if words:
+        yield f"with the seeds that were left out, delta is: {'; '.join(words)}"
 
 
 def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:

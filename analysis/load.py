@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from analysis.gate import Gating, gating
 from analysis.plan import StudyError, StudyPlan, read_plan
 from analysis.search import Search, read_search
 from experiments.records import RecordError, RunRecord, read_json, read_result
@@ -22,11 +23,13 @@ class StudyData:
     Attributes:
         directory: `<out>/<study>`.
         plan: what was to be run.
-        records: what was found, by (arm, seed); only records that may be compared with each other.
+        records: what was found, by (arm, seed); only records that may be compared with each other, and only of seeds
+            that passed the gate, if there is one.
         costs: content of `cost.json`, by (arm, seed), where there is one.
         missing: planned (arm, seed) that are not finished.
         problems: one sentence for every file that was left out.
         search: how the settings of the arms were found, if they were searched.
+        gating: which seeds did not pass the gate, and what their runs found.
     """
 
     directory: pathlib.Path
@@ -36,10 +39,16 @@ class StudyData:
     missing: tuple[Pair, ...]
     problems: tuple[str, ...]
     search: Search | None = None
+    gating: Gating | None = None
 
     def run_directory(self, label: str, seed: int) -> pathlib.Path:
         """Where the files of a planned run are."""
         return self.directory.parent / "runs" / self.plan.arm(label).runs[seed]
+
+    @property
+    def done(self) -> int:
+        """How many runs ended with a record that can be used, those that did not pass the gate included."""
+        return len(self.records) + (len(self.gating.records) if self.gating else 0)
 
     def of(self, label: str) -> dict[int, RunRecord]:
         """Records of an arm, by seed."""
@@ -91,14 +100,22 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
         problems[f"left out: {error}"] = None
     refused = _refused(plan, records)
     problems.update(dict.fromkeys(refused.values()))
+    records = {pair: record for pair, record in records.items() if pair not in refused}
+    gated = None
+    if plan.gate:
+        folders = {(label, seed): directory.parent / "runs" / plan.arm(label).runs[seed] for label, seed in records}
+        gated = gating(plan.gate, records, folders)
+        problems.update(dict.fromkeys(gated.problems))
+        records = {pair: record for pair, record in records.items() if pair not in gated.records}
     return StudyData(
         directory=directory,
         plan=plan,
-        records={pair: record for pair, record in records.items() if pair not in refused},
-        costs={pair: cost for pair, cost in costs.items() if pair not in refused},
+        records=records,
+        costs={pair: cost for pair, cost in costs.items() if pair in records},
         missing=tuple(missing),
         problems=tuple(problems),
         search=search,
+        gating=gated,
     )
 
 

@@ -56,7 +56,7 @@ def as_page(
     compared = [row.comparison for row in deciding.rows if row.comparison]
     return environment.get_template("report.html.j2").render(
         plan=data.plan,
-        done=len(data.records),
+        done=data.done,
         planned=len(data.plan.pairs),
         verdicts={verdict: [c.arm for c in compared if c.verdict == verdict] for verdict in VERDICTS},
         tables=[

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.gate import Gate, gate_from
 from experiments.records import RecordError, read_json
 
 FORMAT = 1
@@ -47,6 +48,7 @@ class StudyPlan:
         left_out: labels of arms of the study that were not asked for.
         alpha: level of the tests after adjustment; less than 0.05 where it is shared out over several looks.
         notes: sentences for the footnotes of every table.
+        gate: what a seed must have reached to count, if the study has such a rule.
     """
 
     study: str
@@ -61,6 +63,7 @@ class StudyPlan:
     left_out: tuple[str, ...] = ()
     alpha: float = 0.05
     notes: tuple[str, ...] = ()
+    gate: Gate | None = None
 
     @property
     def references(self) -> dict[str, str]:
@@ -122,6 +125,7 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
         left_out=tuple(plain.get("left_out", ())),
         alpha=plain.get("alpha", 0.05),
         notes=tuple(plain.get("notes", ())),
+        gate=gate_from(plain["gate"]) if "gate" in plain else None,
     )
 
 
@@ -154,6 +158,11 @@ def _problems(plain: Mapping[str, Any]) -> list[str]:
     for name in ("left_out", "notes"):
         if not _is_list(plain.get(name, []), str):
             wrong.append(f"{name} must be a list of text, got {plain[name]!r}")
+    if "gate" in plain:
+        try:
+            gate_from(plain["gate"])
+        except ValueError as error:
+            wrong.append(str(error))
     alpha = plain.get("alpha", 0.05)
     if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
         wrong.append(f"alpha must be a number between 0 and 1, got {alpha!r}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.spec import ExperimentSpec, changed, default_spec
+from studies.design import Gate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,10 @@ _GROWING_SMOOTHNESS = {
     "smoothness.ramp_start": 0.4,
     "smoothness.ramp_end": 0.65,
 }
+# At half of the training a network that has learned to match has an error of 1.3 to 1.5 px on the validation pairs, one
+# that follows the background's motion everywhere 1.75 or more: seeds 7 and 8 of the seeds 0 to 11, which this was fixed
+# by. No mask can help what does not match.
+HAS_LEARNED = Gate(at=0.5, limit=1.65)
 # For questions that show early in training: no warm start, and the weak smoothness with which a network can learn to
 # match.
 FROM_SCRATCH = {
@@ -139,9 +144,9 @@ PRESETS = {
                 "selfsup.start": 0.65,
                 "selfsup.ramp": 0.05,
             },
-            seeds=6,
-            ms_per_step=110.0,
-            seconds_per_run=20.0,
+            seeds=8,
+            ms_per_step=65.0,
+            seconds_per_run=6.0,
         ),
         Preset(
             name="paper",

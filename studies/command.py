@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     asks.add_argument("--status", action="store_true", help="how far the study is, run by run; writes nothing")
     asks.add_argument("--report-only", action="store_true", help="report on what is there; trains nothing")
     made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short or paper (%(default)s)")
-    made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset)")
+    made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset and study)")
     made.add_argument("--add-seeds", type=int, metavar="N", help="N seeds more than were planned before")
     made.add_argument(
         "--until-decided",
@@ -204,7 +204,9 @@ def read(given: argparse.Namespace) -> Command:
         problems.append(f"unknown preset {given.preset!r}{hint} (known: {', '.join(PRESETS)})")
     changes = tried(lambda: parse_changes(given.set)) or {}
     changes |= {k: v for k, v in (("data.source", given.data), ("evaluation.source", given.eval)) if v}
-    seeds = tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else preset and tuple(range(preset.seeds))
+    seeds = tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else None
+    if preset and not given.seeds:
+        seeds = tuple(range(study.seeds.get(preset.name, preset.seeds) if study else preset.seeds))
     arms = tuple(word.strip() for word in given.arms.split(",")) if given.arms else ()
     cards = tried(lambda: parse(given.devices)) or (Card("auto"),)
     workers = (

@@ -31,6 +31,24 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a seed must have reached to count, while its arms are one network still.
+
+    Attributes:
+        at: share of the training that is done then.
+        limit: largest end-point error on the validation pairs, px.
+    """
+
+    at: float
+    limit: float
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` if a value is out of its range."""
+        if not (0 < self.at <= 1 and 0 < self.limit < float("inf")):
+            raise ValueError(f"a gate needs a share of the training in (0, 1] and a limit above 0 px, got {self}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
     """A question, the arms that answer it and the metric that decides.
 
@@ -43,9 +61,12 @@ class Study:
         changes: what all arms change in the preset's spec, by dotted key; an option of a component is for the arms
             whose component has it.
         preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
+        gates: by the name of the preset, which seeds count; only where all arms share what is trained until then, and
+            only in the preset as it is, for a limit says nothing of other data, networks or schedules.
         searched: labels of the arms whose best setting is searched before they are run.
         trials: settings that are tried for each of them; 0 without a search.
         tuned: labels of the arms whose best setting has been found; it may be another arm's, or the arm's own.
+        seeds: how many seeds a study takes by default, by the name of the preset, where that many are needed to tell.
         core: labels of the arms that run unless others are asked for, in presets that are made to be quick; empty if
             all do.
     """
@@ -57,6 +78,8 @@ class Study:
     metric: str = "all"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preset_changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    gates: Mapping[str, Gate] = dataclasses.field(default_factory=dict)
+    seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     core: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()
     trials: int = 0

@@ -22,5 +22,6 @@ STUDY = Study(
     ),
     baseline="center_scale",
     preset_changes={"short": FROM_SCRATCH},
+    seeds={"short": 12},  # some seeds of every arm follow the background only; eight are too few to tell how many
     core=("center_scale", "no normalization", "no center", "no scale"),
 )

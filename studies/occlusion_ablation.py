@@ -5,6 +5,7 @@ The quick presets run `none`, the paper's choice for FlyingChairs and Sintel (`w
 those of `brox`, `fb_abs`, `wangthres` and `wang4thres` are 0 or 1.
 """
 
+from studies.baselines import HAS_LEARNED
 from studies.design import Arm, Study, vary
 
 _METHODS = ("none", "wang", "brox", "fb_abs", "wang4", "wangthres", "wang4thres", "uflow", "ground_truth")
@@ -17,4 +18,5 @@ STUDY = Study(
     + tuple(Arm(f"{name}+gradient", {"occlusion.name": name, "occlusion.stop_gradient": False}) for name in _SOFT),
     baseline="none",
     core=("none", "wang", "brox"),
+    gates={"short": HAS_LEARNED},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import locks, records
@@ -39,7 +39,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     new, old = plan.plain(), stored(out / plan.study.name)
     if old is None:
         return new
-    check_asked(plan, old, out)
+    check_asked(plan, old, out, ("preset", "changes", "gate"))
     if extra := sorted(set(new["seeds"]) - set(old["seeds"])) if "sequential" in old and not looking else []:
         raise PlanError(
             f"{out / plan.study.name} was planned with --until-decided {max(old['sequential']['looks'])}, which adds"
@@ -67,21 +67,23 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     )
 
 
-def check_asked(plan: Plan, old: Mapping[str, Any], out: pathlib.Path) -> None:
+def check_asked(
+    plan: Plan, old: Mapping[str, Any], out: pathlib.Path, keys: Sequence[str] = ("preset", "changes")
+) -> None:
     """Raises `PlanError` if a stored plan was asked for in another way."""
-    new = plan.plain()
-    for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):
-        if old.get(key) != new[key]:
+    new, words = plan.plain(), {"preset": "--preset", "changes": "--set, --data or --eval", "gate": "the gate"}
+    for key in keys:
+        if old.get(key) != new.get(key):
             raise PlanError(
-                f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
-                f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
+                f"{out / plan.study.name} was planned with {words[key]} {_shown(old.get(key))}, now it is"
+                f" {_shown(new.get(key))}; give another --out, or --fresh to plan it anew (finished runs are kept)"
             )
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(f"{k}={v}" for k, v in value.items()) or "(none)"
-    return str(value)
+        return " ".join(f"{k}={v}" for k, v in sorted(value.items())) or "(none)"
+    return "(none)" if value is None else str(value)
 
 
 def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:

@@ -23,6 +23,7 @@ from studies.baselines import PRESETS, Preset
 from studies.design import EVERY, Arm, Study
 from studies.pruning import Bar
 from uflow import registry
+from uflow.schedule import step_at
 
 FORMAT = 1
 LARGEST_SEED = 2**31 - 1
@@ -100,6 +101,24 @@ class Plan:
         data = source_names(spec.evaluation.source or spec.data.source).replace(";", "+")
         return tuple(f"epe/{data}/{kind}" for kind in _kinds(self.study, spec, data))
 
+    @functools.cached_property
+    def gate(self) -> dict[str, Any] | None:
+        """Metric, step and limit that decide which seeds count; `None` if all do."""
+        gate, spec = self.study.gates.get(self.preset.name), self.runs[0].spec
+        if gate is None or self.changes:
+            return None
+        step = step_at(gate.at, spec.train.steps)
+        together: dict[int, set[str]] = {}
+        for run in self.runs:
+            together.setdefault(run.seed, set()).add(prefix_id(run.spec, step))
+        if any(len(names) > 1 for names in together.values()):
+            return None
+        return {
+            "metric": f"epe/{source_names(spec.data.source).replace(';', '+')}/all",
+            "step": step,
+            "limit": gate.limit,
+        }
+
     def plain(self) -> dict[str, Any]:
         """The content of `plan.json`."""
         metrics = self.metrics
@@ -125,7 +144,7 @@ class Plan:
             "seeds": sorted({run.seed for run in self.runs}),
             "arms": arms,
             "left_out": [label for label in self.study.labels if label not in self.labels],
-        }
+        } | ({"gate": self.gate} if self.gate else {})
 
 
 def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
@@ -213,9 +232,9 @@ def make(study: Study, asked: Asked) -> Plan:
 def _study_problems(study: Study) -> list[str]:
     """What is wrong with the study in every preset."""
     found = [
-        f"study {study.name!r} has changes for an unknown preset {name!r}{registry.did_you_mean(name, PRESETS)}"
-        f" (known: {', '.join(PRESETS)})"
-        for name in study.preset_changes
+        f"study {study.name!r} has something for an unknown preset {name!r}"
+        f"{registry.did_you_mean(name, PRESETS)} (known: {', '.join(PRESETS)})"
+        for name in dict.fromkeys((*study.preset_changes, *study.gates, *study.seeds))
         if name not in PRESETS
     ]
     found += [

@@ -80,6 +80,7 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
         "all_steps": sum(run.spec.train.steps for run in todo),
         "saved_steps": saved,
         "saved_seconds": saved * plan.preset.ms_per_step / 1000 / max(1, min(workers, len(todo) or 1)),
+        "gate": plan.gate,
         "left_out": [label for label in plan.study.labels if label not in plan.labels],
         "smallest_effect": smallest_effect(plan, out),
     }
@@ -140,6 +141,11 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
         lines.append(
             f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
             f" {duration(content['saved_seconds'])}"
+        )
+    if gate := content["gate"]:
+        lines.append(
+            f"gate: a seed counts if {gate['metric']} of validation pairs is at most {gate['limit']:g} at step"
+            f" {gate['step']}, up to which its arms are one network"
         )
     lines += left_out(content["left_out"])
     if shown := content["smallest_effect"]:

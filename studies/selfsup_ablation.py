@@ -4,6 +4,7 @@ All arms handle occlusions (`wang`), since the mask `advection` is made of that.
 student sees a crop, resized, and counts where a Gaussian of the flows' agreement says so.
 """
 
+from studies.baselines import HAS_LEARNED
 from studies.design import Arm, Study
 
 _TEACHER = {"selfsup.name": "teacher_student"}
@@ -21,4 +22,5 @@ STUDY = Study(
     baseline="crop+resize",
     changes={"occlusion.name": "wang"},
     core=("none", "crop", "crop+resize"),
+    gates={"short": HAS_LEARNED},
 )

@@ -80,7 +80,7 @@ def test_everything_wrong_is_said_at_once_and_nothing_is_written(at, capsys, con
         (["oclusion_ablation"], "unknown study 'oclusion_ablation'; did you mean 'occlusion_ablation'?"),
         (["occlusion_ablation", "--add-seeds", "2"], "adds to a study that was planned before"),
         (["occlusion_ablation", "--add-seeds", "2", "--seeds", "3"], "does not go with --seeds"),
-        (["occlusion_ablation", "--until-decided", "2"], "must be more than the 6 seeds to start with"),
+        (["occlusion_ablation", "--until-decided", "2"], "must be more than the 8 seeds to start with"),
         (["occlusion_ablation", "--arms", "wang,brix,wnag"], "no arm 'brix'; did you mean"),
         (["occlusion_ablation", "--arms", "wang,brix,wnag"], "no arm 'wnag'; did you mean 'wang'"),
         (["occlusion_ablation", "--status"], "nothing of this study was planned"),
@@ -188,8 +188,8 @@ def test_the_plan_says_what_it_can_show_once_the_noise_floor_is_measured(at, fin
 
 
 def test_the_plan_states_the_looks(at, capsys):
-    code, text, _ = answered(["occlusion_ablation", "--plan", "--until-decided", "8"], capsys)
-    assert code == 0 and "looks after 6, 7, 8 seeds were fixed beforehand" in text and os.listdir(at) == []
+    code, text, _ = answered(["occlusion_ablation", "--plan", "--until-decided", "10"], capsys)
+    assert code == 0 and "looks after 8, 9, 10 seeds were fixed beforehand" in text and os.listdir(at) == []
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_quick_answers_load_no_large_library(at):
         import contextlib, io, sys
         from studies import run
         commands = [["--list"], ["--list", "--json"], ["what_matters", "--arms", "all", "--plan"],
-                    ["occlusion_ablation", "--plan", "--until-decided", "9"], ["occlusion_ablation", "--status"]]
+                    ["occlusion_ablation", "--plan", "--until-decided", "12"], ["occlusion_ablation", "--status"]]
         with contextlib.redirect_stdout(io.StringIO()):
             codes = [run.main(words) for words in commands]
         print(codes, [m for m in ("mindspore", "mlflow", "optuna", "sacred", "scipy", "pandas", "matplotlib")

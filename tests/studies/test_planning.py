@@ -1,5 +1,6 @@
 """A plan is checked as a whole before anything is written, extended by later commands, and refused when it drifts."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from experiments.spec import prefix_id
 from studies import catalog, plan_file, planning
 from studies.baselines import PRESETS
-from studies.design import Arm, Study
+from studies.design import Arm, Gate, Study
 from studies.plan_file import DriftError, merged
 from studies.planning import Asked, PlanError, make, parse_seeds
 
@@ -96,7 +97,9 @@ def test_a_study_changes_all_arms_then_a_preset_then_the_command_and_last_the_ar
         ({"changes": {"train.stps": 3}}, "unknown option 'train.stps'; did you mean 'train.steps'"),
         ({"changes": {"occlusion.alhpa": 3}}, "changes an unknown option 'occlusion.alhpa'; did you mean"),
         ({"arms": (Arm("none", {}), Arm("b", {"seed": 3}))}, "arm 'b' changes the seed, which every run has from"),
-        ({"preset_changes": {"shrt": {}}}, "changes for an unknown preset 'shrt'; did you mean 'short'"),
+        ({"preset_changes": {"shrt": {}}}, "has something for an unknown preset 'shrt'; did you mean 'short'"),
+        ({"gates": {"shrt": Gate(at=0.5, limit=1.0)}}, "has something for an unknown preset 'shrt'"),
+        ({"seeds": {"shrt": 3}}, "has something for an unknown preset 'shrt'"),
         ({"metric": "occ", "changes": {"data.scenes.gian": 1}}, "unknown option 'data.scenes.gian'"),
         ({"arms": (Arm("none", {}), Arm("b", {"occlusion.name": "brix"}))}, "arm 'b': unknown occlusion comp"),
         ({"arms": (Arm("none", {}), Arm("b", {"train.stps": 3}))}, "arm 'b': unknown option 'train.stps'"),
@@ -279,3 +282,29 @@ def test_presets_are_valid_and_the_papers_is_the_papers():
     assert (paper.train.steps, paper.train.batch_size, paper.train.learning_rate) == (1_000_000, 1, 1e-4)
     assert (paper.smoothness.weight, paper.smoothness.edge_constant, paper.smoothness.level) == (4.0, 150.0, 2)
     assert (paper.selfsup.weight, paper.selfsup.start, paper.selfsup.ramp) == (0.6, 0.5, 0.1)
+
+
+def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_before(tmp_path):
+    short = asked(preset=PRESETS["short"], seeds=(0, 1))
+    plan = make(STUDY, short)
+    assert plan.gate == plan.plain()["gate"] == {"metric": "epe/synthetic/all", "step": 600, "limit": 1.65}
+    assert make(STUDY, asked(preset=PRESETS["short"], arms=("all",))).gate == plan.gate
+    assert make(STUDY, asked()).gate is None, "smoke has none"
+    assert make(STUDY, dataclasses.replace(short, changes={"train.steps": "600"})).gate is None
+    early = STUDY.arms + (Arm("early", {"occlusion.name": "wang", "occlusion.start": 0.4}),)
+    differs = dataclasses.replace(STUDY, arms=early, core=(*STUDY.core, "early"))
+    assert make(differs, short).gate is None and "gate" not in make(differs, short).plain()
+    late = dataclasses.replace(STUDY, gates={"short": Gate(at=0.65, limit=1.0)})
+    assert make(late, short).gate["step"] == 780
+    assert make(dataclasses.replace(STUDY, gates={"short": Gate(at=0.66, limit=1.0)}), short).gate is None
+    plan_file.write(plan, tmp_path, plan.plain())
+    with pytest.raises(PlanError, match="planned with the gate .*limit=1.65 .*now it is limit=1.5 "):
+        merged(make(dataclasses.replace(STUDY, gates={"short": Gate(at=0.5, limit=1.5)}), short), tmp_path)
+    with pytest.raises(PlanError, match=r"limit=1.65 .* now it is \(none\)"):
+        merged(make(dataclasses.replace(STUDY, gates={}), short), tmp_path)
+
+
+@pytest.mark.parametrize("at, limit", [(0.0, 1.0), (1.1, 1.0), (0.5, 0.0), (0.5, float("inf"))])
+def test_a_gate_out_of_range_is_refused(at, limit):
+    with pytest.raises(ValueError, match="a gate needs a share of the training"):
+        Gate(at=at, limit=limit)

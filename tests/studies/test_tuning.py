@@ -190,7 +190,8 @@ def test_a_run_that_another_search_gave_up_is_waited_for_while_somebody_looks_at
     assert asked == [0, 0, 0, 1] and tuning._judged(task, "m", directory)[0].state == "completed"
 
 
-def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tmp_path):
+def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.worker.train", lambda *_, **__: pytest.fail("it was begun again"))
     spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
     directory = tmp_path / "runs" / spec.directory
     directory.mkdir(parents=True)
@@ -199,7 +200,7 @@ def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tm
     job = Job(directory=spec.directory, bar=Bar(metric="m", limits=((10, 2.0),)))
     with Mirroring(None, "trivial", tmp_path) as mirroring:
         record = run_one(launching.settings(tmp_path), job, mirroring, lambda: False)
-    assert record.status == "pruned" and trainings(tmp_path) == {}
+    assert record.status == "pruned"
 
 
 def test_trials_that_cannot_be_done_here_stop_the_search_with_the_reason(tmp_path):

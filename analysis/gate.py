@@ -1,0 +1,115 @@
+"""The gate of a study: which seeds count is decided while the arms of a seed are one network still.
+
+Networks that train from scratch do not all learn. Where the arms of a seed share a warm start and it has not learned to
+match, no arm can show what it is good for. A gate that the study fixes beforehand leaves such seeds out, of all arms
+alike, by a value that no arm has any part in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from experiments.records import RunRecord, read_metrics
+
+Pair = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a seed must have reached to count.
+
+    Attributes:
+        metric: name of a value of the validation pairs, such as `epe/synthetic/all`; less is better.
+        step: the first validation from this step on is looked at.
+        limit: the largest value that passes.
+    """
+
+    metric: str
+    step: int
+    limit: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gating:
+    """What came of a gate.
+
+    Attributes:
+        gate: the gate.
+        values: what was looked at, by seed.
+        records: the runs of the seeds that did not pass, by (arm, seed).
+        problems: one sentence for every seed that could not be looked at, which counts.
+    """
+
+    gate: Gate
+    values: Mapping[int, float]
+    records: Mapping[Pair, RunRecord]
+    problems: tuple[str, ...]
+
+    @property
+    def left_out(self) -> dict[int, float]:
+        """The values of the seeds that did not pass."""
+        return {seed: value for seed, value in self.values.items() if value > self.gate.limit}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything as plain data, with what the runs of the left-out seeds found."""
+        runs: dict[str, dict[str, Any]] = {}
+        for (label, seed), record in self.records.items():
+            known = {"run_id": record.run_id, "status": record.status, "metrics": dict(record.metrics)}
+            runs.setdefault(label, {})[str(seed)] = known
+        return {
+            **dataclasses.asdict(self.gate),
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "left_out": list(self.left_out),
+            "runs_left_out": runs,
+        }
+
+
+def gate_from(plain: Any) -> Gate:
+    """The gate in a `plan.json`.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        gate = Gate(metric=plain["metric"], step=int(plain["step"]), limit=float(plain["limit"]))
+    except (KeyError, TypeError, ValueError):
+        gate = None
+    if gate is None or not isinstance(gate.metric, str) or gate.step < 0 or not math.isfinite(gate.limit):
+        raise ValueError(f"gate must have a metric, a step and a limit, got {plain!r}")
+    return gate
+
+
+def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[Pair, pathlib.Path]) -> Gating:
+    """Which seeds pass the gate, by the learning curves of their finished runs.
+
+    Args:
+        gate: the gate.
+        records: what was found, by (arm, seed).
+        directories: where the files of the runs are.
+    """
+    values: dict[int, float] = {}
+    problems = []
+    for seed in dict.fromkeys(seed for _, seed in records):
+        runs = [pair for pair in records if pair[1] == seed]
+        found = {_value(gate, directories[pair]) for pair in runs} - {None}  # a damaged curve has lost it
+        if len(found) > 1:
+            problems.append(f"seed {seed}: its arms differ at the gate already")
+        elif not found:
+            problems.append(f"seed {seed}: no {gate.metric} of validation pairs from step {gate.step} on")
+        else:
+            values[seed] = found.pop()
+    out = {pair: record for pair, record in records.items() if values.get(pair[1], -math.inf) > gate.limit}
+    return Gating(gate=gate, values=values, records=out, problems=tuple(f"gate: {p}; it counts" for p in problems))
+
+
+def _value(gate: Gate, directory: pathlib.Path) -> float | None:
+    """The first value from the gate's step on."""
+    lines: Iterable[Mapping[str, Any]] = read_metrics(directory / "metrics.jsonl")
+    key = f"validation/{gate.metric}"
+    found = (line[key] for line in lines if line["step"] >= gate.step and isinstance(line.get(key), (int, float)))
+    return next(map(float, found), None)

@@ -22,7 +22,7 @@ def footnotes(
     return (
         *_conditions(data, kind, rows),
         *_meaning(kind, rows, margin, alpha),
-        *_gate(data, metric, kind),
+        *_gate(data, metric, kind, alpha),
         *_small_samples(rows, alpha),
         *_failures(kind, rows),
         *_reasons(rows),
@@ -70,7 +70,7 @@ def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alp
         )
 
 
-def _gate(data: StudyData, metric: str, kind: MetricKind) -> Iterator[str]:
+def _gate(data: StudyData, metric: str, kind: MetricKind, alpha: float) -> Iterator[str]:
     """What the gate is, which seeds did not pass, and what the comparisons were with them."""
     if not data.gating:
         return
@@ -93,13 +93,12 @@ def _gate(data: StudyData, metric: str, kind: MetricKind) -> Iterator[str]:
         elif metric in record.metrics:
             found[label][seed] = float(record.metrics[metric])
     words = []
-    for comparison in compare(found, data.plan.baseline, kind, failed, against=data.plan.references).values():
+    for comparison in compare(found, data.plan.baseline, kind, failed, alpha, against=data.plan.references).values():
         if (delta := comparison.estimate) is not None:
             p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.4f}"
-            words.append(
-                f"{comparison.arm} {delta.mean:+.{kind.decimals}f} [{delta.low:+.{kind.decimals}f},"
-                f" {delta.high:+.{kind.decimals}f}]{p}, {comparison.verdict}"
-            )
+            low, high = delta.low, delta.high  # of one pair there is no interval
+            within = "" if low is None else f" [{low:+.{kind.decimals}f}, {high:+.{kind.decimals}f}]"
+            words.append(f"{comparison.arm} {delta.mean:+.{kind.decimals}f}{within}{p}, {comparison.verdict}")
     if words:
         yield f"with the seeds that were left out, delta is: {'; '.join(words)}"
 

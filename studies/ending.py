@@ -42,7 +42,8 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     report = write_report(command.folder)
     records.atomic_write(report.directory / sync.DESCRIPTION, report.description)
     data = load_study(command.folder)
-    failed = [pair for pair, record in data.records.items() if record.status != "completed"]
+    ended = {**data.records, **(data.gating.records if data.gating else {})}
+    failed = [pair for pair, record in ended.items() if record.status != "completed"]
     if mirror:
         sync.end_study(mirror, command.folder)
     gap = mirror_file.gap(command.folder) if command.tracking else None

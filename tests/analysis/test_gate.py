@@ -86,6 +86,21 @@ def test_a_failed_run_of_a_seed_that_did_not_pass_is_no_failure_of_its_arm(gated
     assert any("delta is: wang -0.105" in note and note.endswith(", undecided") for note in notes)
 
 
+def test_one_pair_has_no_interval(gated):
+    plan = gated.plan() | {"gate": GATE, "seeds": [3]}
+    for arm in plan["arms"]:
+        arm["runs"] = {"3": arm["runs"]["3"]}
+    write_json(gated.directory / "plan.json", plan)
+    notes = write_report(gated.directory).tables[0].notes
+    assert any(note.startswith("with the seeds that were left out, delta is: wang +0.300") for note in notes)
+
+
+def test_arms_of_other_machines_may_differ_a_little(gated):
+    curve(gated, "wang", 3, 1.7900001)
+    data = load_study(gated.directory)
+    assert data.gating.left_out == {3: 1.7900001} and data.problems == ()
+
+
 def test_one_damaged_curve_of_a_seed_is_made_up_for_by_the_others(gated):
     (gated.run("wang", 3) / "metrics.jsonl").write_text('{"step": 590}\n{"ste')
     data = load_study(gated.directory)

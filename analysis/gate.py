@@ -24,7 +24,7 @@ class Gate:
 
     Attributes:
         metric: name of a value of the validation pairs, such as `epe/synthetic/all`; less is better.
-        step: the first validation from this step on is looked at.
+        step: the validation after this step is looked at.
         limit: the largest value that passes.
     """
 
@@ -100,7 +100,7 @@ def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[P
         if len({value > gate.limit for value in found}) > 1:
             problems.append(f"seed {seed}: its arms differ at the gate already")
         elif not found:
-            problems.append(f"seed {seed}: no {gate.metric} of validation pairs from step {gate.step} on")
+            problems.append(f"seed {seed}: no {gate.metric} of validation pairs at step {gate.step}")
         else:
             values[seed] = max(found)  # they are equal on one machine, and nearly so on several
     out = {pair: record for pair, record in records.items() if values.get(pair[1], -math.inf) > gate.limit}
@@ -108,8 +108,8 @@ def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[P
 
 
 def _value(gate: Gate, directory: pathlib.Path) -> float | None:
-    """The first value from the gate's step on."""
+    """The value at the gate's step, and no later one, for there the arms may have parted."""
     lines: Iterable[Mapping[str, Any]] = read_metrics(directory / "metrics.jsonl")
     key = f"validation/{gate.metric}"
-    found = (line[key] for line in lines if line["step"] >= gate.step and isinstance(line.get(key), (int, float)))
-    return next(map(float, found), None)
+    found = (line.get(key) for line in lines if line["step"] == gate.step)
+    return next((float(value) for value in found if isinstance(value, (int, float)) and math.isfinite(value)), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from experiments import locks, records
@@ -39,7 +39,14 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     new, old = plan.plain(), stored(out / plan.study.name)
     if old is None:
         return new
-    check_asked(plan, old, out, ("preset", "changes", "gate"))
+    if "gate" not in old:  # results may be known: no rule on which of them count is added to them
+        new.pop("gate", None)
+    check_asked(plan, old, out)
+    if new.get("gate") != old.get("gate"):
+        raise DriftError(
+            f"{out / plan.study.name} was planned with the gate {_shown(old['gate'])}, now it is"
+            f" {_shown(new.get('gate'))}; use another --out, or --fresh to plan it anew (finished runs are kept)"
+        )
     if extra := sorted(set(new["seeds"]) - set(old["seeds"])) if "sequential" in old and not looking else []:
         raise PlanError(
             f"{out / plan.study.name} was planned with --until-decided {max(old['sequential']['looks'])}, which adds"
@@ -67,16 +74,14 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     )
 
 
-def check_asked(
-    plan: Plan, old: Mapping[str, Any], out: pathlib.Path, keys: Sequence[str] = ("preset", "changes")
-) -> None:
+def check_asked(plan: Plan, old: Mapping[str, Any], out: pathlib.Path) -> None:
     """Raises `PlanError` if a stored plan was asked for in another way."""
-    new, words = plan.plain(), {"preset": "--preset", "changes": "--set, --data or --eval", "gate": "the gate"}
-    for key in keys:
-        if old.get(key) != new.get(key):
+    new = plan.plain()
+    for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):
+        if old.get(key) != new[key]:
             raise PlanError(
-                f"{out / plan.study.name} was planned with {words[key]} {_shown(old.get(key))}, now it is"
-                f" {_shown(new.get(key))}; give another --out, or --fresh to plan it anew (finished runs are kept)"
+                f"{out / plan.study.name} was planned with {flag} {_shown(old.get(key))}, now it is"
+                f" {_shown(new[key])}; give another --out, or --fresh to plan it anew (finished runs are kept)"
             )
 
 

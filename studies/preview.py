@@ -142,7 +142,7 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
             f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
             f" {duration(content['saved_seconds'])}"
         )
-    if gate := content["gate"]:
+    if (gate := content["gate"]) and not plan.study.searched:  # tuned arms share no warm start
         lines.append(
             f"gate: a seed counts if {gate['metric']} of validation pairs is at most {gate['limit']:g} at step"
             f" {gate['step']}, up to which its arms are one network"

@@ -69,12 +69,16 @@ def test_all_seeds_may_pass(gated):
     )
 
 
-def test_the_first_validation_from_the_step_on_counts(gated):
-    for label in gated.labels:
-        curve(gated, label, 0, 1.3, steps=(300, 700))  # 1.2 there
-        curve(gated, label, 2, 1.9, steps=(300, 900))  # 1.6 there
-    data = load_study(gated.directory)
-    assert data.gating.values[0] == pytest.approx(1.2) and data.gating.values[2] == pytest.approx(1.6)
+@pytest.mark.parametrize("lost", ["", '{"step": 600, "validation/epe/synthetic/all": NaN}'])
+def test_a_later_validation_is_not_looked_at_for_arms_may_have_parted(gated, lost):
+    curve(gated, "wang", 3, 1.79, steps=(300, 900))  # 1.49 there
+    with open(gated.run("wang", 3) / "metrics.jsonl", "a") as file:
+        file.write(lost)
+    assert load_study(gated.directory).gating.left_out == {3: 1.79}
+    curve(gated, "none", 3, 1.79, steps=(300, 900))
+    assert load_study(gated.directory).problems == (
+        f"gate: seed 3: no {ALL} of validation pairs at step 600; it counts",
+    )
 
 
 def test_a_failed_run_of_a_seed_that_did_not_pass_is_no_failure_of_its_arm(gated):
@@ -114,7 +118,7 @@ def test_a_seed_that_cannot_be_looked_at_counts_and_is_named(gated):
     data = load_study(gated.directory)
     assert data.gating.left_out == {} and len(data.values("wang", ALL)) == 5
     assert data.problems == (
-        f"gate: seed 0: no {ALL} of validation pairs from step 600 on; it counts",
+        f"gate: seed 0: no {ALL} of validation pairs at step 600; it counts",
         "gate: seed 3: its arms differ at the gate already; it counts",
     )
 

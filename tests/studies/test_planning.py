@@ -298,10 +298,14 @@ def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_bef
     assert make(late, short).gate["step"] == 780
     assert make(dataclasses.replace(STUDY, gates={"short": Gate(at=0.66, limit=1.0)}), short).gate is None
     plan_file.write(plan, tmp_path, plan.plain())
-    with pytest.raises(PlanError, match="planned with the gate .*limit=1.65 .*now it is limit=1.5 "):
+    with pytest.raises(DriftError, match="planned with the gate .*limit=1.65 .*now it is limit=1.5 "):
         merged(make(dataclasses.replace(STUDY, gates={"short": Gate(at=0.5, limit=1.5)}), short), tmp_path)
-    with pytest.raises(PlanError, match=r"limit=1.65 .* now it is \(none\)"):
+    with pytest.raises(DriftError, match=r"limit=1.65 .* now it is \(none\)"):
         merged(make(dataclasses.replace(STUDY, gates={}), short), tmp_path)
+    plan = make(dataclasses.replace(differs, name="other"), short)
+    plan_file.write(plan, tmp_path, plan.plain())
+    fewer = make(dataclasses.replace(STUDY, name="other"), short)
+    assert fewer.gate and "gate" not in merged(fewer, tmp_path), "none is added to results that may be known"
 
 
 @pytest.mark.parametrize("at, limit", [(0.0, 1.0), (1.1, 1.0), (0.5, 0.0), (0.5, float("inf"))])

@@ -4,11 +4,10 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import pytest
+from commands import ENVIRONMENT, Loaded
 
-ROOT = pathlib.Path(__file__).parents[2]
 TINY = {
     "network.levels": 2,
     "network.width": 0.0625,
@@ -31,25 +30,46 @@ TINY = {
 
 
 class Runner:
-    """Starts `python -m experiments.run` with the tiny settings; all runs share compiled graphs."""
+    """Runs `experiments.run` with the tiny settings; all runs share compiled graphs."""
 
-    def __init__(self, graphs: pathlib.Path):
-        self.graphs = graphs
+    module = "experiments.run"
 
-    def start(self, out, *options, **changes):
+    def __init__(self, loaded: Loaded, graphs: pathlib.Path):
+        self.loaded, self.graphs = loaded, graphs
+
+    @staticmethod
+    def words(out, *options, **changes):
+        values = [f"{key}={value}" for key, value in (TINY | changes).items()]
+        return ["--out", str(out), *options, "with", *values]
+
+    @staticmethod
+    def log(out):
+        return out / "log.txt"
+
+    def _prepare(self, out):
         out.mkdir(parents=True, exist_ok=True)
         if not (out / "graphs").exists():
             os.symlink(self.graphs, out / "graphs")
-        words = [f"{key}={value}" for key, value in (TINY | changes).items()]
-        command = [sys.executable, "-m", "experiments.run", "--out", str(out), *options, "with", *words]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        log = open(out / "log.txt", "ab")
-        return subprocess.Popen(command, cwd=out, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
-    def finish(self, out, *options, code=0, **changes):
-        process = self.start(out, *options, **changes)
-        found = process.wait(timeout=300)
-        assert found == code, (out / "log.txt").read_text()[-3000:]
+    def start(self, out, *options, place=None, **changes):
+        """Starts a run; see `Loaded.start` for the place where it stops."""
+        self._prepare(out)
+        return self.loaded.start([self.module, *self.words(out, *options, **changes)], out, self.log(out), place)
+
+    def start_anew(self, out, *options, **changes):
+        """Starts a run as a user does, in a process that loads everything itself."""
+        self._prepare(out)
+        command = [sys.executable, "-m", self.module, *self.words(out, *options, **changes)]
+        with open(self.log(out), "ab") as log:
+            return subprocess.Popen(command, cwd=out, env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
+
+    def stopped(self, out, kind, number, *options, **changes):
+        """A run that has stopped at a place, see `Loaded.start`."""
+        return self.start(out, *options, place=(kind, number), **changes).wait_until_stopped()
+
+    def finish(self, out, *options, code=0, anew=False, **changes):
+        found = (self.start_anew if anew else self.start)(out, *options, **changes).wait()
+        assert found == code, self.log(out).read_text()[-3000:]
         return self.only_run(out)
 
     @staticmethod
@@ -58,26 +78,11 @@ class Runner:
         assert len(runs) == 1, runs
         return runs[0]
 
-    def interrupt_when(self, process, condition, number):
-        deadline = time.monotonic() + 300
-        while not condition():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(number)
-        return process.wait(timeout=60)
-
 
 class Trainer(Runner):
-    """Starts `python -m experiments.train` with the same settings."""
+    """Runs `experiments.train` with the same settings."""
 
-    def start(self, directory, *options, **changes):
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "graphs").exists():
-            os.symlink(self.graphs, directory / "graphs")
-        command = [sys.executable, "-m", "experiments.train", *self.words(directory, *options, **changes)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        log = open(self.log(directory), "ab")
-        return subprocess.Popen(command, cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    module = "experiments.train"
 
     @staticmethod
     def words(directory, *options, **changes):
@@ -89,23 +94,30 @@ class Trainer(Runner):
         return directory.with_suffix(".txt")
 
     def finish(self, directory, *options, code=0, **changes):
-        found = self.start(directory, *options, **changes).wait(timeout=300)
+        found = self.start(directory, *options, **changes).wait()
         text = self.log(directory).read_text()
         assert found == code, text[-3000:]
         return text
 
 
 @pytest.fixture(scope="session")
+def loaded():
+    made = Loaded()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def runner(loaded, once):
+    return Runner(loaded, once("graphs"))
+
+
+@pytest.fixture(scope="session")
 def trainer(runner):
-    return Trainer(runner.graphs)
+    return Trainer(runner.loaded, runner.graphs)
 
 
 @pytest.fixture(scope="session")
-def runner(tmp_path_factory):
-    return Runner(tmp_path_factory.mktemp("graphs"))
-
-
-@pytest.fixture(scope="session")
-def undisturbed(runner, tmp_path_factory):
-    """A run that was left alone."""
-    return runner.finish(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(runner, once):
+    """A run that was left alone, in a process of its own."""
+    return runner.only_run(once("undisturbed", lambda folder: runner.finish(folder, anew=True)))

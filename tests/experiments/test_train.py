@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -23,11 +22,9 @@ def parameters(file):
 
 
 @pytest.fixture(scope="session")
-def left_alone(trainer, tmp_path_factory):
+def left_alone(trainer, once):
     """A directory that was trained into without disturbance."""
-    directory = tmp_path_factory.mktemp("train") / "run"
-    trainer.finish(directory)
-    return directory
+    return once("train", lambda folder: trainer.finish(folder / "run")) / "run"
 
 
 def same_training(one, other):
@@ -82,15 +79,11 @@ def test_the_same_command_trains_nothing(left_alone, trainer):
 @pytest.mark.slow
 def test_killed_while_saving_goes_on_to_the_same_bits(left_alone, trainer, tmp_path):
     directory = tmp_path / "run"
-    process = trainer.start(directory, "--checkpoint_seconds", "0")
-
-    def saving():
-        started = list(directory.glob("checkpoints/step_00000003*.json"))
-        return started and list(directory.glob("checkpoints/.step_*.ckpt"))
-
-    assert trainer.interrupt_when(process, saving, signal.SIGKILL) == -signal.SIGKILL
+    process = trainer.stopped(directory, "saving", 32, "--checkpoint_seconds", "0")
+    assert process.go_on(signal.SIGKILL) == -signal.SIGKILL
+    assert len(list(directory.glob("checkpoints/.step_000000032.*.ckpt"))) == 1
     trainer.finish(directory)
-    assert records.read_json(directory / "cost.json")["started_at_step"] >= 30
+    assert records.read_json(directory / "cost.json")["started_at_step"] == 31
     assert not list(directory.glob("checkpoints/.*")) and len(list(directory.glob("checkpoints/*.ckpt"))) == 1
     same_training(left_alone, directory)
 
@@ -110,11 +103,7 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_leaves_the_last_good_checkpoint(left_alone, trainer, small_disk):
     directory = small_disk / "run"
-    process = trainer.start(directory, "--checkpoint_seconds", "0")
-    deadline = time.monotonic() + 300
-    while not list(directory.glob("checkpoints/step_00000001*.json")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    process = trainer.stopped(directory, "before step", 11, "--checkpoint_seconds", "0")
     with open(small_disk / "filler", "wb", buffering=0) as filler:
         for size in (2**16, 1):  # to the last byte
             try:
@@ -122,10 +111,10 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(left_alone, trainer, small_
                     pass
             except OSError:
                 pass
-    assert process.wait(timeout=120) == 5
+    assert process.go_on() == 5
     (small_disk / "filler").unlink()  # also what the log could not hold
     good = checkpoints.latest(directory / "checkpoints")
-    assert good is not None and good.step >= 10 and not (directory / "result.json").exists()
+    assert good is not None and good.step == 11 and not (directory / "result.json").exists()
     log = trainer.finish(directory)
     assert "Traceback" not in log
     same_training(left_alone, directory)

@@ -2,7 +2,6 @@
 
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -88,7 +87,7 @@ def test_the_clock_of_the_tests_goes_backwards_an_hour_in_a_second(backwards):
 @pytest.mark.slow
 def test_a_run_gives_the_same_bits_and_no_negative_duration(undisturbed, runner, backwards, tmp_path):
     out = tmp_path / "out"
-    run = runner.finish(out, "--checkpoint-seconds", "0")
+    run = runner.finish(out, "--checkpoint-seconds", "0", anew=True)
     for name in ("result.json", "metrics.jsonl"):
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
     cost = records.read_json(run / "cost.json")
@@ -106,5 +105,9 @@ def test_a_run_gives_the_same_bits_and_no_negative_duration(undisturbed, runner,
 def test_checkpoints_are_still_made_in_time(runner, backwards, tmp_path):
     out = pathlib.Path(tmp_path / "out")
     # more steps than it can do before the second checkpoint is seen
-    process = runner.start(out, "--checkpoint-seconds", "0.05", **{"train.steps": 5000, "train.validations": 1})
-    runner.interrupt_when(process, lambda: len(list(out.glob("runs/*/checkpoints/step_*.json"))) >= 2, signal.SIGKILL)
+    process = runner.start_anew(out, "--checkpoint-seconds", "0.05", **{"train.steps": 1000, "train.validations": 1})
+    while len(list(out.glob("runs/*/checkpoints/step_*.json"))) < 2:
+        assert process.poll() is None, "it is over, and nothing was saved on the way"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()

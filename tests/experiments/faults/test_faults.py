@@ -62,7 +62,7 @@ def test_a_message_that_cannot_be_written_does_not_change_the_exit_code():
     command = [sys.executable, "-c", code]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with open("/dev/full", "wb") as full_disk:
-        done = subprocess.run(command, stdout=full_disk, stderr=full_disk, env=environment, cwd=ROOT, timeout=60)
+        done = subprocess.run(command, stdout=full_disk, stderr=full_disk, env=environment, cwd=ROOT)
     assert done.returncode == 5
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (5, "line\n", "sentence\n")

@@ -313,9 +313,7 @@ def damage(path, damaged):
 @pytest.mark.slow
 def test_a_run_goes_on_from_damaged_files_with_the_same_bits(undisturbed, same, runner, damaged, chance, tmp_path):
     """Whatever a power cut may leave of a run; then the end of the finished one is damaged and made again."""
-    process = runner.start(tmp_path, "--checkpoint-seconds", "0")
-    seen = "runs/*/checkpoints/step_00000002[2-9].json"
-    runner.interrupt_when(process, lambda: list(tmp_path.glob(seen)), signal.SIGKILL)
+    runner.stopped(tmp_path, "before step", 24, "--checkpoint-seconds", "0").go_on(signal.SIGKILL)
     found = runner.only_run(tmp_path)
     newest, older = sorted(found.glob("checkpoints/*.json"))[:-3:-1]
     damage(newest.with_suffix(chance.choice([".json", ".ckpt"])), damaged)

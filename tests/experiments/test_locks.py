@@ -3,23 +3,29 @@
 import signal
 import subprocess
 import sys
-import time
 
 from experiments import locks
 
 HOLD = (
-    "import pathlib, sys, time; from experiments import locks\n"
+    "import pathlib, sys; from experiments import locks\n"
     "with locks.held(pathlib.Path(sys.argv[1])):\n"
-    "    print('held', flush=True); time.sleep(60)"
+    "    print('held', flush=True); sys.stdin.read()"
 )
+
+
+def hold(path):
+    """A process that holds a lock until its standard input is closed."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    return holder
 
 
 def test_a_killed_process_holds_no_lock(tmp_path):
     path = tmp_path / "lock"
     assert locks.is_free(path)
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    holder = hold(path)
     try:
-        assert holder.stdout.readline() == "held\n"
         assert not locks.is_free(path)
         with locks.held(path, give_up=lambda: True) as alone:
             assert not alone
@@ -33,10 +39,14 @@ def test_a_killed_process_holds_no_lock(tmp_path):
 
 def test_waits_until_the_lock_is_free(tmp_path):
     path = tmp_path / "lock"
-    code = HOLD.replace("60", "1.0")
-    holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
-    began = time.monotonic()
-    with locks.held(path, poll=0.05) as alone:
-        assert alone and time.monotonic() - began > 0.3
-    holder.wait()
+    holder, asked = hold(path), []
+
+    def waiting():
+        asked.append(locks.is_free(path))
+        if len(asked) == 3:
+            holder.stdin.close()  # which lets it go
+            holder.wait()
+        return False
+
+    with locks.held(path, give_up=waiting, poll=0.05) as alone:
+        assert alone and asked == [False] * 3

@@ -19,8 +19,8 @@ SOURCE = r"""
 
 #define SECOND 1000000000LL
 
-/* MONOTONIC and REALTIME: what the two clocks showed, in ns, when the test began. All processes and threads see the same
-   clock, and no number of looks takes it further back than the time that has passed. */
+/* MONOTONIC and REALTIME: what the two clocks showed, in ns, when the test began. All processes and threads see the
+   same clock, and no number of looks takes it further back than the time that has passed. */
 static void set_back(struct timespec *at) {
     syscall(SYS_clock_gettime, CLOCK_MONOTONIC, at);
     long long shown = REALTIME - 3600 * (at->tv_sec * SECOND + at->tv_nsec - MONOTONIC);

@@ -126,12 +126,9 @@ MOMENTS = {
     "a checkpoint": ("before step", 12, ("--checkpoint-seconds", "0"), "step_000000013.ckpt"),
     "the result": ("saved", 60, ("--checkpoint-seconds", "1000"), "cost.json"),
     "a prefix": (
-        "before step",
-        12,
-        ("--checkpoint-seconds", "1000", "--shared-steps", "30"),
-        "prefixes/*/metrics.jsonl",
+        "before step", 12, ("--checkpoint-seconds", "1000", "--shared-steps", "30"), "prefixes/*/metrics.jsonl"
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -40,7 +40,8 @@ class Command:
         return self.returncode
 
     def send_signal(self, number):
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def go_on(self, number=signal.SIGCONT):
         """Sends a signal to one that has stopped, lets it go on, and returns its exit code."""
@@ -63,7 +64,7 @@ class Loaded:
             folder: working directory.
             log: file that takes what it prints.
             place: where to stop, a kind and a number, or `None`:
-                "before step", with so many steps done; "saving", when the parameters of that step's checkpoint have
+                "before step", with so many steps done or more; "saving", when the parameters of that step's checkpoint have
                 been written to a temporary file; "saved", after that checkpoint; "file", the so-manieth time that
                 Python touches a file since training has begun.
         """
@@ -104,7 +105,7 @@ def stop_at(kind, number):
     def running(graph, spec, active, at, *rest):
         if kind == "file":
             sys.addaudithook(touching)
-        stop(kind == "before step" and at == number)
+        stop(kind == "before step" and at >= number)
         return run(graph, spec, active, at, *rest)
 
     def writing(file, parameters):

@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import os
 import pathlib
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,15 +18,22 @@ import pytest
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that is free and stays so: below those that the kernel gives to whoever asks for any."""
+    first = 32768
+    with contextlib.suppress(OSError):
+        first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(min(10_000, first // 2), first)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
-    """An MLflow server with a SQLite store of its own; starting takes about ten seconds."""
+    """An MLflow server with a SQLite store of its own, a copy of an empty one; starting takes about five seconds."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, empty: pathlib.Path):
+        shutil.copy(empty, folder / "mlflow.db")
         self.folder, self.port, self.process = folder, free_port(), None
         self.uri = f"http://127.0.0.1:{self.port}"
         self.store = f"sqlite:///{folder / 'mlflow.db'}"
@@ -40,14 +49,13 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=os.environ | quick, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 120
         while not self.healthy():
-            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
             time.sleep(0.1)
 
     def healthy(self):
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
         return False
@@ -71,8 +79,8 @@ class Proxy:
     Attributes:
         requests: method and path of all that came.
         meet: `meet(number, path)` says what to do with a request: `None` to forward it, "lost" to forward it and lose
-            the answer, "stall" to do nothing until the proxy is closed, a number of seconds to forward it that late
-            and without an answer, or a function to call once the server has answered, after which the answer is lost.
+            the answer, "stall" to do nothing until the proxy is closed, "late" to hang up and keep it until
+            `forward_late`, or a function to call once the server has answered, after which the answer is lost.
     """
 
     def __init__(self, port: int):
@@ -90,13 +98,10 @@ class Proxy:
                 what = proxy.meet(len(proxy.requests), self.path)
                 self.close_connection = True
                 if what == "stall":
-                    proxy.closing.wait(60)
+                    proxy.closing.wait()
                     return
-                if isinstance(what, float):
-                    timer = threading.Timer(what, self.ask, (body,))
-                    timer.start()
-                    proxy.late.append(timer)
-                    proxy.closing.wait(60)
+                if what == "late":
+                    proxy.late.append(lambda: self.ask(body))
                     return
                 status, answer, kind = self.ask(body)
                 if callable(what):
@@ -109,7 +114,7 @@ class Proxy:
                     self.wfile.write(answer)
 
             def ask(self, body):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
                 skipped = ("host", "connection", "transfer-encoding", "content-length")
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in skipped}
                 try:
@@ -131,6 +136,12 @@ class Proxy:
         self.uri = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def forward_late(self):
+        """Forwards the requests that were kept; returns how many the server has carried out."""
+        statuses = [ask()[0] for ask in self.late]
+        self.late = []
+        return statuses.count(200)
+
     def close(self):
         self.closing.set()
         self.server.shutdown()
@@ -138,9 +149,21 @@ class Proxy:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory):
+def empty_store(once):
+    """An MLflow store in SQLite without an experiment, to be copied: its migrations take six seconds."""
+
+    def make(folder):
+        from experiments.tracking import Mirror
+
+        Mirror(f"sqlite:///{folder / 'mlflow.db'}", "Default", folder / "artifacts")._store.open()
+
+    return once("mlflow", make) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory, empty_store):
     """A running server; a test that kills it starts it again."""
-    server = Server(tmp_path_factory.mktemp("server"))
+    server = Server(tmp_path_factory.mktemp("server"), empty_store)
     server.start()
     yield server
     server.kill()

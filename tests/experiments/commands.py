@@ -64,9 +64,9 @@ class Loaded:
             folder: working directory.
             log: file that takes what it prints.
             place: where to stop, a kind and a number, or `None`:
-                "before step", with so many steps done or more; "saving", when the parameters of that step's checkpoint have
-                been written to a temporary file; "saved", after that checkpoint; "file", the so-manieth time that
-                Python touches a file since training has begun.
+                "before step", with so many steps done or more; "saving", when the parameters of that step's checkpoint
+                have been written to a temporary file; "saved", after that checkpoint; "file", at that number of times
+                that Python has touched a file since training has begun.
         """
         if self.server is None:
             self.server = subprocess.Popen(

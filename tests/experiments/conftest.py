@@ -30,12 +30,15 @@ TINY = {
 
 
 class Runner:
-    """Runs `experiments.run` with the tiny settings; all runs share compiled graphs."""
+    """Runs `experiments.run` with the tiny settings; all runs share compiled graphs, those started anew theirs.
+
+    MindSpore compiles again, over what is stored, if the program is another one.
+    """
 
     module = "experiments.run"
 
-    def __init__(self, loaded: Loaded, graphs: pathlib.Path):
-        self.loaded, self.graphs = loaded, graphs
+    def __init__(self, loaded: Loaded, graphs: pathlib.Path, graphs_anew: pathlib.Path):
+        self.loaded, self.graphs, self.graphs_anew = loaded, graphs, graphs_anew
 
     @staticmethod
     def words(out, *options, **changes):
@@ -46,19 +49,19 @@ class Runner:
     def log(out):
         return out / "log.txt"
 
-    def _prepare(self, out):
+    def _prepare(self, out, graphs):
         out.mkdir(parents=True, exist_ok=True)
         if not (out / "graphs").exists():
-            os.symlink(self.graphs, out / "graphs")
+            os.symlink(graphs, out / "graphs")
 
     def start(self, out, *options, place=None, **changes):
         """Starts a run; see `Loaded.start` for the place where it stops."""
-        self._prepare(out)
+        self._prepare(out, self.graphs)
         return self.loaded.start([self.module, *self.words(out, *options, **changes)], out, self.log(out), place)
 
     def start_anew(self, out, *options, **changes):
         """Starts a run as a user does, in a process that loads everything itself."""
-        self._prepare(out)
+        self._prepare(out, self.graphs_anew)
         command = [sys.executable, "-m", self.module, *self.words(out, *options, **changes)]
         with open(self.log(out), "ab") as log:
             return subprocess.Popen(command, cwd=out, env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
@@ -109,15 +112,15 @@ def loaded():
 
 @pytest.fixture(scope="session")
 def runner(loaded, once):
-    return Runner(loaded, once("graphs"))
+    return Runner(loaded, once("graphs"), once("graphs_anew"))
 
 
 @pytest.fixture(scope="session")
 def trainer(runner):
-    return Trainer(runner.loaded, runner.graphs)
+    return Trainer(runner.loaded, runner.graphs, runner.graphs_anew)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(runner, once):
-    """A run that was left alone, in a process of its own."""
-    return runner.only_run(once("undisturbed", lambda folder: runner.finish(folder, anew=True)))
+    """A run that was left alone."""
+    return runner.only_run(once("undisturbed", runner.finish))

@@ -66,7 +66,7 @@ def command(*arguments, **changes):
     """The command in a process of its own: a process chooses its device once."""
     line = [sys.executable, "-m", "experiments.export", *flags(*arguments, **changes)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def images():

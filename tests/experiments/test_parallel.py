@@ -4,13 +4,13 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import psutil
 import pytest
+from mlflow_server import free_port
 
 from experiments import checkpoints, records
 
@@ -18,12 +18,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def msrun(folder, script, *words):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "mindspore.parallel.cluster.run", "--worker_num=2", "--local_worker_num=2",
-        f"--master_port={port}", "--join=True", f"--log_dir={folder / 'logs'}", str(ROOT / script), *map(str, words),
+        f"--master_port={free_port()}", "--join=True", f"--log_dir={folder / 'logs'}",
+        str(ROOT / script), *map(str, words),
     ]  # fmt: skip
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": path}
@@ -35,7 +33,7 @@ def msrun(folder, script, *words):
 def compared(tmp_path_factory):
     """What two processes found out about themselves, see parallel_probe.py."""
     folder = tmp_path_factory.mktemp("probe")
-    code = msrun(folder, "tests/experiments/parallel_probe.py", folder).wait(timeout=500)
+    code = msrun(folder, "tests/experiments/parallel_probe.py", folder).wait()
     assert code == 0, "\n".join(log.read_text()[-2000:] for log in folder.glob("logs/worker_*.log"))
     return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -69,16 +67,15 @@ def test_one_killed_process_ends_the_job_and_leaves_a_checkpoint(trainer, tmp_pa
     directory = tmp_path / "run"
     words = trainer.words(directory, "--checkpoint_seconds", "0", **{"train.steps": 5000, "train.validations": 0})
     process = msrun(tmp_path, "experiments/train.py", *words)
-    deadline = time.monotonic() + 300
     while not list(directory.glob("checkpoints/step_00000001*.json")):
-        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "msrun.txt").read_text()[-2000:]
+        assert process.poll() is None, (tmp_path / "msrun.txt").read_text()[-2000:]
         time.sleep(0.05)
     children = [p for p in psutil.Process(process.pid).children() if "experiments/train.py" in " ".join(p.cmdline())]
     workers = [p for p in children if p.environ().get("MS_ROLE") == "MS_WORKER"]
     assert len(workers) == 2
     second = next(p for p in workers if p.environ()["RANK_ID"] == "1")
     second.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=120) != 0
+    assert process.wait() != 0
     assert "exit with exception. Error code: -9" in (tmp_path / "msrun.txt").read_text()
     assert not [p for p in workers if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert checkpoints.latest(directory / "checkpoints").step >= 10 and not (directory / "result.json").exists()

@@ -253,7 +253,7 @@ def alone(folder, code, **environment):
     merged = {key: value for key, value in merged.items() if value is not None}
     script = pathlib.Path(folder, "script.py")  # graph mode reads the source of what it compiles from a file
     script.write_text(textwrap.dedent(code))
-    done = subprocess.run([sys.executable, script], env=merged, capture_output=True, text=True, timeout=500, cwd=folder)
+    done = subprocess.run([sys.executable, script], env=merged, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout, done.stderr
 

@@ -14,7 +14,7 @@ from uflow.losses import Losses
 from uflow.network import FlowNetwork, initialize
 from uflow.objective import REPORTED, Objective
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 NETWORK = Architecture(levels=2, width=1 / 16, cost_volume=True)
 SIZE = (32, 32)

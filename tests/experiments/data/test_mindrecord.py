@@ -160,7 +160,7 @@ sys.exit(convert.main())
 def _process(code, source, out, *first, before=None):
     words = [*map(str, first), "flyingchairs", "--data_dir", str(source), "--output_dir", str(out), "--part_mb", "1"]
     command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, preexec_fn=before)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=before)
 
 
 def _state(out):

@@ -24,14 +24,11 @@ def hold(path):
 def test_a_killed_process_holds_no_lock(tmp_path):
     path = tmp_path / "lock"
     assert locks.is_free(path)
-    holder = hold(path)
-    try:
+    with hold(path) as holder:
         assert not locks.is_free(path)
         with locks.held(path, give_up=lambda: True) as alone:
             assert not alone
-    finally:
         holder.send_signal(signal.SIGKILL)
-        holder.wait()
     assert locks.is_free(path)
     with locks.held(path) as alone:
         assert alone and not locks.is_free(path)
@@ -39,7 +36,7 @@ def test_a_killed_process_holds_no_lock(tmp_path):
 
 def test_waits_until_the_lock_is_free(tmp_path):
     path = tmp_path / "lock"
-    holder, asked = hold(path), []
+    asked = []
 
     def waiting():
         asked.append(locks.is_free(path))
@@ -48,5 +45,5 @@ def test_waits_until_the_lock_is_free(tmp_path):
             holder.wait()
         return False
 
-    with locks.held(path, give_up=waiting, poll=0.05) as alone:
+    with hold(path) as holder, locks.held(path, give_up=waiting, poll=0.05) as alone:
         assert alone and asked == [False] * 3

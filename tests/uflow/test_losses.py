@@ -1,10 +1,11 @@
 """How the terms are put together: directions, gradients that are stopped, and the options of the objective."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
-from goldens.graph import numpy, run, tensors
+from goldens.graph import copied, numpy, run, tensors
 
 from uflow import backend as ms
 from uflow import ops, registry
@@ -55,8 +56,14 @@ class Terms(ms.nn.Cell):
         return self.gradient(flow, teacher, student, images, occluded)
 
 
+@functools.cache
+def compiled_terms(components, **options):
+    """One graph for all tests that ask for it; compiling is what takes the time."""
+    return Terms(Losses(components, **options))
+
+
 def terms_of(components, images, flows, occluded, **options):
-    (_, terms), gradients = numpy(Terms(Losses(components, **options))(*tensors([*flows, images, occluded])))
+    (_, terms), gradients = copied(compiled_terms(components, **options)(*tensors([*flows, images, occluded])))
     return np.array(terms), gradients
 
 
@@ -108,20 +115,27 @@ class Gradient(ms.nn.Cell):
         return self.gradient(*inputs)
 
 
-def outcome(components, seen=None, shifts=None, teacher_seed=None, **options):
+@functools.cache
+def compiled_objective(components, taught):
+    """A network, its teacher and the gradient of the objective; one graph for all tests that ask for it."""
+    network, teacher = (FlowNetwork(NETWORK, components.normalization) for _ in range(2))
+    options = {"teacher": teacher} if taught else {}
+    objective = Objective(network, components, **options)
+    return network, teacher, Gradient(objective, network.trainable_params())
+
+
+def outcome(components, seen=None, shifts=None, teacher_seed=None):
     """Reported values and gradients of the network's parameters."""
-    network = FlowNetwork(NETWORK, components.normalization)
+    network, teacher, gradient = compiled_objective(components, teacher_seed is not None)
     initialize(network, 0)
     if teacher_seed is not None:
-        options["teacher"] = FlowNetwork(NETWORK, components.normalization)
-        initialize(options["teacher"], teacher_seed)
+        initialize(teacher, teacher_seed)
     images, _, _ = pair()
     frames = np.split(images, 2)
     keep = np.ones((NETWORK.levels, 4), np.float32)
     inputs = [*frames, *(frames if seen is None else seen), np.ones(3, np.float32), keep, keep]
     inputs += [np.zeros((2, 1, *SIZE), np.float32)] + ([] if shifts is None else [shifts])
-    objective = Objective(network, components, **options)
-    (_, reported), gradients = numpy(Gradient(objective, network.trainable_params())(*tensors(inputs)))
+    (_, reported), gradients = copied(gradient(*tensors(inputs)))
     return dict(zip(REPORTED, reported, strict=True)), gradients
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import pathlib
 import re
@@ -26,6 +25,7 @@ from analysis.stats import Estimate
 from analysis.tables import ComparisonTable, comparison_table
 from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
+from experiments.flags import Parser
 from experiments.records import atomic_write, dump_json
 
 
@@ -226,11 +226,16 @@ def _tables(data: StudyData, alpha: float) -> tuple[tuple[ComparisonTable, ...],
     return tuple(tables), unknown
 
 
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(prog="python -m analysis.report", description="Tables and verdicts of a study.")
+    made.add_argument("study", help="directory of the study, OUT/STUDY, which holds plan.json")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and prints its tables; 0, or 2 with one sentence if there is nothing to report on."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Tables and verdicts of a study.")
-    parser.add_argument("study", help="directory of the study, OUT/STUDY, which holds plan.json")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     try:
         report = write_report(chosen.study)
     except (StudyError, OSError) as error:

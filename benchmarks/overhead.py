@@ -7,7 +7,6 @@ worker pays it once.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import pathlib
@@ -19,6 +18,7 @@ import time
 from collections.abc import Sequence
 
 from experiments import records
+from experiments.flags import Parser
 from studies import plan_file, planning
 from studies.baselines import PRESETS
 from studies.design import Arm, Study
@@ -75,9 +75,9 @@ def loading() -> float:
     return time.monotonic() - began
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
+    made = Parser(prog="python -m benchmarks.overhead", description=__doc__)
     made.add_argument("--runs", type=int, default=60, help="runs of each study, an even number (%(default)s)")
     made.add_argument("--storage", default=os.environ.get("UFLOW_STORAGE"), help="a database for the queue")
     made.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there too")

@@ -10,7 +10,6 @@ ratio is the median of the ratios of the turns. Needs the extra `bench`: pip ins
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -29,6 +28,7 @@ import numpy as np
 from benchmarks import roofline
 from benchmarks.cases import CASES, MODES, Case
 from experiments import records
+from experiments.flags import Parser
 from uflow.backend import environment
 
 AGREEMENT = 1e-4  # of the largest value: how far from double precision
@@ -240,9 +240,9 @@ def _chosen(text: str, known: Sequence[str], flag: str) -> list[str]:
     return words
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
+    made = Parser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
     made.add_argument("--sizes", default=",".join(CASES), help="which sizes (%(default)s)")
     made.add_argument("--modes", default=",".join(MODES), help="which of step, selfsup, inference (%(default)s)")
     made.add_argument("--peers", default="eager", help="eager, compile or both (%(default)s)")

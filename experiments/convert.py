@@ -1,6 +1,6 @@
 """Puts a data set into MindRecord files, its images and flow encoded as they are.
 
-    python -m experiments.convert flyingchairs --data_dir FlyingChairs_release --output_dir chairs_mindrecord
+    python -m experiments.convert flyingchairs --data FlyingChairs_release --out chairs_mindrecord
 
 The folder that is made is read like the original: `flyingchairs:chairs_mindrecord` gives the same pairs under the same
 name and digest, so that runs on either are the same run. A conversion that was stopped goes on with the same command.
@@ -8,14 +8,13 @@ name and digest, so that runs on either are the same run. A conversion that was 
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from experiments import locks, records
+from experiments import flags, locks, records
 from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
 from experiments.data.conversion_plan import (
     MEGABYTE,
@@ -29,7 +28,7 @@ from experiments.data.conversion_plan import (
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.mindrecord import MANIFEST, is_converted
 from experiments.data.pairs import SPLITS, DataError
-from experiments.data.sources import readers
+from experiments.data.sources import readers, root_of, underscored
 from experiments.execution import check_writable
 
 FAILED, INTERRUPTED = 3, 130
@@ -48,6 +47,7 @@ def open_sets(name: str, folder: pathlib.Path, splits: Sequence[str]) -> dict[st
         DataError: if a data set cannot be found there.
     """
     chosen = _SEVERAL.get(name, (name,))
+    folder = root_of(folder)
     if name == "kitti":
         later = any((folder / part / "image_2").is_dir() for part in ("training", "testing"))
         chosen = ("kitti2015",) if later else ("kitti2012",)
@@ -84,7 +84,7 @@ class Progress:
 def check_bad(bad: Mapping[str, str], tolerated: int) -> None:
     """Raises `DataError` if there are more bad pairs than are tolerated."""
     if len(bad) > tolerated:
-        counted = f"{len(bad)} bad pair{'s' if len(bad) > 1 else ''} so far, --skip_bad N leaves up to N out"
+        counted = f"{len(bad)} bad pair{'s' if len(bad) > 1 else ''} so far, --skip-bad N leaves up to N out"
         raise DataError("\n".join((*bad.values(), counted)))
 
 
@@ -123,20 +123,21 @@ def convert(plan: Plan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[l
     return parts, bad
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m experiments.convert", description=__doc__.split("\n\n")[0], epilog=__doc__.split("\n\n")[2]
     )
-    made.add_argument("name", choices=names(), metavar="NAME", help=f"which data set: {', '.join(names())}")
-    made.add_argument("--data_dir", type=pathlib.Path, required=True, metavar="D", help="folder of the data set")
-    made.add_argument("--output_dir", type=pathlib.Path, required=True, metavar="O", help="folder for the result")
+    which = f"which data set: {', '.join(names())}"
+    made.add_argument("name", choices=names(), type=underscored, metavar="NAME", help=which)
+    made.shared("data", type=pathlib.Path, required=True, metavar="DIR", help="folder of the data set")
+    made.shared("out", required=True, help="folder for the result")
     made.add_argument("--shard", type=int, default=0, metavar="K", help="which share of the work, from 0 (%(default)s)")
-    made.add_argument("--num_shards", type=int, default=1, metavar="N", help="processes that share it (%(default)s)")
+    made.add_argument("--num-shards", type=int, default=1, metavar="N", help="processes that share it (%(default)s)")
     made.add_argument("--split", choices=(*SPLITS, "all"), default="all", help="which pairs (%(default)s)")
-    made.add_argument("--skip_bad", type=int, default=0, metavar="N", help="leave out up to N bad pairs (%(default)s)")
+    made.shared("skip-bad")
     made.add_argument(
-        "--part_mb", type=int, default=PART_MEGABYTES, metavar="M", help="size of a part in MiB, 1 to 255 (%(default)s)"
+        "--part-mb", type=int, default=PART_MEGABYTES, metavar="M", help="size of a part in MiB, 1 to 255 (%(default)s)"
     )
     return made
 
@@ -146,10 +147,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = parser()
     given = made.parse_args(argv)
     if not 0 <= given.shard < given.num_shards:
-        made.error(f"--shard must be 0 to {given.num_shards - 1} with --num_shards {given.num_shards}")
+        made.error(f"--shard must be 0 to {given.num_shards - 1} with --num-shards {given.num_shards}")
     if not 1 <= given.part_mb < LARGEST_PAGE // MEGABYTE or given.skip_bad < 0:
-        made.error("--part_mb must be 1 to 255, --skip_bad not negative")
-    root, out = given.data_dir.expanduser(), given.output_dir.expanduser()
+        made.error("--part-mb must be 1 to 255, --skip-bad not negative")
+    root, out = given.data.expanduser(), given.out.expanduser()
     continues = "; whole parts are kept, the same command goes on with them"
     try:
         sets = open_sets(given.name, root, SPLITS if given.split == "all" else (given.split,))

@@ -16,8 +16,6 @@ import numpy as np
 from uflow import backend as ms
 from uflow import parallel
 
-TARGETS = ("auto", "CPU", "GPU", "Ascend")
-
 
 def available() -> str:
     """The best device that this machine offers: Ascend, then GPU, then CPU."""
@@ -41,7 +39,7 @@ def prepare(target: str = "auto", device_id: int = 0, scratch: str | os.PathLike
     """Selects the device and graph mode, and returns the name of the device that was taken.
 
     Args:
-        target: one of `TARGETS`.
+        target: one of `experiments.flags.TARGETS`.
         device_id: which card, for GPU and Ascend.
         scratch: a directory for the files that MindSpore writes when a graph cannot be compiled; without it they land
             in the working directory.

@@ -1,6 +1,6 @@
 """Measures a trained network on data sets with ground truth, or computes what their benchmarks want.
 
-    python -m experiments.evaluate --eval_on sintel_clean:MPI-Sintel --checkpoint results/runs/NAME --out evaluation
+    python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --checkpoint results/runs/NAME --out evaluation
 
 Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
 protocol and what it was computed from, per_frame.csv the values of every frame. --submission DIR writes flow files and
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments import evaluation_files, records
+from experiments import evaluation_files, flags, records
 from experiments.data.pairs import SPLITS, DataError, PairSet
 from experiments.data.sources import names, open_source, parse
 from experiments.execution import check_writable
@@ -34,30 +34,25 @@ from uflow import registry
 PROGRAM = "experiments.evaluate"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog=f"python -m {PROGRAM}",
         description=__doc__,
         epilog="protocols:\n" + "\n".join(f"  {p.name}: {p.about}" for p in PROTOCOLS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "--eval_on",
-        metavar="NAME:PATH[;NAME:PATH]",
-        help=f"data; default: what the run of the checkpoint is evaluated on (names: {', '.join(names())})",
+    made.shared(
+        "eval",
+        help="data, NAME:PATH[;NAME:PATH]; default: what the run of the checkpoint is evaluated on (names:"
+        f" {', '.join(names())})",
     )
     add_arguments(made)
-    made.add_argument(
-        "--out", type=pathlib.Path, metavar="DIR", help="keep the numbers there; default: only print them"
-    )
+    made.shared("out", help="keep the numbers there; default: only print them")
     made.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL, help="what is counted (%(default)s)")
     made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
-    made.add_argument("--max_pairs", type=int, metavar="N", help="only the first N pairs of each set")
-    made.add_argument(
-        "--skip_bad", "--skip-bad", type=int, default=0, metavar="N",
-        help="leave out up to N pairs of each set that cannot be read, and report them (%(default)s)",
-    )  # fmt: skip
+    made.add_argument("--max-pairs", type=int, metavar="N", help="only the first N pairs of each set")
+    made.shared("skip-bad")
     made.add_argument(
         "--submission", type=pathlib.Path, metavar="DIR",
         help="write what the benchmarks of Sintel and KITTI want into a new directory, and measure nothing",
@@ -68,12 +63,12 @@ def parser() -> argparse.ArgumentParser:
 def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tuple[str, str], ...]:
     """Name and path of every data set; raises `ValueError` if none is given or one twice."""
     spec = predictor.trained.spec
-    if arguments.eval_on is None and not predictor.trained.whole:
-        raise ValueError("--eval_on NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
-    asked = parse(arguments.eval_on or spec.evaluation.source or spec.data.source)
+    if arguments.eval is None and not predictor.trained.whole:
+        raise ValueError("--eval NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
+    asked = parse(arguments.eval or spec.evaluation.source or spec.data.source)
     twice = {name for name, _ in asked if [n for n, _ in asked].count(name) > 1}
     if twice:
-        raise ValueError(f"--eval_on: {twice.pop()} is given twice, evaluate one after the other")
+        raise ValueError(f"--eval: {twice.pop()} is given twice, evaluate one after the other")
     return asked
 
 
@@ -103,9 +98,9 @@ def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, p
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises `ValueError` for options that cannot be followed; looks at the disk, changes nothing."""
     if arguments.max_pairs is not None and arguments.max_pairs < 1:
-        raise ValueError(f"--max_pairs must be at least 1, got {arguments.max_pairs}")
+        raise ValueError(f"--max-pairs must be at least 1, got {arguments.max_pairs}")
     if arguments.skip_bad < 0:
-        raise ValueError(f"--skip_bad must be at least 0, got {arguments.skip_bad}")
+        raise ValueError(f"--skip-bad must be at least 0, got {arguments.skip_bad}")
     if arguments.out and arguments.submission:
         raise ValueError("--out keeps numbers, --submission makes flow files: give one of them")
     if arguments.out and (arguments.out / evaluation_files.RESULT).exists():
@@ -217,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from experiments import device
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
-            device.prepare(arguments.device_target, arguments.device_id, scratch)
+            device.prepare(arguments.device, arguments.device_id, scratch)
             loaded = predictor.load()
             with kept_if_done(arguments.out):
                 (make_submission if arguments.submission else evaluate)(arguments, predictor, loaded, opened)

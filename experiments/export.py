@@ -1,6 +1,6 @@
 """Writes a trained network as one file that runs without this project.
 
-    python -m experiments.export --ckpt_file CKPT|DIR --height 384 --width 512 --file_format MINDIR|ONNX|AIR --out DIR
+    python -m experiments.export --checkpoint CKPT|DIR --height 384 --width 512 --file-format MINDIR|ONNX|AIR --out DIR
 
 The file takes two images of that size, (N, 3, H, W), RGB in [0, 1], and gives the flow from the first to the second,
 (N, 2, H, W), px; resizing to what the network works at and back is part of it. It is loaded and run as its users will,
@@ -9,7 +9,6 @@ and stays only if its flow is that of the checkpoint.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.util
 import json
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import uflow
-from experiments import checkpoints, device, execution, trained
+from experiments import checkpoints, device, execution, flags, trained
 from experiments.spec import to_config
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
@@ -51,29 +50,29 @@ class Request:
     """What is to be written; the fields are the flags of the command.
 
     Attributes:
-        ckpt_file: a `.ckpt` file or a directory that holds one.
+        checkpoint: a `.ckpt` file or a directory that holds one.
         height: of the images, px.
         width: of the images, px.
         file_format: one of `FORMATS`.
         out: the directory for the file.
         batch_size: pairs at a time; `None` leaves it open in ONNX and is 1 elsewhere.
-        device_target: one of `experiments.device.TARGETS`.
+        device: one of `experiments.flags.TARGETS`.
         device_id: which card.
     """
 
-    ckpt_file: pathlib.Path
+    checkpoint: pathlib.Path
     height: int
     width: int
     file_format: str
     out: pathlib.Path
     batch_size: int | None = None
-    device_target: str = "auto"
+    device: str = "auto"
     device_id: int = 0
 
     @property
     def target(self) -> str:
         """The device."""
-        return device.available() if self.device_target == "auto" else self.device_target
+        return device.available() if self.device == "auto" else self.device
 
     def random_pair(self, seed: int = 0) -> np.ndarray:
         """Images of coloured blocks and the same moved by (3, 2) px, (2, N, 3, H, W)."""
@@ -90,17 +89,17 @@ def checkpoint_for(request: Request) -> trained.Trained:
         ValueError: naming what cannot be had.
     """
     if request.file_format not in FORMATS:
-        raise ValueError(f"--file_format {request.file_format}: unknown (possible: {', '.join(FORMATS)})")
+        raise ValueError(f"--file-format {request.file_format}: unknown (possible: {', '.join(FORMATS)})")
     if request.file_format == "AIR" and device.available() != "Ascend":
-        raise ValueError("--file_format AIR can only be written where an Ascend device is; there is none here")
+        raise ValueError("--file-format AIR can only be written where an Ascend device is; there is none here")
     if request.target not in ("CPU", device.available()):
-        raise ValueError(f"--device_target {request.target}: there is no such device here")
+        raise ValueError(f"--device {request.target.lower()}: there is no such device here")
     if request.file_format == "ONNX":
         if missing := [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]:
-            raise ValueError(f"--file_format ONNX needs {' and '.join(missing)}: pip install 'uflow[export]'")
+            raise ValueError(f"--file-format ONNX needs {' and '.join(missing)}: pip install 'uflow[export]'")
     if request.batch_size is not None and request.batch_size < 1:
-        raise ValueError(f"--batch_size {request.batch_size}: at least 1 is needed")
-    found = trained.find(request.ckpt_file)
+        raise ValueError(f"--batch-size {request.batch_size}: at least 1 is needed")
+    found = trained.find(request.checkpoint)
     levels = found.spec.network.levels
     for name, size in (("height", request.height), ("width", request.width)):
         if size < 2**levels:
@@ -255,23 +254,22 @@ def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]
     return request.out / name, said
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
     first, _, rest = __doc__.partition("\n\n")
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m experiments.export",
         description=first + " " + rest.partition("\n\n")[2].replace("\n", " "),
     )
-    made.add_argument("--ckpt_file", required=True, type=pathlib.Path, metavar="CKPT|DIR", help="the trained network")
+    made.shared("checkpoint", required=True, type=pathlib.Path)
     made.add_argument("--height", required=True, type=int, help="of the images, px")
     made.add_argument("--width", required=True, type=int, help="of the images, px")
     made.add_argument(
-        "--file_format", default="MINDIR", type=str.upper, metavar="|".join(FORMATS), help="default %(default)s"
+        "--file-format", default="MINDIR", type=str.upper, metavar="|".join(FORMATS), help="default %(default)s"
     )
-    made.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR", help="where the file goes")
-    made.add_argument("--batch_size", type=int, metavar="N", help="pairs at a time; default any with ONNX, else 1")
-    made.add_argument("--device_target", default="auto", choices=device.TARGETS, help="default %(default)s")
-    made.add_argument("--device_id", default=0, type=int, help="which card, for GPU and Ascend")
+    made.shared("out", default=pathlib.Path("exported"), help="where the file goes")
+    made.add_argument("--batch-size", type=int, metavar="N", help="pairs at a time; default any with ONNX, else 1")
+    made.shared("device", "device-id")
     return made
 
 

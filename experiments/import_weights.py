@@ -9,7 +9,6 @@ weights belong to.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import pathlib
 import re
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import checkpoints, execution, records, tensor_bundle
+from experiments import checkpoints, execution, flags, records, tensor_bundle
 from uflow import reference_weights, registry
 from uflow.architecture import DENSE, PWC_PYRAMID, Architecture
 
@@ -103,9 +102,9 @@ def _check_shapes(options: Architecture, values: Mapping[str, np.ndarray]) -> No
             raise ValueError(f"{name} has shape {values[name].shape}, the network needs {tuple(parameter.shape)}")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m experiments.import_weights", description=__doc__.split("\n\n")[0])
+    made = flags.Parser(prog="python -m experiments.import_weights", description=__doc__.split("\n\n")[0])
     made.add_argument("--tensorflow", required=True, metavar="CKPT_PREFIX", help="checkpoint, without .index")
     made.add_argument(
         "--out",

@@ -67,7 +67,7 @@ def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> It
         except DataError as error:
             skipped.append(str(error))
             if len(skipped) > allowed:
-                given = f" ({len(skipped)} pairs cannot be read, --skip_bad {allowed} allows fewer)" if allowed else ""
+                given = f" ({len(skipped)} pairs cannot be read, --skip-bad {allowed} allows fewer)" if allowed else ""
                 raise DataError(f"{error}{given}") from None
             continue
         yield pair

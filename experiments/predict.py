@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from experiments import records
+from experiments import flags, records
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import read_flo, write_flo
 from experiments.data.frames import frames
@@ -46,16 +46,16 @@ FPS = 24.0
 USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog=f"python -m {PROGRAM}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
         "input", nargs="+", type=pathlib.Path, metavar="INPUT", help="two or more images, or a folder, or a video"
     )
     add_arguments(made)
-    made.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR", help="where everything goes")
+    made.shared("out", required=True)
     made.add_argument(
         "--longest", type=float, metavar="PX",
         help=f"motion of full colour in all pictures; default: what {USUAL:g} %% of every frame stays below",
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from experiments import device
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
-            device.prepare(arguments.device_target, arguments.device_id, scratch)
+            device.prepare(arguments.device, arguments.device_id, scratch)
             loaded = predictor.load()
             check_writable(arguments.out)
             predict(arguments, predictor, loaded, pairs, rate)

@@ -12,19 +12,14 @@ from typing import Any
 
 from experiments import checkpoints, trained
 from experiments.data.pairs import DataError, Pair
-from experiments.device import TARGETS
 from experiments.estimation import Estimate, estimates
+from experiments.flags import Parser
 from uflow import registry
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Adds the options that say which network is used, how and where."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="CKPT|DIR",
-        help="a .ckpt file with its description, or a directory: of a run, or one with best.ckpt or last.ckpt",
-    )
+    parser.shared("checkpoint", required=True)
     parser.add_argument(
         "--height", type=int, metavar="PX", help="rows at which the network works; default: the frames'"
     )
@@ -37,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what finds hidden pixels; default: what the network was trained with; none: nothing does (names:"
         f" {', '.join(n for n in registry.names('occlusion') if n != 'ground_truth')})",
     )
-    parser.add_argument("--device_target", choices=TARGETS, default="auto", help="where to compute (%(default)s)")
-    parser.add_argument("--device_id", type=int, default=0, metavar="N", help="which card (%(default)s)")
+    parser.shared("device", "device-id")
 
 
 @contextlib.contextmanager

@@ -16,10 +16,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, faults, portable, records
+from experiments import device, execution, faults, flags, portable, records
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
-from experiments.device import TARGETS
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, problems_of, to_config
 
 INTERRUPTED = 130
@@ -72,22 +71,20 @@ def parse_changes(words: Sequence[str]) -> dict[str, str]:
     return changes
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m experiments.run",
         description="Trains and evaluates one experiment; continues it if it was interrupted.",
-        epilog="Without --spec the settings are the paper's for FlyingChairs, which need a GPU or days of CPU time.",
+        epilog="Without --spec the settings are the paper's for FlyingChairs, which need a GPU or days of CPU time."
+        f" Data sets: {', '.join(names())}.",
     )
     made.add_argument("--spec", type=pathlib.Path, metavar="FILE", help="a spec.json to start from")
-    made.add_argument("--out", type=pathlib.Path, default=pathlib.Path("results"), help="where runs/ is (%(default)s)")
-    made.add_argument("--data", metavar="SOURCE", help=f"train on NAME[:PATH][;...]; names: {', '.join(names())}")
-    made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME[:PATH][;...]; default: the training data set")
-    made.add_argument("--device", choices=TARGETS, default="auto", help="where to train (%(default)s)")
-    made.add_argument("--device-id", type=int, default=0, metavar="N", help="which card (%(default)s)")
-    made.add_argument("--pre-trained", type=pathlib.Path, metavar="CKPT", help="weights to start from")
+    made.shared("out", default=pathlib.Path("results"), help="where runs/ is")
+    made.shared("data", "eval", "device", "device-id")
+    made.shared("checkpoint", type=pathlib.Path, help="weights to start from: a .ckpt file or the directory of a run")
     made.add_argument("--shared-steps", default="", metavar="N,N", help="steps until which other runs train the same")
-    made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
+    made.shared("checkpoint-seconds")
     made.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
     made.add_argument("changes", nargs="*", metavar="with key=value", help="other values, such as train.steps=100")
     return made
@@ -129,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(records.dump_json(to_config(spec)), end="")
             return 0
         device.check_precision(spec.train.amp, arguments.device)
-        spec, initial = portable.with_initial(spec, arguments.pre_trained)
+        spec, initial = portable.with_initial(spec, arguments.checkpoint)
         spec = execution.with_digests(spec)
         shared = tuple(int(word) for word in arguments.shared_steps.split(",") if word)
         settings = execution.Settings(

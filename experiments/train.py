@@ -1,4 +1,4 @@
-"""Trains one network into a directory of its own: `python -m experiments.train --train_on NAME:PATH ...`.
+"""Trains one network into a directory of its own: `python -m experiments.train --data NAME:PATH ...`.
 
 The directory holds the spec, the learning curve, the checkpoints that the same command continues from, the result,
 and `best.ckpt` and `last.ckpt` for use elsewhere, each with a JSON file that says which network it is. A spec gives
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments import device, execution, faults, portable, records
+from experiments import device, execution, faults, flags, portable, records
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
@@ -33,8 +33,8 @@ from uflow.precision import LEVELS
 
 # flag -> option of the spec
 _OPTIONS = {
-    "train_on": "data.source",
-    "eval_on": "evaluation.source",
+    "data": "data.source",
+    "eval": "evaluation.source",
     "height": "data.height",
     "width": "data.width",
     "fit": "data.fit",
@@ -46,22 +46,19 @@ _OPTIONS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m experiments.train",
         description="Trains one network into a directory; the same command continues it if it was interrupted.",
-        epilog=f"An epoch is {EPOCH} steps, as in the reference. Flags may be written with hyphens too.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"An epoch is {EPOCH} steps, as in the reference. Data sets: {', '.join(names())}; several are mixed.",
+        aliases={"checkpoint-dir": "out"},
     )
     add = made.add_argument
-    data = f"NAME:PATH[;NAME:PATH], several sets are mixed; names: {', '.join(names())}"
-    add("--train_on", metavar="DATA", help=f"what to train on, {data} (default: synthetic)")
-    add("--eval_on", metavar="DATA", help="what to evaluate on, at its own size; default: what is trained on")
-    add("--checkpoint_dir", type=pathlib.Path, required=True, metavar="DIR", help="where all files of the run go")
-    add(
-        "--pre_trained", type=pathlib.Path, metavar="CKPT", help="weights to start from: a .ckpt file or a DIR of a run"
-    )
+    made.shared("data", "eval")
+    made.shared("out", required=True)
+    made.shared("checkpoint", help="weights to start from: a .ckpt file or the directory of a run")
+    add("--pre-trained", metavar="CKPT|True|False", help="the same, or whether --checkpoint is used at all")
     add("--preset", choices=(*PRESETS, "paper"), default="chairs",
         help="settings to start from, `paper` is `chairs` (%(default)s): "
         + "; ".join(f"{name}: {about}" for name, (about, _) in PRESETS.items()))  # fmt: skip
@@ -69,22 +66,12 @@ def parser() -> argparse.ArgumentParser:
     add("--width", type=int, metavar="PX", help="columns of the images that are trained on")
     add("--fit", choices=("resize", "crop"), help="how frames are brought to that size")
     add("--lr", type=float, metavar="RATE", help="learning rate before decay")
-    add("--batch_size", type=int, metavar="N", help="pairs of an update, of all devices together")
+    add("--batch-size", type=int, metavar="N", help="pairs of an update, of all devices together")
     add("--steps", type=int, metavar="N", help="updates")
-    add("--eval_every", type=int, metavar="STEPS", help="steps between evaluations of some validation pairs")
+    add("--eval-every", type=int, metavar="STEPS", help="steps between evaluations of some validation pairs")
     add("--seed", type=int, metavar="N", help="of the initial weights, the order of the data and augmentation")
     add("--amp", choices=LEVELS, help="float16 for: O0 nothing, O2 convolutions, O3 the network (GPU, Ascend)")
-    add("--device_target", choices=device.TARGETS, default="auto", help="where to train (%(default)s)")
-    add("--device_id", type=int, default=0, metavar="N", help="which card; msrun chooses by itself (%(default)s)")
-    add("--skip_bad", type=int, default=0, metavar="N",
-        help="leave out up to N pairs of each set that cannot be read; all are read first (%(default)s)")  # fmt: skip
-    add(
-        "--checkpoint_seconds",
-        type=float,
-        default=30.0,
-        metavar="S",
-        help="least time between checkpoints (%(default)s)",
-    )
+    made.shared("device", "device-id", "skip-bad", "checkpoint-seconds")
     add("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", dest="changes",
         help="any other option, such as train.decay=cosine network.width=0.25 occlusion.name=brox")  # fmt: skip
     return made
@@ -101,17 +88,33 @@ def compose(given: argparse.Namespace) -> ExperimentSpec:
     spec = changed(preset, asked | parse_changes(given.changes))
     if given.eval_every is not None:
         if given.eval_every < 1:
-            raise ValueError(f"--eval_every must be at least 1 step, got {given.eval_every}")
+            raise ValueError(f"--eval-every must be at least 1 step, got {given.eval_every}")
         spec = changed(spec, {"train.validations": math.ceil(spec.train.steps / given.eval_every)})
     found = problems_of(spec)
     if spec.train.batch_size % (size := device.team_size()):
         found.append(
-            f"--batch_size {spec.train.batch_size} is the number of pairs of all devices together and cannot be shared"
+            f"--batch-size {spec.train.batch_size} is the number of pairs of all devices together and cannot be shared"
             f" equally by {size} of them"
         )
     if found:
         raise ValueError("\n".join(found))
     return spec
+
+
+def weights_to_start_from(given: argparse.Namespace) -> pathlib.Path | None:
+    """The checkpoint that is named, `None` if none is or `--pre-trained False` says that it is not used.
+
+    Raises:
+        ValueError: if `--pre-trained` and `--checkpoint` contradict each other.
+    """
+    named, word = given.checkpoint, given.pre_trained
+    used = {"true": True, "false": False}.get((word or "true").lower())
+    if used is None and named:
+        raise ValueError(f"--pre-trained {word} and --checkpoint {named} both name weights to start from: give one")
+    if word and used and not named:
+        raise ValueError(f"--pre-trained {word} needs the weights: --checkpoint CKPT")
+    path = word if used is None else named if used else None
+    return pathlib.Path(path).expanduser() if path else None
 
 
 def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
@@ -125,7 +128,7 @@ def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
         told = ", ".join(
             f"{key} ({there.get(key, 'unset')} there, {here.get(key, 'unset')} asked for)" for key in different
         )
-        raise ValueError(f"--checkpoint_dir {directory}: holds another training, which differs in {told}")
+        raise ValueError(f"--out {directory}: holds another training, which differs in {told}")
 
 
 def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, execution.Data]:
@@ -134,19 +137,19 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
     Raises:
         ValueError, DataError, OSError, records.RecordError: for bad input.
     """
-    directory = given.checkpoint_dir.resolve()
+    directory = given.out.resolve()
     spec = compose(given)
-    device.check_precision(spec.train.amp, given.device_target)
+    device.check_precision(spec.train.amp, given.device)
     if not given.checkpoint_seconds >= 0:
-        raise ValueError(f"--checkpoint_seconds must be at least 0, got {given.checkpoint_seconds}")
+        raise ValueError(f"--checkpoint-seconds must be at least 0, got {given.checkpoint_seconds}")
     data = execution.open_data(spec, given.skip_bad)
     spec = execution.with_digests(spec, data)
-    spec, initial = portable.with_initial(spec, given.pre_trained)
+    spec, initial = portable.with_initial(spec, weights_to_start_from(given))
     check_same_spec(directory, spec)
-    execution.check_writable(directory, "--checkpoint_dir")
+    execution.check_writable(directory)
     settings = execution.Settings(
         out=directory,
-        device=given.device_target,
+        device=given.device,
         device_id=given.device_id,
         checkpoint_seconds=given.checkpoint_seconds,
         directory=directory,
@@ -160,8 +163,7 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains; 0 done, 2 wrong usage, 3 training failed, 5 a fault of the machine, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    given = parser().parse_args([_with_underscores(word) for word in words])
+    given = parser().parse_args(argv)
     try:
         spec, settings, data = prepared(given)
     except (ValueError, OSError) as error:
@@ -172,12 +174,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         device.join()
         return 0
     return _train(spec, settings, data)
-
-
-def _with_underscores(word: str) -> str:
-    """A flag in the spelling of the parser: `--batch-size=4` is `--batch_size=4`."""
-    flag, equals, value = word.partition("=")
-    return flag[:2] + flag[2:].replace("-", "_") + equals + value if word.startswith("--") else word
 
 
 def _train(spec: ExperimentSpec, settings: execution.Settings, data: execution.Data) -> int:

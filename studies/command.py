@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from experiments import flags
 from experiments.addresses import has_secret
 from studies.devices import Card, parse
 from studies.process import Limits
@@ -18,11 +19,10 @@ from studies.process import Limits
 T = TypeVar("T")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m studies.run",
-        allow_abbrev=False,
         description="Runs or continues a study and ends with its table. The same command again trains nothing.",
         epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with"
         " runs that the machine could not do; 4 the code or the data has changed since the study was planned; 130"
@@ -60,15 +60,14 @@ def parser() -> argparse.ArgumentParser:
         help="only these arms (and what they are compared with), or all (default: those of --list)",
     )
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value for an option")
-    made.add_argument("--data", metavar="SOURCE", help="train on synthetic or NAME:PATH[;NAME:PATH]")
-    made.add_argument("--eval", metavar="SOURCE", help="evaluate on NAME:PATH (default: the training data set)")
-    made.add_argument("--out", type=pathlib.Path, help="where everything goes (default: results/PRESET)")
+    made.shared("data", "eval")
+    made.shared("out", help="where all files go (default: results/PRESET)")
     made.add_argument(
         "--tracking-uri",
         metavar="URI",
         help="MLflow store (default: UFLOW_TRACKING_URI, else mlflow.db in --out); 'none' for none",
     )
-    made.add_argument("--checkpoint-seconds", type=float, default=30.0, help="time between checkpoints (%(default)s)")
+    made.shared("checkpoint-seconds")
     many = made.add_argument_group("where runs are done")
     many.add_argument(
         "--workers",
@@ -77,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         help="runs at a time; 0 leaves all to others (default: one per core or card)",
     )
     many.add_argument(
-        "--devices", default="auto", metavar="WHICH", help="auto, cpu, gpu, ascend, or as in gpu:0,1 or ascend:0-7"
+        "--device", default="auto", metavar="WHICH", help="auto, cpu, gpu, ascend, or cards as in gpu:0,1 or ascend:0-7"
     )
     many.add_argument("--run-timeout", type=float, metavar="SECONDS", help="a run that takes longer has failed")
     many.add_argument("--run-memory", type=float, metavar="GB", help="a run that uses more memory has failed")
@@ -208,7 +207,7 @@ def read(given: argparse.Namespace) -> Command:
     if preset and not given.seeds:
         seeds = tuple(range(study.seeds.get(preset.name, preset.seeds) if study else preset.seeds))
     arms = tuple(word.strip() for word in given.arms.split(",")) if given.arms else ()
-    cards = tried(lambda: parse(given.devices)) or (Card("auto"),)
+    cards = tried(lambda: parse(given.device)) or (Card("auto"),)
     workers = (
         (cores() if cards[0].target in ("auto", "CPU") else len(cards)) if given.workers is None else given.workers
     )

@@ -1,4 +1,4 @@
-"""Which devices the runs of a study train on: `--devices` as a value."""
+"""Which devices the runs of a study train on: `--device` as a value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Card:
         return {} if self.number is None else {VISIBLE[self.target]: str(self.number)}
 
     def __str__(self) -> str:
-        """As it is written after `--devices`."""
+        """As it is written after `--device`."""
         return self.target.lower() + ("" if self.number is None else f":{self.number}")
 
 
@@ -49,23 +49,23 @@ def parse(text: str) -> tuple[Card, ...]:
 
     kind, colon, numbers = text.strip().partition(":")
     if kind.lower() not in _NAMES:
-        raise ValueError(f"--devices must be auto, cpu, gpu, ascend, or as in gpu:0,1 or ascend:0-7, got {text!r}")
+        raise ValueError(f"--device must be auto, cpu, gpu, ascend, or as in gpu:0,1 or ascend:0-7, got {text!r}")
     target = _NAMES[kind.lower()]
     target = available() if target == "auto" and not colon else target
     if not colon:
         return tuple(Card(target, number) for number in _usable(target)) or (Card(target),)
     if target not in VISIBLE:
-        raise ValueError(f"--devices {text}: only gpu and ascend have cards with numbers")
+        raise ValueError(f"--device {text}: only gpu and ascend have cards with numbers")
     found: list[int] = []
     for part in numbers.split(","):
         if not (match := re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)):
-            raise ValueError(f"--devices {text}: {part!r} is not the number of a card or a range, as in 0-3")
+            raise ValueError(f"--device {text}: {part!r} is not the number of a card or a range, as in 0-3")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last >= MOST_CARDS:
-            raise ValueError(f"--devices {text}: the range {part.strip()} must rise and stay below {MOST_CARDS}")
+            raise ValueError(f"--device {text}: the range {part.strip()} must rise and stay below {MOST_CARDS}")
         found += range(first, last + 1)
     if len(set(found)) < len(found):
-        raise ValueError(f"--devices {text} names a card twice")
+        raise ValueError(f"--device {text} names a card twice")
     return tuple(Card(target, number) for number in found)
 
 

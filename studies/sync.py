@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import pathlib
@@ -10,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments import locks, records
+from experiments import flags, locks, records
 from experiments.addresses import describe, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
@@ -163,11 +162,10 @@ def _inside(runs: pathlib.Path, name: str) -> pathlib.Path:
     return runs / name
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> flags.Parser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    made = flags.Parser(
         prog="python -m studies.sync",
-        allow_abbrev=False,
         description="Sends to MLflow what the files of studies hold and it does not; twice sends nothing twice.",
         epilog="Exit codes: 0 all is there; 2 wrong usage; 3 something is still missing.",
     )

@@ -8,7 +8,6 @@ everybody's to read.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import functools
@@ -20,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import faults, locks, records
+from experiments import faults, flags, locks, records
 from experiments.addresses import without_secrets
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
@@ -265,24 +264,28 @@ def environment(settings: WorkerSettings) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def parser() -> flags.Parser:
+    """The command line."""
+    made = flags.Parser(prog="python -m studies.worker", description=__doc__)
+    made.add_argument("out", type=pathlib.Path)
+    made.add_argument("study")
+    made.add_argument("--queue", required=True)
+    made.add_argument("--target", default="auto")
+    made.add_argument("--card", type=int)
+    made.add_argument("--threads", type=int, default=1)
+    made.shared("checkpoint-seconds")
+    made.add_argument("--program", default="experiments.run")
+    made.add_argument("--linger", type=float, default=0.0)
+    made.add_argument("--heartbeat", type=int, default=15)
+    made.add_argument("--run-timeout", type=float)
+    made.add_argument("--run-memory", type=float)
+    made.shared("data", "eval")
+    return made
+
+
 def read(argv: Sequence[str] | None, variables: Mapping[str, str]) -> WorkerSettings:
     """What a command line and an environment tell a worker."""
-    parser = argparse.ArgumentParser(prog="python -m studies.worker", description=__doc__, allow_abbrev=False)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("study")
-    parser.add_argument("--queue", required=True)
-    parser.add_argument("--target", default="auto")
-    parser.add_argument("--card", type=int)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--checkpoint-seconds", type=float, default=30.0)
-    parser.add_argument("--program", default="experiments.run")
-    parser.add_argument("--linger", type=float, default=0.0)
-    parser.add_argument("--heartbeat", type=int, default=15)
-    parser.add_argument("--run-timeout", type=float)
-    parser.add_argument("--run-memory", type=float)
-    parser.add_argument("--data")
-    parser.add_argument("--eval")
-    given = parser.parse_args(argv)
+    given = parser().parse_args(argv)
     sources: dict[str, Any] = {"--data": given.data, "--eval": given.eval}
     execution = Execution(
         out=given.out,

@@ -112,12 +112,12 @@ def check_manifest(plan: Plan, out: pathlib.Path) -> None:
     if found == wanted:
         return
     if found["num_shards"] != plan.num_shards:
-        reason = f"it was begun with --num_shards {found['num_shards']}, not {plan.num_shards}"
+        reason = f"it was begun with --num-shards {found['num_shards']}, not {plan.num_shards}"
     elif found["sets"] != wanted["sets"]:
         reason = f"it holds {_described(found)}; here is {_described(wanted)}"
     else:
-        reason = "its parts have other sizes, it was begun with another --part_mb"
-    raise DataError(f"{out}: holds another conversion: {reason}; give another --output_dir")
+        reason = "its parts have other sizes, it was begun with another --part-mb"
+    raise DataError(f"{out}: holds another conversion: {reason}; give another --out")
 
 
 def _described(manifest: Mapping[str, Any]) -> str:

@@ -166,7 +166,7 @@ def _tables(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[pathlib.Path
         shards = ", ".join(str(shard) for shard in sorted({part["shard"] for part in missing}))
         raise DataError(
             f"{folder}: {len(missing)} of {len(manifest['parts'])} parts are missing, the conversion is not finished;"
-            f" its command continues it (--num_shards {manifest['num_shards']}, --shard {shards})"
+            f" its command continues it (--num-shards {manifest['num_shards']}, --shard {shards})"
         )
     return {folder / f"{p['name']}.mindrecord": load(folder / f"{p['name']}.json") for p in manifest["parts"]}
 

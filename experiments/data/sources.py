@@ -24,6 +24,10 @@ from experiments.data.scenes import SceneOptions, Scenes
 from uflow.registry import did_you_mean
 
 SYNTHETIC = "synthetic"
+UNLABELLED = ("frames", "video")  # their paths mean what they say
+ROOTS = ("training", "test", "testing", "data", "other-data")  # what the folder of a data set holds
+PARTS = (*ROOTS, "other-gt-flow", "clean", "final", "flow", "flow_occ", "flow_noc", "occlusions", "invalid", "image_2",
+         "image_0", "colored_0")  # fmt: skip
 
 
 @functools.cache
@@ -42,7 +46,7 @@ def names() -> tuple[str, ...]:
 
 
 def parse(text: str) -> tuple[tuple[str, str], ...]:
-    """Name and path of every set in `text`; the path of `synthetic` is ''.
+    """Name and path of every set in `text`; `sintel-clean` is `sintel_clean`, the path of `synthetic` is ''.
 
     Raises:
         DataError: if a name is unknown, or a path is missing or not expected.
@@ -53,6 +57,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
     parsed = []
     for part in parts:
         name, _, path = (piece.strip() for piece in part.partition(":"))
+        name = underscored(name)
         if name not in names():
             raise DataError(f"unknown data set {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
         if name == SYNTHETIC and path:
@@ -61,6 +66,11 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
             raise DataError(f"data set {name!r} needs its path, as in {name}:/data/{name}")
         parsed.append((name, path))
     return tuple(parsed)
+
+
+def underscored(name: str) -> str:
+    """The name of a data set as it is recorded: `sintel_clean` for `sintel-clean`."""
+    return name.strip().replace("-", "_")
 
 
 def canonical(text: str) -> str:
@@ -101,7 +111,22 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
 def _open(name: str, path: str, split: str) -> PairSet:
     if mindrecord.is_converted(path):
         return mindrecord.open_converted(path, name, split)
-    return readers()[name](path, split)
+    return readers()[name](path if name in UNLABELLED else root_of(pathlib.Path(path)), split)
+
+
+def root_of(path: pathlib.Path) -> pathlib.Path:
+    """The folder of a data set, given that or a part of it such as `MPI-Sintel/test/clean`.
+
+    Folders that data sets are divided into are left until the one is reached that holds a `training`, a `test` or
+    another part of the first rank; a path that leads to none stays as it is.
+    """
+    for depth in range(3):
+        place = path.parents[depth - 1] if depth else path
+        if any((place / part).is_dir() for part in ROOTS):
+            return place
+        if place.name.lower() not in PARTS or len(path.parents) <= depth:
+            break
+    return path
 
 
 @dataclasses.dataclass(frozen=True)

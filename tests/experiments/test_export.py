@@ -48,7 +48,7 @@ def checkpoint(tmp_path_factory):
 
 
 def request_for(checkpoint, out, form="ONNX", **changes):
-    given = {"ckpt_file": checkpoint, "height": H, "width": W, "out": out, "device_target": "CPU"}
+    given = {"checkpoint": checkpoint, "height": H, "width": W, "out": out, "device": "CPU"}
     return export.Request(file_format=form, **(given | changes))
 
 
@@ -168,12 +168,12 @@ def test_rounding_may_grow_with_the_flow():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"file_format": "TFLITE"}, "--file_format TFLITE: unknown (possible: MINDIR, ONNX, AIR)"),
+        ({"file_format": "TFLITE"}, "--file-format TFLITE: unknown (possible: MINDIR, ONNX, AIR)"),
         ({"file_format": "air"}, "AIR can only be written where an Ascend device is"),
-        ({"device_target": "Ascend"}, "--device_target Ascend: there is no such device here"),
+        ({"device_target": "Ascend"}, "--device ascend: there is no such device here"),
         ({"height": 3}, "--height 3 is too small for a network of 2 pyramid levels"),
         ({"width": -8}, "--width -8 is too small"),
-        ({"batch_size": 0}, "--batch_size 0: at least 1 is needed"),
+        ({"batch_size": 0}, "--batch-size 0: at least 1 is needed"),
         ({"ckpt_file": "/nowhere/x.ckpt"}, "checkpoint /nowhere/x.ckpt: there is no such file or directory"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 import re
 import signal
 import subprocess
@@ -147,6 +148,7 @@ def digest_of(directory):
         ((), {"train.steps": 61}, "differs in train.steps (60 there, 61 asked for)"),
         ((), {"occlusion.name": "none", "occlusion.start": None}, "occlusion.name (wang there, none asked for)"),
         (("--pre_trained", "SELF"), {}, "train.initial (unset there,"),
+        (("--pre_trained=True", "--pre_ckpt_path", "SELF"), {}, "train.initial (unset there,"),
         (("--pre_trained", "SELF"), {"network.levels": 3, "data.height": 64, "data.width": 64},
          "network.levels is 2 there and 3 here"),
         (("--pre_trained", "/nowhere.ckpt"), {}, "there is no such file"),
@@ -170,11 +172,13 @@ def test_another_spec_is_refused_and_nothing_changes(left_alone, trainer, capsys
         (("--set", "train.step=3"), "did you mean 'train.steps'"),
         (("--height", "240"), "240 is not a multiple of 32"),
         (("--amp", "O2", "--device_target", "CPU"), "train.amp=O2 (--amp) needs a GPU or Ascend"),
-        (("--eval_every", "0"), "--eval_every must be at least 1"),
+        (("--pre_trained=True",), "--pre-trained True needs the weights: --checkpoint CKPT"),
+        (("--pre_trained", "a.ckpt", "--pre_ckpt_path", "b.ckpt"), "both name weights to start from: give one"),
+        (("--eval_every", "0"), "--eval-every must be at least 1"),
         (("--skip_bad", "-1"), "must be at least 0"),
         (("--batch_size", "0"), "train.batch_size must be"),
         (("--lr", "nan"), "train.learning_rate must be"),
-        (("--checkpoint_seconds", "nan"), "--checkpoint_seconds must be"),
+        (("--checkpoint_seconds", "nan"), "--checkpoint-seconds must be"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, capsys, options, message):
@@ -191,7 +195,7 @@ def test_flags_reach_the_spec():
     )
     words += " --lr 3e-4 --batch-size 6 --steps 5000 --seed 7 --eval-every 1000 --amp=O3"
     words += " --set network.levels=2 selfsup.name=none"
-    given = train.parser().parse_args([train._with_underscores(word) for word in words.split()])
+    given = train.parser().parse_args(words.split())
     spec = train.compose(given)
     data, update = spec.data, spec.train
     assert (data.source, spec.evaluation.source) == ("synthetic", "synthetic")
@@ -199,6 +203,13 @@ def test_flags_reach_the_spec():
     assert (update.learning_rate, update.batch_size, update.steps, update.validations) == (3e-4, 6, 5000, 5)
     assert (spec.seed, update.amp, spec.network.levels) == (7, "O3", 2)
     assert data.augmentation.flip_vertical, "a flag changes nothing else of the preset"
+
+
+def test_weights_that_are_not_to_be_used_are_not(tmp_path):
+    given = train.parser().parse_args(["--out", "D", "--pre_trained=False", "--pre_ckpt_path=/nowhere.ckpt"])
+    assert train.weights_to_start_from(given) is None
+    given = train.parser().parse_args(["--out", "D", "--pre-trained=TRUE", "--checkpoint", "~/a.ckpt"])
+    assert train.weights_to_start_from(given) == pathlib.Path.home() / "a.ckpt"
 
 
 def test_somebody_else_training_there_is_an_error(left_alone, trainer, tmp_path):

@@ -58,7 +58,7 @@ STUDY = Study(name="mine", question="?", baseline="a", arms=(
          ["--seeds must be a number", "--workers must be a whole number in [0, 1024]", "form key=value",
           "component 'brix'"]),
         (WRONG, ["--preset", "smok", "--devices", "TPU"],
-         ["unknown preset 'smok'; did you mean 'smoke'?", "--devices must be auto"]),
+         ["unknown preset 'smok'; did you mean 'smoke'?", "--device must be auto"]),
         ("STUDY = Study(", [], ["SyntaxError: '(' was never closed (mine.py, line 1)"]),
         ("import nothing_like_it", [], ["No module named 'nothing_like_it'"]),
     ],

@@ -1,4 +1,4 @@
-"""`--devices`: what it stands for, and what a run is shown of it."""
+"""`--device`: what it stands for, and what a run is shown of it."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_cards_are_named(text, cards):
     ],
 )
 def test_wrong_ones_are_refused(text, message):
-    with pytest.raises(ValueError, match="--devices") as error:
+    with pytest.raises(ValueError, match="--device") as error:
         parse(text)
     assert message in str(error.value)
 

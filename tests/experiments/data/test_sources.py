@@ -125,3 +125,22 @@ def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():
     assert len(both) == 6
     with pytest.raises(DataError, match="bad: is bad"):
         Joined((synthetic, Handmade("bad", 1))).verify()
+
+
+def test_a_hyphen_in_a_name_is_an_underscore_in_what_is_recorded():
+    assert sources.parse("sintel-clean:/a-b;flyingchairs:/c") == (("sintel_clean", "/a-b"), ("flyingchairs", "/c"))
+    assert sources.canonical("sintel-clean:/a") == "sintel_clean"
+    assert sources.absolute("sintel-final:/a") == "sintel_final:/a"
+
+
+def test_a_part_of_a_data_set_leads_to_all_of_it(tmp_path):
+    root = tmp_path / "sintel"
+    for part in ("training/clean/alley_1", "training/flow", "test/clean"):
+        (root / part).mkdir(parents=True)
+    for part in ("", "training", "training/clean", "test", "test/clean", "training/flow"):
+        assert sources.root_of(root / part) == root, part
+    chairs = tmp_path / "FlyingChairs_release" / "data"
+    chairs.mkdir(parents=True)
+    assert sources.root_of(chairs) == sources.root_of(chairs.parent) == chairs.parent
+    for other in (tmp_path, tmp_path / "nowhere", root / "training" / "clean" / "alley_1"):
+        assert sources.root_of(other) == other

@@ -111,15 +111,17 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
 def _open(name: str, path: str, split: str) -> PairSet:
     if mindrecord.is_converted(path):
         return mindrecord.open_converted(path, name, split)
-    return readers()[name](path if name in UNLABELLED else root_of(pathlib.Path(path)), split)
+    return readers()[name](path if name in UNLABELLED else str(root_of(pathlib.Path(path))), split)
 
 
 def root_of(path: pathlib.Path) -> pathlib.Path:
     """The folder of a data set, given that or a part of it such as `MPI-Sintel/test/clean`.
 
     Folders that data sets are divided into are left until the one is reached that holds a `training`, a `test` or
-    another part of the first rank; a path that leads to none stays as it is.
+    another part of the first rank; a path that leads to none, or nowhere, stays as it is.
     """
+    if not path.is_dir():
+        return path
     for depth in range(3):
         place = path.parents[depth - 1] if depth else path
         if any((place / part).is_dir() for part in ROOTS):

@@ -142,5 +142,5 @@ def test_a_part_of_a_data_set_leads_to_all_of_it(tmp_path):
     chairs = tmp_path / "FlyingChairs_release" / "data"
     chairs.mkdir(parents=True)
     assert sources.root_of(chairs) == sources.root_of(chairs.parent) == chairs.parent
-    for other in (tmp_path, tmp_path / "nowhere", root / "training" / "clean" / "alley_1"):
+    for other in (tmp_path, root / "testing", root / "training" / "clean" / "alley_1"):
         assert sources.root_of(other) == other

@@ -114,7 +114,7 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
-            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")] + list(self.aliases())
             hints = dict.fromkeys(hint for flag in flags if (hint := did_you_mean(flag, known)))
             self.error(f"unrecognized arguments: {' '.join(rest)}{''.join(hints)}")
         return found

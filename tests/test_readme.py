@@ -11,7 +11,9 @@ from studies.baselines import PRESETS
 from uflow import table
 
 ROOT = pathlib.Path(__file__).parents[1]
-DOCUMENTS = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+DOCUMENTS = {
+    path.name: path.read_text() for path in (*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")))
+}
 README = DOCUMENTS["README.md"]
 COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "import_weights")
 MODULES = (
@@ -25,8 +27,13 @@ MODULES = (
 FOREIGN = {"--dist", "--backend-store-uri", "--workers", "--worker_num", "--local_worker_num", "--join", "--log_dir"}
 FOREIGN |= {"--owner", "--host", "--artifacts-destination"}
 FOREIGN |= {"--head", "--port", "--num-cpus", "--include-dashboard", "--disable-usage-stats", "--test-only"}
+PORT = "train_on eval_on checkpoint_dir pre_trained pre_ckpt_path ckpt_file file_format data_dir output_dir num_shards"
+FOREIGN |= {f"--{word}" for word in [*PORT.split(), "batch_size"]}  # words that are read as others
 SBATCH = "cpus-per-task export job-name nodes open-mode output partition signal time"
 FOREIGN |= {f"--{word}" for word in SBATCH.split()}
+
+
+PORT_MODULES = {"train", "eval", "src.utils.convert_sintel_to_mindrecords"}  # of the port, beside what they are here
 
 
 def options_of(module):
@@ -43,7 +50,8 @@ def test_every_option_of_a_command_exists(name):
     text = re.sub(r"\\\n\s*", " ", DOCUMENTS[name])
     for module, words in re.findall(r"python -m ((?:studies|experiments|benchmarks)\.\w+)([^`\n]*)", text):
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", words):
-            assert option in options_of(module), f"{module} has no {option}"
+            spelled = "--" + option[2:].replace("_", "-")
+            assert spelled in options_of(module), f"{module} has no {option}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -57,7 +65,7 @@ def test_every_option_that_is_named_exists(name):
 def test_every_module_that_is_run_exists(name):
     for module in re.findall(r"python -m ([a-z_.]+)", DOCUMENTS[name]):
         path = ROOT / module.replace(".", "/")
-        assert module in ("pytest", "venv") or path.with_suffix(".py").exists() or path.is_dir(), module
+        assert module in {"pytest", "venv", *PORT_MODULES} or path.with_suffix(".py").exists() or path.is_dir(), module
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -71,7 +79,7 @@ def test_every_study_and_preset_that_is_named_exists(name):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_linked_file_is_there(name):
-    folder = ROOT if name == "README.md" else ROOT / "docs"
+    folder = ROOT if name.startswith("README") else ROOT / "docs"
     for target in re.findall(r"\]\(([^)#:]+)\)", DOCUMENTS[name]):
         assert (folder / target).exists(), target
 
@@ -79,3 +87,12 @@ def test_every_linked_file_is_there(name):
 def test_all_studies_are_listed():
     for name in catalog.names():
         assert f"`{name}`" in README, name
+
+
+def test_the_readme_in_chinese_has_the_same_two_lines_and_rows():
+    chinese, port = DOCUMENTS["README_CN.md"], DOCUMENTS["moving_from_the_port.md"]
+    lines = re.findall(r"^python3 -m venv .*$", README, re.M)
+    assert len(lines) == 2 and lines == re.findall(r"^python3 -m venv .*$", chinese, re.M)
+    for row in [line for line in port.splitlines() if line.startswith("| `")]:
+        cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        assert f"| {cells[0]} | {cells[-1].rstrip(' |')} |" in chinese

@@ -104,7 +104,7 @@ def test_unreadable_pairs_are_left_out_up_to_a_number(pairs, given):
     pairs.items[1:1] = [DataError("x.png: cut off"), DataError("y.png: is missing")]
     found = measure(given, pairs, FULL, allowed=2)
     assert found.pairs == ("a", "b") and found.skipped == ("x.png: cut off", "y.png: is missing")
-    with pytest.raises(DataError, match=r"y.png: is missing \(2 pairs cannot be read, --skip_bad 1 allows fewer\)"):
+    with pytest.raises(DataError, match=r"y.png: is missing \(2 pairs cannot be read, --skip-bad 1 allows fewer\)"):
         measure(given, pairs, FULL, allowed=1)
     with pytest.raises(DataError, match=r"^x.png: cut off$"):
         measure(given, pairs, FULL)

@@ -99,7 +99,7 @@ def test_shards_have_every_file_once_and_mindspore_reads_them(chairs, tmp_path, 
     for shard in (2, 0):
         assert _convert("flyingchairs", chairs, out, "--num_shards", 3, "--shard", shard, "--part_mb", 1) == 0
     assert "still to do: --shard 1" in capsys.readouterr().out
-    with pytest.raises(DataError, match=r"2 of 6 parts are missing.*--num_shards 3, --shard 1\)"):
+    with pytest.raises(DataError, match=r"2 of 6 parts are missing.*--num-shards 3, --shard 1\)"):
         _open("flyingchairs", out)
     assert _convert("flyingchairs", chairs, out, "--num_shards", 3, "--shard", 1, "--part_mb", 1) == 0
     for split in SPLITS:
@@ -255,7 +255,7 @@ def test_bad_files_are_refused_before_anything_is_written(chairs, tmp_path, caps
     flow.write_bytes(flow.read_bytes()[:-1])
     assert _convert("flyingchairs", chairs, tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert f"{flow}: cut off" in error and "--skip_bad" in error and not (tmp_path / "out").exists()
+    assert f"{flow}: cut off" in error and "--skip-bad" in error and not (tmp_path / "out").exists()
     assert _convert("flyingchairs", tmp_path / "nowhere", tmp_path / "out") == 2
     assert "nowhere: FlyingChairs is missing" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
@@ -297,7 +297,7 @@ def test_the_folder_of_another_conversion_is_refused(chairs, tmp_path, capsys):
     data[-1] ^= 1
     image.write_bytes(data)
     for options, reason in (
-        (("--num_shards", 2), "it was begun with --num_shards 1, not 2"),
+        (("--num_shards", 2), "it was begun with --num-shards 1, not 2"),
         (("--split", "train"), "it holds flyingchairs train (9 pairs, digest"),
         (("--data_dir", tmp_path / "copy"), "it holds flyingchairs train (9 pairs, digest"),
     ):
@@ -358,8 +358,8 @@ def test_progress_and_counts_are_shown(chairs, tmp_path, capsys):
     ("options", "message"),
     [
         (["--shard", "2", "--num_shards", "2"], "--shard must be 0 to 1"),
-        (["--part_mb", "256"], "--part_mb must be 1 to 255"),
-        (["--skip_bad", "-1"], "--skip_bad not negative"),
+        (["--part_mb", "256"], "--part-mb must be 1 to 255"),
+        (["--skip_bad", "-1"], "--skip-bad not negative"),
     ],
 )
 def test_wrong_usage_is_refused(tmp_path, capsys, options, message):

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, faults, portable, records
+from experiments import device, execution, faults, portable, records, terminal
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
 from experiments.device import TARGETS
@@ -175,4 +175,4 @@ def stop_on_signals() -> Callable[[], bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -128,7 +129,9 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     else:
         state = "RUNNING"
     away = mirror.waiting  # it did not answer a moment ago
-    data_sets = list(dict.fromkeys(found for run in tracked_runs(folder) for found in run.data_sets()))
+    data_sets: list[tuple[str, str, str]] = []
+    with contextlib.suppress(ValueError, OSError):  # a file that is in a bad way is told of where it is needed
+        data_sets = list(dict.fromkeys(found for run in tracked_runs(folder) for found in run.data_sets()))
     told = (state, description, folder / "report", plan["metrics"], data_sets)
     result = mirror.end(*told)
     if result is None and not away and mirror.answers():

@@ -27,6 +27,7 @@ from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
 from experiments.flags import Parser
 from experiments.records import atomic_write, dump_json
+from experiments.terminal import ended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -247,4 +248,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

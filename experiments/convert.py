@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from experiments import flags, locks, records
+from experiments import flags, locks, records, terminal
 from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
 from experiments.data.conversion_plan import (
     MEGABYTE,
@@ -196,4 +196,4 @@ def _summarize(plan: Plan, out: pathlib.Path, shard: int, written: list[Part], s
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments import evaluation_files, flags, records
+from experiments import evaluation_files, flags, records, terminal
 from experiments.data.pairs import SPLITS, DataError, PairSet
 from experiments.data.sources import names, open_source, parse
 from experiments.execution import check_writable
@@ -229,4 +229,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import device, faults, locks, records
+from experiments.code_version import code_version
 from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.data.skipping import without_bad
 from experiments.data.sources import absolute, open_source
@@ -415,5 +416,6 @@ class Cost:
             "started_at_step": self.start,
             "device": self.device,
             "host": platform.node(),
+            "code": code_version(),
         }
         records.write_json(self.path, plain)

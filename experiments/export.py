@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import uflow
-from experiments import checkpoints, device, execution, flags, trained
+from experiments import checkpoints, device, execution, flags, terminal, trained
 from experiments.spec import to_config
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
@@ -291,4 +291,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     # MindSpore turns Ctrl-C into SIGTERM; leave by an exception, so that temporary files go
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

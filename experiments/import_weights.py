@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import checkpoints, execution, flags, records, tensor_bundle
+from experiments import checkpoints, execution, flags, records, tensor_bundle, terminal
 from uflow import reference_weights, registry
 from uflow.architecture import DENSE, PWC_PYRAMID, Architecture
 
@@ -149,4 +149,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

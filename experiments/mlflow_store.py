@@ -78,6 +78,16 @@ class Store:
                 self._experiment = known.experiment_id
         self._client = client
 
+    @property
+    def experiment(self) -> str:
+        """The id of the experiment; empty before it was connected."""
+        return self._experiment or ""
+
+    def mark(self, name: str, value: str) -> None:
+        """Sets a tag of the experiment, unless it has it."""
+        if self._client.get_experiment(self._experiment).tags.get(name) != value:
+            self._write("set_experiment_tag", self._experiment, name, value)
+
     def ask(self) -> bool:
         """True if it answers."""
         return self._client.get_experiment(self._experiment) is not None
@@ -129,14 +139,14 @@ class Store:
         lacking = [Param(k, v[:6000]) for k, v in sorted(params.items()) if k not in run.data.params]
         for begin in range(0, len(lacking), _PARAMS):
             self._write("log_batch", run.info.run_id, params=lacking[begin : begin + _PARAMS])
-        there = {(i.tags[0].value, i.dataset.name) for i in run.inputs.dataset_inputs if i.tags}
+        there = {(i.tags[0].value, i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs if i.tags}
         inputs = [
             DatasetInput(
                 Dataset(name=name, digest=digest, source_type="uflow", source=json.dumps({"name": name})),
                 [InputTag("mlflow.data.context", context)],
             )
             for context, name, digest in data_sets
-            if (context, name) not in there
+            if (context, name, digest) not in there
         ]
         if inputs:
             self._write("log_inputs", run.info.run_id, datasets=inputs)

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from experiments import flags, records
+from experiments import flags, records, terminal
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import read_flo, write_flo
 from experiments.data.frames import frames
@@ -205,4 +205,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

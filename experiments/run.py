@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, faults, flags, portable, records
+from experiments import device, execution, faults, flags, portable, records, terminal
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, problems_of, to_config
@@ -172,4 +172,4 @@ def stop_on_signals() -> Callable[[], bool]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

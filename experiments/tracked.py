@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -99,6 +100,18 @@ class Tracked:
             source = str(config.get(f"{part}.source") or config.get("data.source", ""))
             if digest := str(config.get(f"{part}.digest", "")):
                 found.append((context, _names(source), digest))
+        return found
+
+    def source(self) -> dict[str, str]:
+        """Tags that say where it comes from: the command, and the commit if its `cost.json` has one."""
+        words = [f"studies.run {self.about['study']}"] if "study" in self.about else ["experiments.run"]
+        words += [f"--preset {self.about['preset']}"] if "preset" in self.about else []
+        found = {"mlflow.source.type": "LOCAL", "mlflow.source.name": " ".join(words)}
+        with contextlib.suppress(records.RecordError, TypeError, AttributeError):
+            code = records.read_json(self.files / "cost.json").get("code", {})
+            if commit := code.get("commit"):
+                found |= {"mlflow.source.git.commit": str(commit)}
+                found |= {"mlflow.source.git.dirty": str(bool(code.get("changed"))).lower()}
         return found
 
     def artifacts(self) -> list[tuple[pathlib.Path, str | None]]:

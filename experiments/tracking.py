@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from experiments import records
+from experiments import mlflow_page, records
 from experiments.addresses import without_secrets
 from experiments.mlflow_store import SEAL, Store
 from experiments.tracked import Point, Tracked, sealed
@@ -101,6 +101,11 @@ class Mirror:
         """True for a while after a failure, in which MLflow is not asked anything."""
         return self._clock() < self._until
 
+    @property
+    def experiment(self) -> str:
+        """MLflow's id of the study; empty if it was never reached."""
+        return self._store.experiment
+
     def again(self) -> None:
         """Asks MLflow at once the next time."""
         self._until = 0.0
@@ -132,8 +137,22 @@ class Mirror:
         """Makes the store, the experiment and the study's run if they are missing, and sets its description."""
         self.tried(f"study {self.study}", lambda: self._describe(self._parent_run(), description))
 
-    def end(self, state: str, description: str, report: pathlib.Path) -> bool | None:
-        """Sets state and description of the study's run and attaches the report.
+    def end(
+        self,
+        state: str,
+        description: str,
+        report: pathlib.Path,
+        metrics: Sequence[str] = (),
+        data_sets: Sequence[tuple[str, str, str]] = (),
+    ) -> bool | None:
+        """Sets state and description of the study's run, attaches the report and makes the page of the study.
+
+        Args:
+            state: of the study.
+            description: of the study.
+            report: folder of the report.
+            metrics: names of what the page shows, the deciding one first; none makes no page.
+            data_sets: of all of its runs: context, name and digest.
 
         Returns:
             True if something was sent, False if all was there, `None` if it did not arrive.
@@ -143,10 +162,13 @@ class Mirror:
         seal = f"{sealed(files)} {state}"
 
         def action() -> bool:
-            run = self._store.again(self._parent_run())
+            run, written = self._store.again(self._parent_run()), self._store.written
             tags, identity = run.data.tags, run.info.run_id
+            self._store.complete(run, {}, data_sets)
+            if metrics:
+                self._store.mark(mlflow_page.TAG, mlflow_page.view(metrics))
             if (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000]):
-                return False
+                return self._store.written > written
             self._describe(identity, description)
             self._store.attach(identity, files)
             if run.info.status != state:
@@ -208,12 +230,13 @@ class Mirror:
             "uflow.arm": run.arm,
             "uflow.attempt": str(run.attempt),
             "mlflow.parentRunId": parent,
+            **(source := run.source()),
         }
         found = self._store.run(
             f"tags.`uflow.run_id` = '{run.run_id}'", lambda tags: _is(tags, run), f"{run.arm} s{run.seed}", tags
         )
         held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags))
-        self._tell(held, {"mlflow.parentRunId": parent})
+        self._tell(held, {"mlflow.parentRunId": parent} | source)
         if held.tags.get(SEAL) != _seal(run):
             self._store.complete(found, run.params(), run.data_sets())
             held.add(self._store.points(found))
@@ -232,7 +255,7 @@ class Mirror:
         if held.tags.get(SEAL) == seal:
             return
         state, tags = run.outcome()
-        self._tell(held, tags)
+        self._tell(held, tags | run.source())
         self._store.attach(held.run, run.artifacts())
         self._store.state(held.run, state)
         self._tell(held, {SEAL: seal})
@@ -240,6 +263,7 @@ class Mirror:
     def _parent_run(self) -> str:
         if self._parent is None:
             tags = {"uflow.kind": "study", "uflow.study": self.study}
+            tags |= {"mlflow.source.type": "LOCAL", "mlflow.source.name": f"studies.run {self.study}"}
             found = self._store.run(
                 "tags.`uflow.kind` = 'study'", lambda held: held.get("uflow.study") == self.study, self.study, tags
             )

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments import device, execution, faults, flags, portable, records
+from experiments import device, execution, faults, flags, portable, records, terminal
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
@@ -224,4 +224,4 @@ def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: executi
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -50,8 +51,9 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     lacking = gap.plain() if gap else None
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text, f"report: {report.directory}"]
+    page = mirror_file.page(command.folder, command.tracking) if command.tracking else None
     if shown := _where_to_look(command.tracking):
-        lines += ["compare the runs in a browser:", f"  {shown}"]
+        lines += ["compare the runs in a browser:", *(f"  {line}" for line in (shown, page) if line)]
     lines += mirror_file.sentences(lacking, sacred)
     if left:
         lines.append(
@@ -68,6 +70,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
         "left": left,
         "left_out": list(data.plan.left_out),
         "mlflow": shown,
+        "mlflow_page": page if shown else None,
         "mirror_gap": lacking,
         "sacred_problems": sacred,
         "effects": json.loads(report.paths["effects.json"].read_text(encoding="utf-8")),
@@ -83,4 +86,5 @@ def _where_to_look(tracking: str | None) -> str | None:
         return None
     if tracking.startswith(("http://", "https://")):
         return describe(tracking)
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"
+    store = shlex.quote(describe(tracking))
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {store}"

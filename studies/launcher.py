@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 import pathlib
@@ -142,6 +143,8 @@ def run_all(
         stop: asked all the time, by default whether a signal has arrived.
     """
     stop = stop or stop_on_signals()
+    if start is Processes and workers:
+        warn_of_kernels(settings.execution.program, tuple(cards))
     queue = settings.open_queue(stop)
     about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
@@ -180,6 +183,8 @@ def _rounds(
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
     """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
     stop, told, looked, shown = stop_on_signals(), False, 0.0, ""
+    if start is Processes:
+        warn_of_kernels(settings.execution.program, tuple(cards))
     queue = settings.open_queue(stop)
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
     group = start(assigned(settings, cards, workers), queue.folder / "study.log")
@@ -259,6 +264,17 @@ def _supervise(
         raise
     progress.end()
     _explain([code for group in groups for code in group.ended()], log_file)
+
+
+@functools.cache
+def warn_of_kernels(program: str, cards: tuple[Card, ...]) -> None:
+    """Says once, where everybody sees it, that runs on this machine's CPU will be slow; logs of runs are read later."""
+    from experiments.device import available
+    from uflow.kernels import dispatch
+
+    on_cpu = any((available() if card.target == "auto" else card.target) == "CPU" for card in cards)
+    if program == "experiments.run" and on_cpu and (sentence := dispatch.lacking()):
+        print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def _explain(codes: Sequence[int], log_file: pathlib.Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from experiments import locks, records
+from experiments import locks, mlflow_page, records
 from experiments.addresses import describe
 from experiments.tracked import Tracked
 from experiments.tracking import Arrived
@@ -43,7 +44,9 @@ class Gap:
     @property
     def command(self) -> str:
         """The command that sends it."""
-        return f"python -m studies.sync {self.out}" + ("" if self.default else f" --tracking-uri {self.address}")
+        return shlex.join(
+            ["python", "-m", "studies.sync", self.out] + ([] if self.default else ["--tracking-uri", self.address])
+        )
 
     @property
     def sentence(self) -> str:
@@ -80,10 +83,23 @@ def note(folder: pathlib.Path, uri: str, run: Tracked, arrived: Arrived) -> None
         content["runs"][run.name] = entry
 
 
-def note_study(folder: pathlib.Path, uri: str, reason: str) -> None:
-    """Keeps why the study's own run lacks its report; an empty reason if it does not."""
+def note_study(folder: pathlib.Path, uri: str, reason: str, experiment: str = "") -> None:
+    """Keeps why the study's own run lacks its report, an empty reason if it does not, and the store's id of the study.
+
+    The id is that of the page of the study, so it counts only if all arrived.
+    """
     with _changed(folder, uri) as content:
         content["reason"] = reason
+        if experiment and not reason:
+            content["experiment"] = experiment
+
+
+def page(folder: pathlib.Path, uri: str) -> str | None:
+    """The address of the page that shows the study, as seen from the machine of the store; `None` if it has none."""
+    content = _read(folder)
+    if content["address"] != describe(uri) or not content.get("experiment"):
+        return None
+    return mlflow_page.address(describe(uri) if uri.startswith("http") else mlflow_page.DEFAULT, content["experiment"])
 
 
 def known(folder: pathlib.Path, uri: str, run: Tracked) -> bool:
@@ -174,7 +190,7 @@ def _changed(folder: pathlib.Path, uri: str) -> Iterator[dict[str, Any]]:
         before = records.dump_json(content)
         if content["address"] != describe(uri):
             default = uri == f"sqlite:///{folder.parent / 'mlflow.db'}"
-            content |= {"address": describe(uri), "default": default, "reason": "", "runs": {}}
+            content |= {"address": describe(uri), "default": default, "reason": "", "experiment": "", "runs": {}}
         yield content
         if records.dump_json(content) != before:
             records.write_json(folder / NAME, content)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from experiments import terminal
 from studies.command import Command, parser, read, resumed
 from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, reported
 
@@ -302,4 +303,4 @@ def _run(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments import flags, locks, records
+from experiments import flags, locks, records, terminal
 from experiments.addresses import describe, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
@@ -127,10 +128,15 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     else:
         state = "RUNNING"
     away = mirror.waiting  # it did not answer a moment ago
-    result = mirror.end(state, description, folder / "report")
+    data_sets: list[tuple[str, str, str]] = []
+    with contextlib.suppress(ValueError, OSError):  # a file that is in a bad way is told of where it is needed
+        data_sets = list(dict.fromkeys(found for run in tracked_runs(folder) for found in run.data_sets()))
+    told = (state, description, folder / "report", plan["metrics"], data_sets)
+    result = mirror.end(*told)
     if result is None and not away and mirror.answers():
-        result = mirror.end(state, description, folder / "report")
-    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, mirror.reason if result is None else ""))
+        result = mirror.end(*told)
+    reason = mirror.reason if result is None else ""
+    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, reason, mirror.experiment))
     return result
 
 
@@ -222,4 +228,4 @@ def _synced(uri: str, out: pathlib.Path, study: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(terminal.ended(main))

@@ -102,6 +102,32 @@ def check(mirror, directory, state="FINISHED", server=None):
     return child
 
 
+def test_columns_source_and_version_are_filled_from_the_files(mirror, run):
+    records.write_json(run / "cost.json", {"code": {"version": "1", "commit": "c0ffee", "changed": True}})
+    update(mirror, run)
+    tags = held(mirror)[1][0].data.tags
+    assert tags["mlflow.source.name"] == "studies.run s --preset smoke" and tags["mlflow.source.type"] == "LOCAL"
+    assert (tags["mlflow.source.git.commit"], tags["mlflow.source.git.dirty"]) == ("c0ffee", "true")
+    assert not update(mirror, run).changed
+
+
+def test_the_page_of_a_study_groups_runs_by_arm_and_shows_what_decides(mirror, run, tmp_path):
+    from mlflow import MlflowClient
+
+    update(mirror, run)
+    told = ("FINISHED", "about", tmp_path / "report", ["epe/x/occ", "epe/x/all"], [("training", "x", "d1")])
+    assert mirror.end(*told) is True and mirror.end(*told) is False
+    tags = MlflowClient(mirror.uri).get_experiment(mirror.experiment).tags
+    view = json.loads(tags["mlflow.sharedViewState.arms"])
+    assert view["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
+    assert [chart["metricKey"] for chart in view["compareRunCharts"]] == ["final/epe/x/occ", "final/epe/x/all"]
+    assert "arm" in held(mirror)[1][0].data.params and "final/epe/x/all" in held(mirror)[1][0].data.metrics
+    inputs = held(mirror)[0][0].inputs.dataset_inputs
+    assert [(i.tags[0].value, i.dataset.name, i.dataset.digest) for i in inputs] == [("training", "x", "d1")]
+    assert mirror.end(*told[:4], [("training", "x", "d1"), ("training", "x", "d2")]) is True  # scenes of another kind
+    assert sorted(i.dataset.digest for i in held(mirror)[0][0].inputs.dataset_inputs) == ["d1", "d2"]
+
+
 def test_everything_arrives_once(mirror, run):
     first, second = update(mirror, run), update(mirror, run)
     assert (first.complete, first.changed, first.sent, first.missing) == (True, True, 7, 0)

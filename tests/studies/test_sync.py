@@ -3,12 +3,14 @@
 import json
 import os
 import pathlib
+import shlex
+import subprocess
 import time
 
 import pytest
 
 from experiments import locks, records
-from studies import catalog, mirror_file, plan_file, run, search, sync, worker
+from studies import catalog, command, ending, mirror_file, plan_file, run, search, sync, worker
 from studies.baselines import PRESETS
 from studies.job import Job
 from studies.mirroring import Mirroring
@@ -266,3 +268,36 @@ def test_a_name_in_a_plan_cannot_lead_elsewhere(done, capsys):
     records.write_json(out / NAME / "plan.json", plan)
     code, _, err = answered(sync.main, [out, "--tracking-uri", AWAY], capsys)
     assert code == 3 and "is not the name of a run" in err
+
+
+def test_printed_commands_survive_a_shell(tmp_path):
+    out = tmp_path / "my results $(touch run-by-paste) 'x'"
+    out.mkdir()
+    (out / "mlflow.db").touch()
+    shown = ending._where_to_look(f"sqlite:///{out / 'mlflow.db'}")
+    assert shlex.split(shown)[-1] == f"sqlite:///{out / 'mlflow.db'}"
+    gap = mirror_file.Gap("sqlite:////a b/mlflow.db", (), True, 0, "away", str(out), False)
+    assert shlex.split(gap.command)[2:] == ["studies.sync", str(out), "--tracking-uri", "sqlite:////a b/mlflow.db"]
+    assert shlex.split(command.resumed(["mine", "--out", str(out)], (0,)))[2:] == [
+        "studies.run",
+        "mine",
+        "--out",
+        str(out),
+    ]
+    for line in (shown, gap.command):
+        subprocess.run(["bash", "-c", f"mlflow() {{ :; }}; python() {{ :; }}; {line}"], cwd=tmp_path, check=True)
+    assert not (tmp_path / "run-by-paste").exists()
+
+
+def test_the_page_of_a_study_is_that_of_the_store_that_holds_it(tmp_path):
+    folder, uri = tmp_path / NAME, f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder.mkdir()
+    assert mirror_file.page(folder, uri) is None
+    mirror_file.note_study(folder, uri, "", "7")
+    page = "/#/experiments/7/runs?viewStateShareKey=arms&compareRunsMode=CHART"
+    assert mirror_file.page(folder, uri) == f"http://127.0.0.1:5000{page}"
+    assert mirror_file.page(folder, "http://elsewhere:80") is None
+    mirror_file.note_study(folder, "http://me:secret@elsewhere:80/", "away", "8")
+    assert mirror_file.page(folder, "http://me:secret@elsewhere:80/") is None
+    mirror_file.note_study(folder, "http://me:secret@elsewhere:80/", "", "8")
+    assert mirror_file.page(folder, "http://me:secret@elsewhere:80/") == f"http://elsewhere:80{page.replace('7', '8')}"

@@ -388,6 +388,17 @@ def test_without_a_compiler_the_composition_is_used_and_that_is_said_once(tmp_pa
     assert log.count("no CPU kernels") == 1 and "no C++ compiler 'g++'" in log
 
 
+def test_a_study_says_once_that_its_runs_will_be_slow_unless_that_was_chosen(tmp_path):
+    code = (
+        "from studies.devices import Card; from studies.launcher import warn_of_kernels as warn\n"
+        "for _ in range(2): warn('experiments.run', (Card('CPU'), Card('CPU')))"
+    )
+    cache = str(tmp_path / "c")
+    _, log = alone(tmp_path, code, CXX="/nonexistent", UFLOW_CACHE=cache, UFLOW_KERNELS=None)
+    assert log.count("warning: no CPU kernels, training is several times slower: ") == 1 and "/nonexistent" in log
+    assert alone(tmp_path, code, CXX="/nonexistent", UFLOW_CACHE=cache, UFLOW_KERNELS="off")[1] == ""
+
+
 def test_switched_off_nothing_is_built(tmp_path):
     out, log = alone(tmp_path, FALLS_BACK, UFLOW_CACHE=str(tmp_path / "c"), UFLOW_KERNELS="off")
     assert out.strip() == "[5. 6. 7.] False none"

@@ -38,9 +38,15 @@ def _library() -> tuple[str, str]:
         return "", str(error)
 
 
+def lacking() -> str:
+    """That kernels are wanted and cannot be had, as a sentence, or nothing; compiles them if need be."""
+    reason = _library()[1] if mode() == "auto" else ""
+    return f"no CPU kernels, training is several times slower: {reason}" if reason else ""
+
+
 @functools.cache
-def _warn(reason: str) -> None:
-    _log.warning("no CPU kernels, training is several times slower: %s", reason)
+def _warn(sentence: str) -> None:
+    _log.warning(sentence)
 
 
 class Switch:
@@ -62,7 +68,7 @@ class Switch:
         if reason and mode() == "on":
             raise RuntimeError(f"UFLOW_KERNELS=on, but there are no kernels: {reason}")
         if reason:
-            _warn(reason)
+            _warn(lacking())
         return bool(path)
 
     def __getattr__(self, name: str) -> Any:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from experiments import locks, records
-from studies import journal
 from studies.job import Job, job_from
 from studies.retry import attempt_of, failed
 
@@ -103,6 +102,8 @@ class Queue:
 
     def _from_journal(self) -> Any:
         """Optuna's study in the journal."""
+        from studies import journal
+
         if not locks.work_in(self.folder):
             raise StorageError(f"{self.folder}: files cannot be locked there; give another --out, or --storage")
         with locks.held(self.folder / "queue.lock"):

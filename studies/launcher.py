@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 import pathlib
@@ -11,8 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from studies.devices import Card
 from studies.job import jobs_of
@@ -21,24 +21,13 @@ from studies.planning import Plan, PlannedRun
 from studies.process import INTERRUPTED, ROOT, CannotRun
 from studies.progress import Progress
 from studies.queue import Queue
-from studies.worker import MEANINGS, WorkerSettings, command_line, environment, stop_on_signals
+from studies.stopping import Ending, Workers, kill_with_children, stop_on_signals
+from studies.worker import MEANINGS, WorkerSettings, command_line, environment
 
 LAUNCHERS = {"local": "studies.launcher", "ray": "studies.ray_launcher", "slurm": "studies.slurm_launcher"}
 ROUNDS = 3  # so often runs that left no result are given to new workers before the study ends without them
 REFRESH_SECONDS = 5.0  # between looks at the queue
-
-
-class Workers(Protocol):
-    """Workers that were started together."""
-
-    def running(self) -> int:
-        """How many are still there."""
-
-    def stop(self) -> None:
-        """Asks all of them to save their runs and to end."""
-
-    def ended(self) -> Sequence[int]:
-        """Exit codes of those that have ended."""
+STOPPING = "stopping: the runs are being saved; Ctrl-C once more ends at once"
 
 
 Start = Callable[[Sequence[WorkerSettings], pathlib.Path], Workers]
@@ -104,6 +93,12 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Ends all of them at once, and the runs that they are at: what was forked from a stopped process too."""
+        for process in self._started:
+            if process.poll() is None:
+                kill_with_children(process.pid)
+
     def ended(self) -> Sequence[int]:
         """Exit codes of those that have ended."""
         return [process.returncode for process in self._started if process.poll() is not None]
@@ -141,7 +136,7 @@ def run_all(
         stage: of the study that the runs belong to, such as `search`; empty for those that are reported.
         stop: asked all the time, by default whether a signal has arrived.
     """
-    stop = stop or stop_on_signals()
+    stop = stop or stop_on_signals(insist=True)
     queue = settings.open_queue(stop)
     about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
@@ -179,23 +174,26 @@ def _rounds(
 
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
     """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
-    stop, told, looked, shown = stop_on_signals(), False, 0.0, ""
+    stop, shown = stop_on_signals(insist=True), ""
     queue = settings.open_queue(stop)
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
     group = start(assigned(settings, cards, workers), queue.folder / "study.log")
-    while group.running():
-        time.sleep(0.2)
-        if stop() and not told:
-            told = True
-            print("stopping: the runs are being saved", flush=True)
-            group.stop()
-        if time.monotonic() - looked > REFRESH_SECONDS:
-            looked = time.monotonic()
-            waiting, running = queue.states()
-            line = f"{len(waiting)} runs waiting, {len(running)} running; workers here: {group.running()}"
-            if line != shown:
-                print(line, flush=True)
-            shown = line
+    looked, busy = 0.0, time.monotonic()
+    with _ending([group], functools.partial(print, flush=True)) as ending:
+        while not ending.over():
+            time.sleep(0.2)
+            if stop():
+                ending.ask(STOPPING)
+            if time.monotonic() - looked > REFRESH_SECONDS:
+                looked = time.monotonic()
+                waiting, running = queue.states()
+                line = f"{len(waiting)} runs waiting, {len(running)} running; workers here: {group.running()}"
+                if line != shown:
+                    print(line, flush=True)
+                shown = line
+                busy = looked if waiting or running else busy
+                if looked - busy > settings.linger:
+                    ending.nothing_is_left()
     if stop():
         return [INTERRUPTED]
     _explain(group.ended(), queue.folder / "study.log")
@@ -232,33 +230,40 @@ def _supervise(
     log_file = queue.folder / "study.log"
     progress.elsewhere = queue.elsewhere()
     groups = [start(settings, log_file)] if settings else []
-    told, replaced = False, 0
+    replaced = 0
     began = looked = time.monotonic()
-    try:
-        while sum(group.running() for group in groups) or (
-            not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()
-        ):
+    with _ending(groups, progress.say) as ending:
+        while not ending.over() or (not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()):
             time.sleep(0.2)
             progress.show()
-            if stop() and not told:
-                told = True
-                progress.say("stopping: the runs are being saved")
-                for group in groups:
-                    group.stop()
+            if stop():
+                ending.ask(STOPPING)
             if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
                 looked = time.monotonic()
-                _left(plan, queue, len(settings), about)
+                if not _left(plan, queue, len(settings), about):
+                    ending.nothing_is_left()
                 progress.elsewhere = queue.elsewhere()
                 killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
                 if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
                     replaced += 1
                     groups.append(start(settings[replaced % len(settings) :][:1], log_file))
-    except (ValueError, OSError):
-        for group in groups:  # nobody would look after them
-            group.stop()
-        raise
     progress.end()
     _explain([code for group in groups for code in group.ended()], log_file)
+
+
+@contextlib.contextmanager
+def _ending(groups: Sequence[Workers], say: Callable[[str], None]) -> Iterator[Ending]:
+    """The end of workers, who are not left alone when the block fails: nobody would look after them."""
+    ending = Ending(groups, say)
+    try:
+        yield ending
+    except (ValueError, OSError):
+        for group in groups:
+            group.stop()
+        raise
+    except KeyboardInterrupt:
+        ending.kill()
+        raise
 
 
 def _explain(codes: Sequence[int], log_file: pathlib.Path) -> None:

@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        print("studies.run: ended at once; the same command goes on from the last checkpoints", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError) as error:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
@@ -114,7 +117,7 @@ def _tuned(
     from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of
     from studies.search import spaces
-    from studies.worker import stop_on_signals
+    from studies.stopping import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
@@ -128,7 +131,7 @@ def _tuned(
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
     )
-    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals()
+    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals(insist=True)
 
     def done(trials: Any) -> bool:
         return run_all(trials, settings, command.workers, command.cards, start, stage="search", stop=stop)

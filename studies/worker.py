@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Executio
 from studies.pruning import Bar, curve, record_pruned
 from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
+from studies.stopping import stop_on_signals
 
 DRIFT = 4
 MEANINGS = {
@@ -231,14 +231,6 @@ def _watch(bar: Bar | None, directory: pathlib.Path) -> Callable[[], bool]:
         return seen[1]
 
     return hopeless
-
-
-def stop_on_signals() -> Callable[[], bool]:
-    """A function that is True once SIGINT or SIGTERM has arrived."""
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked.append(received))
-    return lambda: bool(asked)
 
 
 def command_line(settings: WorkerSettings) -> list[str]:

@@ -19,12 +19,13 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from experiments import faults, locks
+from studies.queue import StorageError
 
 SEAL = b',"seal":'
 PATIENCE = 30.0  # s for which another process that is writing is waited for; it takes milliseconds
 
 
-class JournalError(ValueError):
+class JournalError(StorageError):
     """A journal is not what was written; the message names it and the line."""
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from experiments import faults
 from studies.devices import Card
 from studies.job import jobs_of
 from studies.plan_file import pending
@@ -137,16 +138,23 @@ def run_all(
         stop: asked all the time, by default whether a signal has arrived.
     """
     stop = stop or stop_on_signals(insist=True)
-    queue = settings.open_queue(stop)
+    try:
+        queue = settings.open_queue(stop)
+    except OSError as error:
+        raise _unfinished(error) from error
     about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
         _rounds(plan, queue, settings, workers, cards, start, about, stop)
     except (ValueError, OSError) as error:  # the database or the disk, in the middle of it
         if not stop():
-            raise CannotRun(f"{error}\nthe study is not finished; the same command goes on with it") from error
+            raise _unfinished(error) from error
     finally:
         queue.close()
     return stop()
+
+
+def _unfinished(error: Exception) -> CannotRun:
+    return CannotRun(f"{faults.of(error) or error}\nthe study is not finished; the same command goes on with it")
 
 
 def _rounds(

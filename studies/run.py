@@ -175,15 +175,14 @@ def _running_elsewhere(command: Command) -> set[str]:
     """Directories of the runs that workers of a database's queue are at; none if it cannot be asked, with a word."""
     if not command.storage:
         return set()
-    from studies.exchange import has_queue
-    from studies.queue import Queue
+    from studies.database_queue import DatabaseQueue, has_queue
 
     try:
         known = has_queue(command.storage, command.queue)
     except ValueError as error:
         print(f"note: what other machines are at is not known: {error}", file=sys.stderr)
         return set()
-    return Queue(command.folder, command.queue, command.storage).states()[1] if known else set()
+    return DatabaseQueue(command.folder, command.queue, command.storage).states()[1] if known else set()
 
 
 def _check_places(command: Command) -> None:

@@ -71,7 +71,12 @@ class WorkerSettings:
 
     def open_queue(self, stop: Callable[[], bool] = lambda: False) -> Queue:
         """The queue; `stop` is asked while its database is waited for."""
-        return Queue(self.out / self.study, self.queue, self.storage, self.heartbeat, stop=stop)
+        folder = self.out / self.study
+        if self.storage is None:
+            return Queue(folder)
+        from studies.database_queue import DatabaseQueue
+
+        return DatabaseQueue(folder, self.queue, self.storage, self.heartbeat, stop=stop)
 
 
 class DriftError(ValueError):

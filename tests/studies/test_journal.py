@@ -10,6 +10,7 @@ import sys
 
 import launching
 import pytest
+from test_many_workers import check_complete, launch, terminal
 
 from experiments import locks, records
 from studies import journal, tuning
@@ -223,3 +224,32 @@ def test_a_queue_whose_journal_is_damaged_has_the_same_runs(tmp_path, capsys):
     again.enqueue([Job(directory=name) for name in names])
     assert again.waiting() == names
     assert "queue.journal: line 5 is not what was written; the journal is made anew" in capsys.readouterr().err
+
+
+FULL = """
+import errno, os, sys
+import launching
+from studies import journal
+write, written = journal._write, []
+def full(descriptor, data):
+    written.append(data)
+    if len(written) > int(os.environ["WRITES"]):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write(descriptor, data)
+journal._write = full
+sys.exit(launching.main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writes", [0, 2])
+def test_a_study_whose_queue_is_on_a_full_disk_says_so_and_goes_on_later(tmp_path, monkeypatch, writes):
+    monkeypatch.setenv("WRITES", str(writes))
+    assert launch(tmp_path, 4, 1, code=FULL).wait() == 1
+    said = terminal(tmp_path).strip().splitlines()[-2:]
+    assert said == [
+        f"studies.process.CannotRun: {tmp_path}/trivial/queue.journal: the disk is full (No space left on device)",
+        "the study is not finished; the same command goes on with it",
+    ]
+    assert launch(tmp_path, 4, 1).wait() == 0, terminal(tmp_path)
+    check_complete(tmp_path, 4)

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"studies.run: {line}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("studies.run: ended at once; the same command goes on from the last checkpoints", file=sys.stderr)
+        print("studies.run: ended at once; the same command goes on with what was saved", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError) as error:
         for line in str(error).splitlines():

@@ -52,6 +52,22 @@ def is_free(path: pathlib.Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def waiting(directory: pathlib.Path) -> Iterator[None]:
+    """Says of a run in a directory that it waits for another one, while the block runs; see `is_waiting`."""
+    path = directory / "waiting.lock"
+    with held(path, give_up=lambda: True):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_waiting(directory: pathlib.Path) -> bool:
+    """True if the run in a directory waits for another one, which is no time of its own."""
+    return not is_free(directory / "waiting.lock")
+
+
 def work_in(folder: pathlib.Path) -> bool:
     """True if files in a folder can be locked; False on file systems without locks."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -59,13 +59,16 @@ class Tracked:
         """True if it has a result."""
         return (self.files / "result.json").exists()
 
-    def points(self) -> Iterator[tuple[Point, float]]:
+    def points(self, lines: Iterable[Mapping[str, Any]] | None = None) -> Iterator[tuple[Point, float]]:
         """Values of the learning curve by name and step, then the final values, at step 0; a point may come twice.
+
+        Args:
+            lines: of the learning curve; by default all of them.
 
         Raises:
             records.RecordError: if there is a result that cannot be read.
         """
-        for line in records.read_metrics(self.files / "metrics.jsonl"):
+        for line in records.read_metrics(self.files / "metrics.jsonl") if lines is None else lines:
             step = int(line["step"])
             for name, value in line.items():
                 if name != "step" and isinstance(value, (int, float)) and math.isfinite(value):

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from experiments import mlflow_page, records
 from experiments.addresses import without_secrets
+from experiments.following import Following
 from experiments.mlflow_store import SEAL, Store
 from experiments.tracked import Point, Tracked, sealed
 
@@ -51,6 +52,7 @@ class _Held:
     run: str
     start: int
     tags: dict[str, str]
+    curve: Following
     points: dict[str, set[int]] = dataclasses.field(default_factory=dict)
     certain: bool = True
     stamp: tuple[int, ...] = ()
@@ -196,7 +198,8 @@ class Mirror:
             known = self._known(run)
             if known.tags.get(SEAL) != _seal(run):
                 lacking: dict[Point, float] = {}
-                for point, value in run.points():
+                # of a run that goes on what is new; at its end all of it is looked at once more
+                for point, value in run.points(None if run.done else known.curve.look()[0]):
                     if not known.has(point):
                         lacking.setdefault(point, value)
                 for points in self._store.send(known.run, known.start, lacking):
@@ -235,7 +238,9 @@ class Mirror:
         found = self._store.run(
             f"tags.`uflow.run_id` = '{run.run_id}'", lambda tags: _is(tags, run), f"{run.arm} s{run.seed}", tags
         )
-        held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags))
+        held = _Held(
+            found.info.run_id, found.info.start_time, dict(found.data.tags), Following(run.files / "metrics.jsonl")
+        )
         self._tell(held, {"mlflow.parentRunId": parent} | source)
         if held.tags.get(SEAL) != _seal(run):
             self._store.complete(found, run.params(), run.data_sets())

@@ -290,7 +290,9 @@ def train(
         if state.step == 0 and ahead_of_us:
             # only one run trains a prefix; the others wait for it, since they would only repeat it
             lock = place.prefixes / f"{prefix_id(spec, ahead_of_us[-1])}.lock"
-            if not prefix_lock.enter_context(locks.held(lock, give_up=stop)):
+            with locks.waiting(place.directory):
+                alone = prefix_lock.enter_context(locks.held(lock, give_up=stop))
+            if not alone:
                 return Outcome("interrupted", 0)
             state = begin(spec, parameters, network, place)
             if state.step:

@@ -16,6 +16,7 @@ from typing import Any
 
 from experiments import locks, records
 from experiments.addresses import describe, without_secrets
+from experiments.spec import ExperimentSpec, canonical, to_config
 from studies import retry
 from studies.job import Job
 
@@ -26,6 +27,7 @@ FILES = ("cost.json", "metrics.jsonl", "sacred.json", "log.txt")
 PICTURE = re.compile(r"[\w.+-]+\.png")
 MOST_BYTES = 64 * 2**20  # a run's pictures are left where they are beyond that
 LOG_BYTES = 256 * 2**10  # so much of the end of a log
+AT_ONCE = 500  # specs in a request
 
 
 def address(storage: str) -> Any:
@@ -67,27 +69,6 @@ def reach(storage: str) -> None:
         engine.dispose()
 
 
-def has_queue(storage: str, queue: str) -> bool:
-    """True if a database holds a queue; writes nothing.
-
-    Raises:
-        ValueError: if it cannot be reached.
-    """
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(address(storage), poolclass=sqlalchemy.NullPool, connect_args=CONNECT)
-    try:
-        if not sqlalchemy.inspect(engine).has_table("studies"):
-            return False
-        with engine.connect() as connection:
-            asked = sqlalchemy.text("select 1 from studies where study_name = :queue")
-            return connection.execute(asked, {"queue": queue}).first() is not None
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise ValueError(reason(error, storage)) from None
-    finally:
-        engine.dispose()
-
-
 def reason(error: Exception, storage: str) -> str:
     """What is wrong with the database, in a sentence and without the password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
@@ -100,15 +81,14 @@ class Exchange:
     """The files of a queue's runs in its database.
 
     Args:
-        storage: address of the database.
+        engine: SQLAlchemy's, of the database.
         queue: name of the queue.
     """
 
-    def __init__(self, storage: str, queue: str):
+    def __init__(self, engine: Any, queue: str):
         import sqlalchemy as sql
 
-        self.queue = queue
-        self._engine = sql.create_engine(address(storage), poolclass=sql.NullPool, connect_args=CONNECT)
+        self.queue, self._engine = queue, engine
         self._table = sql.Table(
             "uflow_files",
             sql.MetaData(),
@@ -120,14 +100,25 @@ class Exchange:
         )
         self._made = False
 
-    def _put(self, run: str, kind: str, attempt: int, content: Any) -> None:
-        """Keeps content; what is there already stays, for it is the same or was there first."""
+    def _put(self, kind: str, attempt: int, contents: Mapping[str, Any]) -> None:
+        """Keeps contents by run; what is there already stays, for it is the same or was there first."""
         from sqlalchemy.dialects.postgresql import insert
 
         self._make()
-        row = {"queue": self.queue, "run": run, "kind": kind, "attempt": attempt, "content": json.dumps(content)}
+        row = {"queue": self.queue, "kind": kind, "attempt": attempt}
+        rows = [{**row, "run": run, "content": json.dumps(content)} for run, content in contents.items()]
         with self._engine.begin() as connection:
-            connection.execute(insert(self._table).values(row).on_conflict_do_nothing())
+            connection.execute(insert(self._table).on_conflict_do_nothing(), rows)
+
+    def _attempts(self, kind: str) -> dict[str, int]:
+        """The runs of which something is there, and the newest attempt."""
+        import sqlalchemy as sql
+
+        self._make()
+        at = self._table.c
+        asked = sql.select(at.run, sql.func.max(at.attempt)).where(at.queue == self.queue, at.kind == kind)
+        with self._engine.connect() as connection:
+            return {run: attempt for run, attempt in connection.execute(asked.group_by(at.run))}
 
     def _get(self, run: str, kind: str, attempt: int) -> Any:
         """The content of the newest attempt from a number on; `None` if there is none."""
@@ -151,9 +142,17 @@ class Exchange:
                 self._table.create(self._engine, checkfirst=True)
             self._made = True
 
-    def offer_spec(self, job: Job, spec: Mapping[str, Any], canonical: Mapping[str, Any]) -> None:
-        """Hands over what a run is, and what its run id was made of."""
-        self._put(job.directory, "spec", 1, {"spec": spec, "canonical": canonical})
+    def offer_specs(self, specs: Mapping[str, ExperimentSpec]) -> None:
+        """Hands over what runs are, by directory, and what their run ids were made of."""
+        known = self._attempts("spec")
+        new = [(run, spec) for run, spec in specs.items() if run not in known]
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            self._put("spec", 1, {run: {"spec": to_config(spec), "canonical": canonical(spec)} for run, spec in part})
+
+    def results(self) -> dict[str, int]:
+        """The runs of which a result was handed over, and of which attempt."""
+        return self._attempts("result")
 
     def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
         """`spec` and `canonical` of a run; `None` if they were never handed over."""
@@ -173,7 +172,7 @@ class Exchange:
             pictures = {}
         encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
         files = {name: text.replace("\0", "�") for name, text in files.items()}  # PostgreSQL has no such character
-        self._put(job.directory, "result", job.attempt, {"files": files, "pictures": encoded})
+        self._put("result", job.attempt, {job.directory: {"files": files, "pictures": encoded}})
 
     def fetch_result(self, job: Job, directory: pathlib.Path) -> bool:
         """Writes what was handed over of a run, `result.json` last; True if there was a result.

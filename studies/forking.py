@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,31 +33,56 @@ def can_fork(execution: Execution) -> bool:
 
 
 class Forked:
-    """A run that was forked; what `subprocess.Popen` would offer of it."""
+    """A run that was forked, or is going to be; what `subprocess.Popen` would offer of it.
+
+    Attributes:
+        pid: its process number; `None` until the server has said it, which takes as long as it is loading.
+        returncode: its exit code, negative for a signal; `None` until it has ended.
+    """
 
     def __init__(self, server: subprocess.Popen):
-        self._server = server
+        self._server, self._ended = server, False
+        self.pid: int | None = None
         self.returncode: int | None = None
-        answer = server.stdout.readline()
-        if not answer:
-            code = server.wait()
-            raise CannotRun(f"what runs are forked from ended with exit code {code}, for it could not be loaded")
-        self.pid = int(answer)
 
     def wait(self, timeout: float) -> int:
-        """The exit code, negative for a signal; raises `subprocess.TimeoutExpired`."""
-        if self.returncode is None:
-            if not select.select([self._server.stdout], [], [], timeout)[0]:
+        """The exit code, negative for a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: if it has not ended by then, or the server has not answered.
+            CannotRun: if the server has ended before there was a run.
+        """
+        until = time.monotonic() + timeout
+        while self.returncode is None:
+            left = until - time.monotonic()
+            if not select.select([self._server.stdout], [], [], max(0.0, left))[0]:
                 raise subprocess.TimeoutExpired("run", timeout)
             line = self._server.stdout.readline()
-            self.returncode = int(line) if line else -signal.SIGKILL  # the server is gone, and the run with it
+            if not line and self.pid is None and not self._ended:
+                code = self._server.wait()
+                raise CannotRun(f"what runs are forked from ended with exit code {code}, for it could not be loaded")
+            if line and self.pid is None:
+                self.pid = int(line)
+            else:
+                self.returncode = int(line) if line else -signal.SIGKILL  # the server is gone, and the run with it
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal to the run."""
+        """Sends a signal to the run; to the server, if that is loading for it."""
         if self.returncode is None:
+            self._ended = True
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+                os.kill(self.pid or self._server.pid, number)
+
+    def kill(self) -> None:
+        """Ends the run at once, and the server, which may be what does not answer."""
+        self._ended = True
+        self._server.kill()
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -92,7 +118,7 @@ class ForkServer:
         """Ends the process; a run that is still there ends too."""
         if self._server is not None:
             self._server.stdin.close()
-            self._server.terminate()
+            self._server.kill()  # it has nothing to save, and may be stopped
             self._server.wait()
 
 

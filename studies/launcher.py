@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from experiments import faults
 from studies.devices import Card
 from studies.job import jobs_of
 from studies.plan_file import pending
@@ -22,24 +22,13 @@ from studies.planning import Plan, PlannedRun
 from studies.process import INTERRUPTED, ROOT, CannotRun
 from studies.progress import Progress
 from studies.queue import Queue
-from studies.worker import MEANINGS, WorkerSettings, command_line, environment, stop_on_signals
+from studies.stopping import Ending, Workers, kill_with_children, stop_on_signals
+from studies.worker import MEANINGS, WorkerSettings, command_line, environment
 
 LAUNCHERS = {"local": "studies.launcher", "ray": "studies.ray_launcher", "slurm": "studies.slurm_launcher"}
 ROUNDS = 3  # so often runs that left no result are given to new workers before the study ends without them
 REFRESH_SECONDS = 5.0  # between looks at the queue
-
-
-class Workers(Protocol):
-    """Workers that were started together."""
-
-    def running(self) -> int:
-        """How many are still there."""
-
-    def stop(self) -> None:
-        """Asks all of them to save their runs and to end."""
-
-    def ended(self) -> Sequence[int]:
-        """Exit codes of those that have ended."""
+STOPPING = "stopping: the runs are being saved; Ctrl-C once more ends at once"
 
 
 Start = Callable[[Sequence[WorkerSettings], pathlib.Path], Workers]
@@ -105,6 +94,12 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Ends all of them at once, and the runs that they are at: what was forked from a stopped process too."""
+        for process in self._started:
+            if process.poll() is None:
+                kill_with_children(process.pid)
+
     def ended(self) -> Sequence[int]:
         """Exit codes of those that have ended."""
         return [process.returncode for process in self._started if process.poll() is not None]
@@ -142,19 +137,26 @@ def run_all(
         stage: of the study that the runs belong to, such as `search`; empty for those that are reported.
         stop: asked all the time, by default whether a signal has arrived.
     """
-    stop = stop or stop_on_signals()
+    stop = stop or stop_on_signals(insist=True)
     if start is Processes and workers:
         warn_of_kernels(settings.execution.program, tuple(cards))
-    queue = settings.open_queue(stop)
+    try:
+        queue = settings.open_queue(stop)
+    except OSError as error:
+        raise _unfinished(error) from error
     about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
         _rounds(plan, queue, settings, workers, cards, start, about, stop)
     except (ValueError, OSError) as error:  # the database or the disk, in the middle of it
         if not stop():
-            raise CannotRun(f"{error}\nthe study is not finished; the same command goes on with it") from error
+            raise _unfinished(error) from error
     finally:
         queue.close()
     return stop()
+
+
+def _unfinished(error: Exception) -> CannotRun:
+    return CannotRun(f"{faults.of(error) or error}\nthe study is not finished; the same command goes on with it")
 
 
 def _rounds(
@@ -182,25 +184,28 @@ def _rounds(
 
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
     """Works on a study that another command has planned, until nothing is left; the exit codes of the workers."""
-    stop, told, looked, shown = stop_on_signals(), False, 0.0, ""
+    stop, shown = stop_on_signals(insist=True), ""
     if start is Processes:
         warn_of_kernels(settings.execution.program, tuple(cards))
     queue = settings.open_queue(stop)
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
     group = start(assigned(settings, cards, workers), queue.folder / "study.log")
-    while group.running():
-        time.sleep(0.2)
-        if stop() and not told:
-            told = True
-            print("stopping: the runs are being saved", flush=True)
-            group.stop()
-        if time.monotonic() - looked > REFRESH_SECONDS:
-            looked = time.monotonic()
-            waiting, running = queue.states()
-            line = f"{len(waiting)} runs waiting, {len(running)} running; workers here: {group.running()}"
-            if line != shown:
-                print(line, flush=True)
-            shown = line
+    looked, busy = 0.0, time.monotonic()
+    with _ending([group], functools.partial(print, flush=True)) as ending:
+        while not ending.over():
+            time.sleep(0.2)
+            if stop():
+                ending.ask(STOPPING)
+            if time.monotonic() - looked > REFRESH_SECONDS:
+                looked = time.monotonic()
+                waiting, running = queue.states()
+                line = f"{len(waiting)} runs waiting, {len(running)} running; workers here: {group.running()}"
+                if line != shown:
+                    print(line, flush=True)
+                shown = line
+                busy = looked if waiting or running else busy
+                if looked - busy > settings.linger:
+                    ending.nothing_is_left()
     if stop():
         return [INTERRUPTED]
     _explain(group.ended(), queue.folder / "study.log")
@@ -237,31 +242,23 @@ def _supervise(
     log_file = queue.folder / "study.log"
     progress.elsewhere = queue.elsewhere()
     groups = [start(settings, log_file)] if settings else []
-    told, replaced = False, 0
+    replaced = 0
     began = looked = time.monotonic()
-    try:
-        while sum(group.running() for group in groups) or (
-            not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()
-        ):
+    with _ending(groups, progress.say) as ending:
+        while not ending.over() or (not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()):
             time.sleep(0.2)
             progress.show()
-            if stop() and not told:
-                told = True
-                progress.say("stopping: the runs are being saved")
-                for group in groups:
-                    group.stop()
+            if stop():
+                ending.ask(STOPPING)
             if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
                 looked = time.monotonic()
-                _left(plan, queue, len(settings), about)
+                if not _left(plan, queue, len(settings), about):
+                    ending.nothing_is_left()
                 progress.elsewhere = queue.elsewhere()
                 killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
                 if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
                     replaced += 1
                     groups.append(start(settings[replaced % len(settings) :][:1], log_file))
-    except (ValueError, OSError):
-        for group in groups:  # nobody would look after them
-            group.stop()
-        raise
     progress.end()
     _explain([code for group in groups for code in group.ended()], log_file)
 
@@ -275,6 +272,21 @@ def warn_of_kernels(program: str, cards: tuple[Card, ...]) -> None:
     on_cpu = any((available() if card.target == "auto" else card.target) == "CPU" for card in cards)
     if program == "experiments.run" and on_cpu and (sentence := dispatch.lacking()):
         print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _ending(groups: Sequence[Workers], say: Callable[[str], None]) -> Iterator[Ending]:
+    """The end of workers, who are not left alone when the block fails: nobody would look after them."""
+    ending = Ending(groups, say)
+    try:
+        yield ending
+    except (ValueError, OSError):
+        for group in groups:
+            group.stop()
+        raise
+    except KeyboardInterrupt:
+        ending.kill()
+        raise
 
 
 def _explain(codes: Sequence[int], log_file: pathlib.Path) -> None:

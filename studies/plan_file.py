@@ -114,12 +114,15 @@ def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool
         out: directory of all results.
         content: of `plan.json`.
         fresh: whether it replaces what is there; else what another command has written meanwhile is kept too.
+
+    Raises:
+        PlanError, DriftError: before anything is written, if another command has planned something else meanwhile.
     """
-    write_specs(plan, out)
     folder = out / plan.study.name
     with locks.held(folder / "plan.lock"):
         if not fresh and stored(folder) is not None:
             content = merged(plan, out, looking=True) | {key: content[key] for key in KEPT if key in content}
+        write_specs(plan, out)
         records.write_json(folder / "plan.json", dict(content))
 
 

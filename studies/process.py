@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from experiments import faults, records
+from experiments import faults, locks, records
 from studies.devices import Card
 
 ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
@@ -42,7 +42,7 @@ class Limits:
     """What a run may use before it is ended and recorded as failed; `None` is without limit.
 
     Attributes:
-        seconds: of one worker's time, all continuations included.
+        seconds: of one worker's time, all continuations included, without what the run has waited for another one.
         gigabytes: of memory, resident, of the run's process and its children; 10^9 bytes each.
     """
 
@@ -74,9 +74,14 @@ class Execution:
 
 
 class Process(Protocol):
-    """A process as it is watched: what `subprocess.Popen` offers of one."""
+    """A process as it is watched: what `subprocess.Popen` offers of one.
 
-    pid: int
+    Attributes:
+        pid: its number; `None` as long as it is not known.
+        returncode: its exit code, negative for a signal; `None` as long as it runs.
+    """
+
+    pid: int | None
     returncode: int | None
 
     def wait(self, timeout: float) -> int:
@@ -84,6 +89,9 @@ class Process(Protocol):
 
     def send_signal(self, number: int) -> None:
         """Sends a signal."""
+
+    def kill(self) -> None:
+        """Ends the process and what it has started, at once."""
 
 
 def train(
@@ -109,7 +117,7 @@ def train(
     Raises:
         CannotRun: if the run cannot be done here, for want of disk space or data.
     """
-    began, asked = time.monotonic(), []
+    spent, asked = _Spent(directory), []
 
     def stopped() -> bool:
         """True from the first time on that the run was asked to stop."""
@@ -118,7 +126,7 @@ def train(
 
     for _ in range(ATTEMPTS):
         process = start(directory, shared_steps) if start else fresh(execution, directory, shared_steps)
-        exceeded = _watched(process, execution.limits, began, stopped)
+        exceeded = _watched(process, execution.limits, spent, stopped)
         if (directory / "result.json").exists():
             return True
         if exceeded:
@@ -141,7 +149,26 @@ def _last_line(log: pathlib.Path) -> str:
     return lines[-1] if lines else "see log.txt"
 
 
-def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], bool]) -> str:
+class _Spent:
+    """The time that a run takes, without what it has waited for another one.
+
+    Args:
+        directory: of the run.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        self._directory, self._seconds, self._looked = directory, 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        """The time until now; to be asked again and again."""
+        now = time.monotonic()
+        if not locks.is_waiting(self._directory):
+            self._seconds += now - self._looked
+        self._looked = now
+        return self._seconds
+
+
+def _watched(process: Process, limits: Limits, spent: _Spent, stop: Callable[[], bool]) -> str:
     """Waits for a process; why it was ended, or nothing."""
     exceeded, asked, wait = "", 0.0, 0.02
     while True:
@@ -150,20 +177,19 @@ def _watched(process: Process, limits: Limits, began: float, stop: Callable[[], 
         wait = min(1.0, 1.5 * wait)
         if process.returncode is not None:
             return exceeded
-        exceeded = exceeded or _exceeded(process.pid, limits, time.monotonic() - began)
+        exceeded = exceeded or _exceeded(process.pid, limits, spent.seconds())
         if (exceeded or stop()) and not asked:
             process.send_signal(signal.SIGTERM)
             asked = time.monotonic()
         if asked and time.monotonic() - asked > KILL_SECONDS:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
 
 
-def _exceeded(pid: int, limits: Limits, seconds: float) -> str:
+def _exceeded(pid: int | None, limits: Limits, seconds: float) -> str:
     """Which limit a process exceeds, as a sentence, or nothing."""
     if limits.seconds is not None and seconds > limits.seconds:
         return f"took more than {limits.seconds:g} seconds (--run-timeout)"
-    if limits.gigabytes is not None and (used := _memory(pid) / 1e9) > limits.gigabytes:
+    if limits.gigabytes is not None and pid is not None and (used := _memory(pid) / 1e9) > limits.gigabytes:
         return f"used {used:.2f} GB of memory, more than {limits.gigabytes:g} GB (--run-memory)"
     return ""
 
@@ -202,12 +228,18 @@ def environment_of(execution: Execution) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in SECRET}
 
 
-def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> subprocess.Popen:
+class _Fresh(subprocess.Popen):
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> Process:
     """Starts a run in a process that loads everything anew."""
     command = [sys.executable, "-m", execution.program, *words_of(execution, directory, shared_steps)]
     with open(directory / "log.txt", "ab") as log:
         # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
-        return subprocess.Popen(
+        return _Fresh(
             command, cwd=directory, env=environment_of(execution), stdout=log, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent,
         )  # fmt: skip

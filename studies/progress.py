@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import locks, records
+from experiments.following import Following
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -29,6 +30,7 @@ class Progress:
         self.first_work: float | None = None
         self.elsewhere = 0  # runs that workers on other machines are at
         self.terminal = sys.stdout.isatty()
+        self._curves: dict[str, _Newest] = {}
 
     def show(self) -> None:
         """Shows the line, not more often than is useful."""
@@ -54,11 +56,12 @@ class Progress:
         for name in self.names:
             directory = self.runs / name
             if (directory / "result.json").exists():
+                self._curves.pop(name, None)
                 done += 1
                 work += 1.0
                 failed += _failed(directory)
             elif not locks.is_free(directory / "worker.lock"):
-                last = _last_lines(directory)
+                last = self._curves.setdefault(name, _Newest(directory)).values()
                 share = last.get("step", 0) / self.steps[name]
                 work += share
                 current.append(_describe(name, last, self.steps[name]))
@@ -81,12 +84,18 @@ def _failed(directory: pathlib.Path) -> int:
         return 1
 
 
-def _last_lines(directory: pathlib.Path) -> dict[str, Any]:
-    """The newest value of everything in the learning curve."""
-    known: dict[str, Any] = {}
-    for line in records.read_metrics(directory / "metrics.jsonl"):
-        known |= line
-    return known
+class _Newest:
+    """The newest value of everything in the learning curve of a run."""
+
+    def __init__(self, directory: pathlib.Path):
+        self._curve, self._known = Following(directory / "metrics.jsonl"), {}
+
+    def values(self) -> dict[str, Any]:
+        lines, anew = self._curve.look()
+        self._known = {} if anew else self._known
+        for line in lines:
+            self._known |= line
+        return self._known
 
 
 def _describe(name: str, last: Mapping[str, Any], steps: int) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments import records
+from experiments.following import Following
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,10 +63,31 @@ def bar_from(plain: Any) -> Bar | None:
 
 def curve(directory: pathlib.Path, metric: str, until: int | None = None) -> Iterator[tuple[int, float]]:
     """Steps and values of the validations of a run, those before the step `until` only."""
-    for line in records.read_metrics(directory / "metrics.jsonl"):
+    yield from _validations(records.read_metrics(directory / "metrics.jsonl"), metric, until)
+
+
+def _validations(
+    lines: Iterable[Mapping[str, Any]], metric: str, until: int | None = None
+) -> Iterator[tuple[int, float]]:
+    for line in lines:
         value = line.get(f"validation/{metric}")
         if value is not None and (until is None or line["step"] < until):
             yield int(line["step"]), float(value)
+
+
+def watch(bar: Bar | None, directory: pathlib.Path) -> Callable[[], bool]:
+    """A function that is True once a run that goes on has missed its bar; it reads only what is new."""
+    if bar is None:
+        return lambda: False
+    following, points = Following(directory / "metrics.jsonl"), []
+
+    def hopeless() -> bool:
+        lines, anew = following.look()
+        points[:] = [] if anew else points
+        points.extend(_validations(lines, bar.metric))
+        return bar.missed(points) is not None
+
+    return hopeless
 
 
 def record_pruned(bar: Bar, directory: pathlib.Path) -> bool:

@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        print("studies.run: ended at once; the same command goes on with what was saved", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError) as error:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
@@ -115,7 +118,7 @@ def _tuned(
     from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of
     from studies.search import spaces
-    from studies.worker import stop_on_signals
+    from studies.stopping import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
@@ -129,7 +132,7 @@ def _tuned(
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
     )
-    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals()
+    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals(insist=True)
 
     def done(trials: Any) -> bool:
         return run_all(trials, settings, command.workers, command.cards, start, stage="search", stop=stop)
@@ -173,15 +176,14 @@ def _running_elsewhere(command: Command) -> set[str]:
     """Directories of the runs that workers of a database's queue are at; none if it cannot be asked, with a word."""
     if not command.storage:
         return set()
-    from studies.exchange import has_queue
-    from studies.queue import Queue
+    from studies.database_queue import DatabaseQueue, has_queue
 
     try:
         known = has_queue(command.storage, command.queue)
     except ValueError as error:
         print(f"note: what other machines are at is not known: {error}", file=sys.stderr)
         return set()
-    return Queue(command.folder, command.queue, command.storage).states()[1] if known else set()
+    return DatabaseQueue(command.folder, command.queue, command.storage).states()[1] if known else set()
 
 
 def _check_places(command: Command) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from studies.process import INTERRUPTED, ROOT
+from studies.stopping import kill_with_children
 from studies.worker import WorkerSettings, command_line, environment
 from uflow.registry import did_you_mean
 
@@ -291,6 +292,11 @@ class Jobs:
             for words in (["--state=PENDING"], ["--state=RUNNING", "--batch", "--signal=TERM"]):
                 subprocess.run(["scancel", *words, *left], capture_output=True, check=False)
 
+    def kill(self) -> None:
+        """Has Slurm end all of them."""
+        if left := self._left():
+            subprocess.run(["scancel", *left], capture_output=True, check=False)
+
     def ended(self) -> Sequence[int]:
         """Exit codes of those that have ended."""
         return [code for code in self._codes.values() if code is not None]
@@ -332,6 +338,12 @@ class LocalJobs:
         for job in self._jobs:
             if job.state == "RUNNING":
                 os.kill(int(job.job_id), signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends all of them at once, and the runs that they are at."""
+        for job in self._jobs:
+            if job.state == "RUNNING":
+                kill_with_children(int(job.job_id))
 
     def ended(self) -> Sequence[int]:
         """Exit codes of those that have ended; submitit does not tell them, but whether a job was killed."""

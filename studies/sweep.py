@@ -35,20 +35,17 @@ class Sweep:
 
     def __init__(self, folder: pathlib.Path, name: str, parameters: Sequence[Parameter]):
         import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+        from studies import journal
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.parameters = {parameter.key: parameter for parameter in parameters}
-        path = str(folder / "search.journal")
+
+        def created(storage: Any) -> Any:
+            return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+
         with locks.held(folder / "search.lock"):
-            storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-            self.study = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction="minimize",
-                load_if_exists=True,
-            )
+            self.study = journal.opened(folder / "search.journal", created)
 
     def left(self, budget: int) -> int:
         """How many trials of a budget have no result yet."""

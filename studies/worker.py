@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +25,10 @@ from studies.forking import ForkServer, can_fork
 from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
-from studies.pruning import Bar, curve, record_pruned
+from studies.pruning import record_pruned, watch
 from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside_held
+from studies.stopping import stop_on_signals
 
 DRIFT = 4
 MEANINGS = {
@@ -70,7 +70,12 @@ class WorkerSettings:
 
     def open_queue(self, stop: Callable[[], bool] = lambda: False) -> Queue:
         """The queue; `stop` is asked while its database is waited for."""
-        return Queue(self.out / self.study, self.queue, self.storage, self.heartbeat, stop=stop)
+        folder = self.out / self.study
+        if self.storage is None:
+            return Queue(folder)
+        from studies.database_queue import DatabaseQueue
+
+        return DatabaseQueue(folder, self.queue, self.storage, self.heartbeat, stop=stop)
 
 
 class DriftError(ValueError):
@@ -203,7 +208,7 @@ def run_one(
             set_aside_held(directory)
         if not (directory / "result.json").exists():
             ready()
-            hopeless = _watch(job.bar, directory)
+            hopeless = watch(job.bar, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):
                 done = not hopeless() and train(  # it may have been stopped just before that was recorded
                     settings.execution,
@@ -215,29 +220,6 @@ def run_one(
                 if not (done or (job.bar and record_pruned(job.bar, directory))):
                     return None
         return records.read_result(directory)
-
-
-def _watch(bar: Bar | None, directory: pathlib.Path) -> Callable[[], bool]:
-    """A function that is True once a run has missed its bar; it looks only when there is something new to see."""
-    if bar is None:
-        return lambda: False
-    path, seen = directory / "metrics.jsonl", [-1, False]
-
-    def hopeless() -> bool:
-        size = path.stat().st_size if path.exists() else 0
-        if size != seen[0]:
-            seen[:] = [size, bar.missed(curve(directory, bar.metric)) is not None]
-        return seen[1]
-
-    return hopeless
-
-
-def stop_on_signals() -> Callable[[], bool]:
-    """A function that is True once SIGINT or SIGTERM has arrived."""
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked.append(received))
-    return lambda: bool(asked)
 
 
 def command_line(settings: WorkerSettings) -> list[str]:

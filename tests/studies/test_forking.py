@@ -1,5 +1,6 @@
 """Runs forked from a process that has loaded everything: exit codes, signals, logs and what they can see."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,11 +8,15 @@ import signal
 import subprocess
 import time
 
+import launching
 import pytest
+from test_many_workers import behave
 
+from experiments import records
+from studies import plan_file, process
 from studies.devices import Card
 from studies.forking import Forked, ForkServer, can_fork
-from studies.process import CannotRun, Execution, words_of
+from studies.process import CannotRun, Execution, Limits, words_of
 
 PROGRAM = """
 import os, signal, sys, time
@@ -61,6 +66,15 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
+def begun(process):
+    """A run whose server has said which process it is."""
+    deadline = time.monotonic() + 60
+    while process.pid is None and time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.02)
+    return process
+
+
 @pytest.mark.parametrize("how, code", [("5", 5), ("exit", 7), ("raise", 1), ("die", -9)])
 def test_exit_codes_come_back(server, run, how, code):
     assert server(how).start(run, (20, 30)).wait(timeout=30) == code
@@ -93,6 +107,7 @@ def test_an_exception_is_in_the_log_of_the_run(server, run, tmp_path):
 
 def test_a_run_can_be_waited_for_and_stopped(server, run):
     process = server("sleep").start(run, ())
+    begun(process)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.1)
     process.send_signal(signal.SIGTERM)
@@ -102,14 +117,14 @@ def test_a_run_can_be_waited_for_and_stopped(server, run):
 
 def test_a_killed_server_takes_its_run_along_and_is_started_again(server, run):
     forks = server("sleep")
-    process = forks.start(run, ())
+    process = begun(forks.start(run, ()))
     forks._server.kill()
     assert process.wait(timeout=30) == -signal.SIGKILL
     deadline = time.monotonic() + 30
     while pathlib.Path(f"/proc/{process.pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not pathlib.Path(f"/proc/{process.pid}").exists()
-    again = forks.start(run, ())
+    again = begun(forks.start(run, ()))
     again.send_signal(signal.SIGKILL)
     assert again.wait(timeout=30) == -signal.SIGKILL
 
@@ -127,7 +142,7 @@ def test_what_cannot_be_loaded_is_no_result_of_a_run(tmp_path, run, monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     forks = ForkServer(Execution(out=tmp_path, program="broken_program"))
     with pytest.raises(CannotRun, match="could not be loaded"):
-        forks.start(run, ())
+        forks.start(run, ()).wait(timeout=60)
     forks.close()
 
 
@@ -135,3 +150,60 @@ def test_only_runs_on_the_cpu_are_forked(tmp_path):
     assert can_fork(Execution(out=tmp_path, card=Card("CPU")))
     assert not can_fork(Execution(out=tmp_path, card=Card("GPU", 0)))
     assert not can_fork(Execution(out=tmp_path, card=Card("Ascend", 3)))
+
+
+@pytest.mark.parametrize("when", ["loading", "running"])
+def test_a_run_whose_server_is_stopped_ends_when_it_is_asked_to(server, run, monkeypatch, when):
+    monkeypatch.setattr(process, "KILL_SECONDS", 0.2)
+    forks, asked = server("sleep"), []
+
+    def start(directory, shared_steps):
+        made = forks.start(directory, shared_steps)
+        if when == "running":
+            begun(made)
+        os.kill(forks._server.pid, signal.SIGSTOP)
+        asked.append(made)
+        return made
+
+    assert process.train(forks.execution, run, (), lambda: bool(asked), start=start) is False
+    assert len(asked) == 1 and forks._server.wait(timeout=30) == -signal.SIGKILL
+    forks.start(run, ()).send_signal(signal.SIGTERM)  # the next one is loaded anew
+
+
+def test_a_server_that_is_stopped_holds_up_no_worker_that_ends(server, run):
+    forks = server("5")
+    forks.start(run, ()).wait(timeout=60)
+    os.kill(forks._server.pid, signal.SIGSTOP)
+    forks.close()
+    assert forks._server.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_a_run_waits_for_another_one_is_not_its_own_time(tmp_path, monkeypatch, waits):
+    """The clock jumps by an hour in a run that may take a minute; only a run that waits does not mind."""
+    plan = launching.plan(2)
+    plan_file.write_specs(plan, tmp_path)
+    directory = tmp_path / "runs" / plan.runs[0].directory
+    behave(tmp_path, **{directory.name: {"waits": waits, "until": "go"}})
+    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parent))
+    hours, looks = [0], []
+
+    def stop():
+        if (directory / "began").exists():
+            hours[0] = 1
+            looks.append(1)
+        if len(looks) > 3:
+            (directory / "go").touch()
+        return False
+
+    class Clock:
+        monotonic = staticmethod(lambda: time.monotonic() + 3600 * hours[0])
+
+    monkeypatch.setattr(process, "time", Clock)
+    execution = Execution(out=tmp_path, program="trivial_trainer", limits=Limits(seconds=600))
+    assert process.train(execution, directory, (), stop)
+    record = records.read_result(directory)
+    assert (record.status, record.reason) == (
+        ("completed", "") if waits else ("failed", "took more than 600 seconds (--run-timeout)")
+    )
+    assert not (directory / "waiting.lock").exists()

@@ -18,9 +18,8 @@ from test_many_workers import behave, kill, terminal, trainings, wait_for, worke
 from experiments import records
 from studies import catalog, plan_file, planning, search
 from studies.baselines import PRESETS
-from studies.exchange import has_queue
+from studies.database_queue import _ADD, DatabaseQueue, has_queue
 from studies.job import Job
-from studies.queue import Queue
 from studies.worker import command_line, environment
 
 HERE = pathlib.Path(__file__).parent
@@ -67,7 +66,7 @@ def once(*outs):
 
 
 def open_queue(out, storage, **changes):
-    return Queue(out / "trivial", "trivial", storage, heartbeat=1, **changes)
+    return DatabaseQueue(out / "trivial", "trivial", storage, heartbeat=1, **changes)
 
 
 def check_all_here(out, storage, runs):
@@ -177,7 +176,7 @@ def test_a_run_taken_by_a_worker_that_died_before_its_first_sign_of_life_is_take
     plan_file.write(plan, here, plan.plain())
     queue = open_queue(here, storage)
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
-    queue._ask()  # all that it did
+    queue.claim()  # all that it did
     assert launch(here, storage, 2, 1).wait() == 0, terminal(here)
     check_all_here(here, storage, 2)
 
@@ -191,9 +190,9 @@ def test_two_launchers_can_put_a_run_into_the_queue_twice_and_it_is_done_once(st
     jobs = [Job(directory=run.directory) for run in plan.runs]
     queue = open_queue(here, storage)
     queue.offer_specs({run.directory: run.spec for run in plan.runs})
-    for job in jobs:
-        queue._add(job)
-        queue._add(job)
+    for each in jobs:
+        queue._add([each])
+        open_queue(there, storage)._add([each])
     both = [launch(here, storage, 6, 2), launch(there, storage, 6, 2, "join", "linger=2")]
     assert [process.wait() for process in both] == [0, 0], terminal(here)
     check_all_here(here, storage, 6)
@@ -210,7 +209,7 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
 
     changed = to_config(run.spec) | {"train": to_config(run.spec)["train"] | {"learning_rate": 0.5}}
     job = Job(directory=run.directory)
-    queue.exchange.offer_spec(job, changed, canonical(run.spec))
+    queue.exchange._put("spec", 1, {job.directory: {"spec": changed, "canonical": canonical(run.spec)}})
     queue.enqueue([job])
     settings = launching.settings(there, storage)
     given = os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])}
@@ -266,7 +265,7 @@ def test_old_signs_of_life_are_looked_at_twice(storage, machines):
     living, dead = worker.claim(), worker.claim()
     with worker.kept(living) as lost:
         with psycopg.connect(storage, autocommit=True) as connection:
-            connection.execute("update trial_heartbeats set heartbeat = heartbeat - interval '1 hour'")
+            connection.execute("update uflow_queue set signed = signed - interval '1 hour'")
         observer.release_abandoned()
         assert observer.states() == (set(), set(names))
         time.sleep(3)
@@ -314,8 +313,10 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
     here, _ = machines
     queue = open_queue(here, storage)
     for name in ("../../evil__0123456789ab", "/tmp/evil__0123456789ab", "plain"):
-        queue.study.enqueue_trial({}, user_attrs={"job": {"directory": name}})
-    assert queue.claim() is None
+        queue._add([Job(directory=name)])
+    for content in ("{", "[]", "5", json.dumps({"directory": "another__0123456789ab"}), json.dumps({"directory": 5})):
+        queue._execute(_ADD, run="run__0123456789ab", attempt=1, job=content)
+        assert queue.claim() is None and queue.states() == (set(), set())
 
     run = launching.plan(2).runs[0]
     job, directory = Job(directory=run.directory), here / "runs" / run.directory
@@ -325,7 +326,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
     def offered(result, **changes):
         server_content = {"files": {"result.json": json.dumps(result), "../evil": "x"} | changes,
                           "pictures": {"../evil.png": "eA==", "good.png": "eA=="}}  # fmt: skip
-        queue.exchange._put(job.directory, "result", offered.attempt, server_content)
+        queue.exchange._put("result", offered.attempt, {job.directory: server_content})
         offered.attempt += 1
         return queue.is_done(Job(directory=job.directory, attempt=offered.attempt - 1))
 

@@ -312,3 +312,13 @@ def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_bef
 def test_a_gate_out_of_range_is_refused(at, limit):
     with pytest.raises(ValueError, match="a gate needs a share of the training"):
         Gate(at=at, limit=limit)
+
+
+def test_of_two_commands_that_plan_differently_at_one_moment_the_second_writes_nothing(tmp_path):
+    first, second = make(STUDY, asked()), make(STUDY, asked(changes={"train.steps": "80"}))
+    contents = [merged(plan, tmp_path) for plan in (first, second)]  # neither sees the other's plan
+    plan_file.write(first, tmp_path, contents[0], fresh=False)
+    written = sorted(tmp_path.rglob("*"))
+    with pytest.raises(PlanError, match="was planned with --set, --data or --eval"):
+        plan_file.write(second, tmp_path, contents[1], fresh=False)
+    assert sorted(tmp_path.rglob("*")) == written and len(list((tmp_path / "runs").iterdir())) == 6

@@ -196,7 +196,7 @@ def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tm
     directory = tmp_path / "runs" / spec.directory
     directory.mkdir(parents=True)
     records.write_json(directory / "spec.json", to_config(spec))
-    (directory / "metrics.jsonl").write_text('{"step": 10, "validation/m": 9.0}')
+    (directory / "metrics.jsonl").write_text('{"step": 10, "validation/m": 9.0}\n')
     job = Job(directory=spec.directory, bar=Bar(metric="m", limits=((10, 2.0),)))
     with Mirroring(None, "trivial", tmp_path) as mirroring:
         record = run_one(launching.settings(tmp_path), job, mirroring, lambda: False)

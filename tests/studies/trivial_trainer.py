@@ -5,6 +5,7 @@ run's directory to one of the behaviours below.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -12,6 +13,8 @@ import pathlib
 import signal
 import sys
 import time
+
+import psutil
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
@@ -51,6 +54,11 @@ def main(argv=None):
             with open(directory / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
             time.sleep(how.get("seconds", SECONDS))
+        if "until" in how:
+            with locks.waiting(directory) if how["waits"] else contextlib.nullcontext():
+                (directory / "began").touch()
+                while not (directory / how["until"]).exists():
+                    time.sleep(0.01)
         if how.get("memory"):
             taken = bytearray(int(how["memory"]))
             taken[::4096] = b"x" * len(taken[::4096])
@@ -58,6 +66,8 @@ def main(argv=None):
         if "exit" in how:
             print(how.get("says", "gone"))
             return how["exit"]
+        if "stops" in how:  # what runs are forked from (1) or the worker (2) does not go on any more
+            psutil.Process().parents()[how["stops"] - 1].suspend()
         status = how.get("status", "completed")
         records.write_result(directory, records.RunRecord(
             run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",

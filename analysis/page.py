@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from analysis.comparison import VERDICTS
 from analysis.directions import metric_kind
 from analysis.factorial import MEASURES
+from analysis.footnotes import p_text
 from analysis.ledger import Finding
 from analysis.load import StudyData
 from analysis.pictures import OWN, collect, legends
 from analysis.published import beside_published
-from analysis.rendering import cells, p_text
+from analysis.rendering import cells
 from analysis.stats import Estimate
 from analysis.tables import ComparisonTable
 

@@ -14,7 +14,7 @@ from typing import Any
 from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
 from analysis.factorial import Factorial, factor_effects, find_factorial, interactions
-from analysis.ledger import Finding, ledger
+from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
 from analysis.noise_floor import NAME as NOISE_FLOOR
 from analysis.noise_floor import band, measured
@@ -23,7 +23,7 @@ from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
 from analysis.search import as_csv as trials_as_csv
 from analysis.stats import Estimate
-from analysis.tables import ComparisonTable, comparison_table
+from analysis.tables import ComparisonTable, comparison_tables
 from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
 from experiments.records import atomic_write, dump_json
@@ -155,11 +155,13 @@ def _figures(
 
 
 def _ledger_text(findings: Sequence[Finding]) -> str:
-    tested = [finding.sentence for finding in findings if finding.status != "not run"]
+    tested = in_words(findings)
     lines = ["findings of the paper:" if tested else "findings of the paper: none is tested by this study"]
-    for sentence in tested:
-        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    if tested and (rest := len(findings) - len(tested)):
+    for claim, details in tested:
+        lines += textwrap.wrap(claim, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        for line in details:
+            lines += textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="      ")
+    if tested and (rest := sum(finding.status == "not run" for finding in findings)):
         lines.append(f"  not run: {rest} others (listed in report.html)")
     return "\n".join(lines) + "\n"
 
@@ -196,6 +198,8 @@ def _plain_table(table: ComparisonTable) -> dict[str, Any]:
         "unit": table.kind.unit,
         "lower_is_better": table.kind.lower_is_better,
         "margin": table.margin,
+        "family": table.family,
+        "alpha": table.alpha,
         "notes": list(table.notes),
         "arms": [_plain(row) for row in table.rows],
     }
@@ -215,15 +219,15 @@ def _tables(data: StudyData, alpha: float) -> tuple[tuple[ComparisonTable, ...],
         metric_kind(data.plan.metric)
     except ValueError as error:
         raise StudyError(f"study {data.plan.study!r} cannot be decided: {error}") from None
-    tables, unknown = [], []
+    known, unknown = [], []
     for metric in dict.fromkeys((data.plan.metric, *data.plan.metrics)):
         try:
             metric_kind(metric)
         except ValueError as error:  # the other tables still stand
             unknown.append(str(error))
             continue
-        tables.append(comparison_table(data, metric, alpha))
-    return tuple(tables), unknown
+        known.append(metric)
+    return comparison_tables(data, known, alpha), unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

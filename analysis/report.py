@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
-from analysis.factorial import Factorial, factor_effects, find_factorial, interactions
+from analysis.factorial import Factorial, factor_effects, find_factorial, in_percent, interactions
 from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
 from analysis.noise_floor import NAME as NOISE_FLOOR
@@ -146,7 +146,8 @@ def _figures(
         names = [factor.name for factor in design.factors]
         main = factor_effects(data, design, table.metric)["main"]
         pairs = interactions(data, design, table.metric)
-        figures["interactions"] = plots.interaction_map(names, main, pairs, table.kind.unit)
+        unit = "% (100 ln)" if in_percent(data.plan) else table.kind.unit
+        figures["interactions"] = plots.interaction_map(names, main, pairs, unit)
     if data.search and data.search.values:
         kind = metric_kind(data.search.metric)
         values, own = data.search.values, data.search.own_values
@@ -190,6 +191,7 @@ def effects(
         "metrics": {table.metric: _plain_table(table) for table in tables},
         "findings": [_plain(finding) for finding in findings],
         "factors": _plain(parts),
+        "factors_unit": None if parts is None else "%" if in_percent(plan) else metric_kind(plan.metric).unit,
     }
 
 

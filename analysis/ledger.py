@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fnmatch
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -260,3 +261,14 @@ def _fits(value: Any, choice: Any, other: Any) -> bool:
 def _on_data(metric: str, patterns: Sequence[str]) -> bool:
     parts = metric.split("/")
     return len(parts) > 1 and any(fnmatch.fnmatch(parts[1].lower(), pattern) for pattern in patterns)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what all studies of a directory say about the findings, and writes it as a page beside them."""
+    from analysis.overview import report
+
+    return report(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

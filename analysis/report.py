@@ -16,8 +16,6 @@ from analysis.directions import metric_kind
 from analysis.factorial import Factorial, factor_effects, find_factorial, in_percent, interactions
 from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
-from analysis.noise_floor import NAME as NOISE_FLOOR
-from analysis.noise_floor import band, measured
 from analysis.page import as_page
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
@@ -53,7 +51,6 @@ class Report:
 def write_report(
     study_directory: str | pathlib.Path,
     alpha: float | None = None,
-    noise_floor: float | None = None,
 ) -> Report:
     """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
 
@@ -65,8 +62,6 @@ def write_report(
     Args:
         study_directory: `<out>/<study>`.
         alpha: level of the tests after adjustment; that of the plan if not given.
-        noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself; by
-            default what the study `noise_floor` beside this one has measured.
 
     Raises:
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
@@ -80,8 +75,7 @@ def write_report(
     findings = ledger(data, alpha=alpha)
     design = find_factorial(data.plan)
     parts = factor_effects(data, design, data.plan.metric) if design else None
-    noise = band(data.directory.parent, data.plan) if noise_floor is None else (noise_floor, "baseline against itself")
-    figures = _figures(data, tables[0], design, noise)
+    figures = _figures(data, tables[0], design)
     files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
@@ -89,8 +83,6 @@ def write_report(
         files[f"{stem}.csv"] = as_csv(table)
         files[f"{stem}.tex"] = as_latex(table)
     plain = effects(data, tables, findings, parts)
-    if data.plan.study == NOISE_FLOOR:
-        plain["noise_floor"] = _plain(measured(data.plan, tables[0].rows))
     files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
     if data.search:
@@ -134,11 +126,10 @@ def _figures(
     data: StudyData,
     table: ComparisonTable,
     design: Factorial | None,
-    noise: tuple[float, str] | None,
 ) -> dict[str, str]:
     from analysis import plots  # matplotlib takes a second to import
 
-    figures = {"forest": plots.forest(table, *(noise or ()))} if len(table.rows) > 1 else {}
+    figures = {"forest": plots.forest(table)} if len(table.rows) > 1 else {}
     panels = {key: curves for key in logged_keys(data) if (curves := learning_curves(data, key))}
     if panels:
         figures["curves"] = plots.curves(panels, data.plan.baseline)

@@ -199,5 +199,5 @@ def test_a_search_is_drawn_when_there_was_one(grid):
     ]
     plain = {"format": 1, "budget": 2, "metric": ALL, "seed": 9, "trials": {"none none": tried}, "chosen": {}}
     write_json(grid.directory / "search.json", plain)
-    report = write_report(grid.directory, noise_floor=0.05)
+    report = write_report(grid.directory)
     assert "tuning.svg" in report.paths and report.paths["report.html"].read_text().count("<svg") == 4

@@ -261,3 +261,14 @@ def test_the_deciding_table_and_the_others_are_two_families(simulate):
     family = "the 4 comparisons of epe/synthetic/noc and epe/synthetic/occ together; epe/synthetic/all decides"
     assert tables[1].family == tables[2].family == family
     assert all(family in " ".join(table.notes) for table in tables[1:])
+
+
+def test_failures_are_evidence_in_the_deciding_table_only(simulate):
+    metrics = ("epe/synthetic/all", "epe/synthetic/occ")
+    study = simulate("none", "wang", metrics=metrics, seeds=SEEDS)
+    for seed in SEEDS:
+        study.write("none", seed, dict.fromkeys(metrics, 3.0 + 0.1 * seed))
+        study.write("wang", seed, None, status="collapsed")
+    deciding, other = comparison_tables(load_study(study.directory), metrics)
+    assert deciding.row("wang").comparison.verdict == "hurts" and deciding.alpha == 0.025
+    assert other.row("wang").comparison.reason == "too few: 0 pairs of runs; 8 failed" and other.alpha == 0.05

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
 
-Frames = Mapping[int, Sequence[float | None]]
+from analysis.crossed import Frames, crossed_error, paired_frames
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,18 +55,10 @@ def crossed_bootstrap(
     Raises:
         ValueError: if runs have different numbers of frames.
     """
-    shared = sorted(arm.keys() & baseline.keys())
-    lengths = {len(group[s]) for group in (arm, baseline) for s in shared}
-    if len(lengths) > 1:
-        raise ValueError(f"runs of one evaluation must have the same frames, got {sorted(lengths)} of them")
-    if len(shared) < 2:
+    difference = paired_frames(arm, baseline)
+    if difference is None or min(difference.shape) < 2:
         return None
-    arrays = [np.array([[np.nan if v is None else v for v in group[s]] for s in shared]) for group in (arm, baseline)]
-    difference = arrays[0] - arrays[1]
-    difference = difference[:, np.isfinite(difference).all(axis=0)]
     seeds, frames = difference.shape
-    if frames < 2:
-        return None
     generator = np.random.default_rng(seed)
     seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
     frame_counts = generator.multinomial(frames, np.full(frames, 1 / frames), size=draws)
@@ -82,20 +73,3 @@ def crossed_bootstrap(
         stretch = error * float(stats.t.ppf((1 + level) / 2, freedom)) / (spread * normal)
     low, high = mean - stretch * (mean - float(low)), mean + stretch * (float(high) - mean)
     return CrossedInterval(mean=mean, low=low, high=high, seeds=seeds, frames=frames, level=level)
-
-
-def crossed_error(values: np.ndarray) -> tuple[float, float]:
-    """Standard error of the mean of (seeds, frames) values, both being samples, and its degrees of freedom.
-
-    From the components of variance of the two-way layout with one value per cell (Searle, Casella and McCulloch,
-    Variance Components, 1992), a negative one being taken as 0; degrees of freedom by Satterthwaite (Biometrics 1946).
-    """
-    seeds, frames = values.shape
-    mean, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
-    rest = values - rows[:, None] - columns + mean
-    freedom = np.array([seeds - 1, frames - 1, (seeds - 1) * (frames - 1)], float)
-    sums = np.array([frames * ((rows - mean) ** 2).sum(), seeds * ((columns - mean) ** 2).sum(), (rest**2).sum()])
-    of_seeds, of_frames, of_rest = squares = sums / freedom
-    variance = of_rest + max(of_seeds - of_rest, 0) + max(of_frames - of_rest, 0)
-    satterthwaite = variance**2 / (squares**2 / freedom).sum() if variance > 0 else 1.0
-    return float(np.sqrt(variance / values.size)), float(max(satterthwaite, 1.0))

@@ -46,6 +46,7 @@ class Claim:
         data: patterns of the data sets it was stated for; they are the second part of a metric's name.
         expected_sign: of A minus B in the metric; -1 where lower is better.
         source: where it was stated.
+        command: what follows `python -m studies.run` in a command whose study tests it; empty if no study does.
         untestable: why no experiment can test it; such a claim has no choices.
     """
 
@@ -57,6 +58,7 @@ class Claim:
     data: tuple[str, ...] = ("*",)
     expected_sign: int = -1
     source: str = PAPER
+    command: str = ""
     untestable: str = ""
 
 
@@ -90,21 +92,36 @@ CLAIMS = (
     Claim(
         number=1,
         claim="occlusion masking helps",
+        command="occlusion_ablation",
         # by a mask that is estimated, and has its gradient stopped as in the paper
         better={"occlusion.name": Other((NONE, "ground_truth")), "occlusion.stop_gradient": True},
         worse={"occlusion.name": NONE},
     ),
-    Claim(number=1, claim="self-supervision helps", better={"selfsup.name": Other(NONE)}, worse={"selfsup.name": NONE}),
-    Claim(number=1, claim="smoothness helps", better={"smoothness.name": Other(NONE)}, worse={"smoothness.name": NONE}),
+    Claim(
+        number=1,
+        claim="self-supervision helps",
+        command="selfsup_ablation",
+        better={"selfsup.name": Other(NONE)},
+        worse={"selfsup.name": NONE},
+    ),
+    Claim(
+        number=1,
+        claim="smoothness helps",
+        command="smoothness_ablation",
+        better={"smoothness.name": Other(NONE)},
+        worse={"smoothness.name": NONE},
+    ),
     Claim(
         number=2,
         claim="normalising the features before the cost volume helps",
+        command="normalization_ablation",
         better={"normalization.name": Other(NONE)},
         worse={"normalization.name": NONE},
     ),
     Claim(
         number=2,
         claim="level dropout helps",
+        command="model_ablation",
         better={"network.level_dropout": Other(0.0)},
         worse={"network.level_dropout": 0.0},
     ),
@@ -112,6 +129,7 @@ CLAIMS = (
         Claim(
             number=3,
             claim=f"census is a better photometric loss than {name}",
+            command="photometric_ablation",
             better={"photometric.name": "census"},
             worse={"photometric.name": name},
         )
@@ -120,24 +138,28 @@ CLAIMS = (
     Claim(
         number=4,
         claim="the range-map mask (wang) needs its gradient stopped",
+        command="occlusion_ablation --arms wang,wang+gradient",
         better={"occlusion.name": "wang", "occlusion.stop_gradient": True},
         worse={"occlusion.name": "wang", "occlusion.stop_gradient": False},
     ),
     Claim(
         number=5,
         claim="edge-aware smoothness is better than smoothness blind to edges",
+        command="smoothness_ablation",
         better={"smoothness.name": Other(NONE), "smoothness.edge_constant": Other(0.0)},
         worse={"smoothness.name": Other(NONE), "smoothness.edge_constant": 0.0},
     ),
     Claim(
         number=5,
         claim="smoothness is better applied at flow resolution (level 2) than at a finer one",
+        command="smoothness_ablation",
         better={"smoothness.name": Other(NONE), "smoothness.level": 2},
         worse={"smoothness.name": Other(NONE), "smoothness.level": (0, 1)},
     ),
     Claim(
         number=5,
         claim="first-order smoothness is better than second-order on FlyingChairs and Sintel",
+        command="smoothness_ablation --data flyingchairs:PATH",
         better={"smoothness.name": "first_order"},
         worse={"smoothness.name": "second_order"},
         data=_CHAIRS_SINTEL,
@@ -145,6 +167,7 @@ CLAIMS = (
     Claim(
         number=5,
         claim="second-order smoothness is better than first-order on KITTI",
+        command="smoothness_ablation --data kitti2015:PATH",
         better={"smoothness.name": "second_order"},
         worse={"smoothness.name": "first_order"},
         data=_KITTI,
@@ -152,6 +175,7 @@ CLAIMS = (
     Claim(
         number=6,
         claim="the loss is the bottleneck, not the model: the same network does better with the true flow",
+        command="model_ablation --arms 'true flow'",
         better={"train.supervised": True},
         worse={"train.supervised": False},
     ),
@@ -164,28 +188,32 @@ CLAIMS = (
     Claim(
         number=8,
         claim="augmentation helps",
+        command="augmentation_ablation",
         better={f"data.augmentation.{key}": Relation.ANY for key in _UNAUGMENTED},
         worse={f"data.augmentation.{key}": off for key, off in _UNAUGMENTED.items()},
     ),
     Claim(
         number=8,
         claim="pretraining on other data helps",
-        untestable="every training starts from its seed, none from the weights of another one",
+        untestable="no study starts an arm from the weights of another run; a single run can, with train.initial",
     ),
     Claim(
         number=9,
         claim="self-supervision is better with image resizing",
+        command="selfsup_ablation",
         better={"selfsup.name": Other(NONE), "selfsup.resize": True},
         worse={"selfsup.name": Other(NONE), "selfsup.resize": False},
     ),
     Claim(
         claim="the range-map mask (wang) is the choice for FlyingChairs and Sintel, over brox",
+        command="occlusion_ablation --data flyingchairs:PATH",
         better={"occlusion.name": "wang"},
         worse={"occlusion.name": "brox"},
         data=_CHAIRS_SINTEL,
     ),
     Claim(
         claim="the forward-backward mask (brox) is the choice for KITTI, over wang",
+        command="occlusion_ablation --data kitti2015:PATH",
         better={"occlusion.name": "brox"},
         worse={"occlusion.name": "wang"},
         data=_KITTI,

@@ -138,9 +138,26 @@ def find_factorial(plan: StudyPlan) -> Factorial | None:
     return Factorial(factors=factors, arms=arms)
 
 
+def in_percent(plan: StudyPlan) -> bool:
+    """True if effects are in percent: arms that have several baselines were measured on data of several kinds.
+
+    An error of 1 px is another thing where everything moves three times as far.
+    """
+    return len(set(plan.references.values())) > 1
+
+
 def cell_values(data: StudyData, design: Factorial, metric: str) -> dict[Cell, dict[int, float]]:
-    """Values of the completed runs by cell and seed."""
-    return {cell: data.values(label, metric) for cell, label in design.arms.items()}
+    """Values of the completed runs by cell and seed; 100 times their logarithm where effects are in percent.
+
+    Differences of these are percent as long as they are small, and add up as percent do not: a half and a double are
+    -69 and +69.
+    """
+    found = {cell: data.values(label, metric) for cell, label in design.arms.items()}
+    if not in_percent(data.plan):
+        return found
+    return {
+        cell: {seed: 100 * math.log(value) for seed, value in row.items() if value > 0} for cell, row in found.items()
+    }
 
 
 def factor_effects(data: StudyData, design: Factorial, metric: str) -> dict[str, dict[str, Estimate | None]]:

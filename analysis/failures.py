@@ -27,6 +27,19 @@ def wilson_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
 
 
+def mcnemar_p(arm_only: int, baseline_only: int) -> float:
+    """Exact two-sided p that an arm fails as often as its baseline (McNemar, Psychometrika 1947).
+
+    Only seeds that tell the two apart count: in half of them, if there is no difference, it is the arm that failed.
+
+    Args:
+        arm_only: seeds in which the arm failed and the baseline completed.
+        baseline_only: the other way round.
+    """
+    n, k = arm_only + baseline_only, min(arm_only, baseline_only)
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FailureCount:
     """Failed runs of an arm.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.comparison import compare
+from analysis.comparison import Comparison, compare
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
@@ -16,15 +16,23 @@ if TYPE_CHECKING:
 
 
 def footnotes(
-    data: StudyData, metric: str, kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float
+    data: StudyData,
+    metric: str,
+    kind: MetricKind,
+    rows: Sequence[ArmRow],
+    margin: float | None,
+    alpha: float,
+    family: str,
 ) -> tuple[str, ...]:
     """One sentence each: state and conditions first, then the arms that need a word, then files that were left out."""
     return (
         *_conditions(data, kind, rows),
-        *_meaning(kind, rows, margin, alpha),
-        *_gate(data, metric, kind, alpha),
+        *_meaning(kind, rows, margin, alpha, family),
+        *_frames(rows),
+        *_gate(data, metric, kind),
         *_small_samples(rows, alpha),
         *_failures(kind, rows),
+        *_failure_tests(rows, alpha),
         *_reasons(rows),
         *_references(data, kind, rows),
         *_repeated(data),
@@ -54,14 +62,15 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
     )
 
 
-def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float) -> Iterator[str]:
+def _meaning(
+    kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float, family: str
+) -> Iterator[str]:
     comparisons = sum(row.comparison is not None for row in rows)
     if margin is not None and comparisons:
         yield (
             f"equal: inside +-{margin:.3g} {kind.unit} (the larger of {kind.margin:g} {kind.unit} and"
             f" {100 * kind.relative_margin:g} % of the baseline's mean) by two one-sided t-tests; helps, hurts:"
-            f" paired t-test; undecided: neither shown; p adjusted by Holm for {comparisons} comparisons,"
-            f" level {alpha:g}"
+            f" paired t-test; undecided: neither shown; p adjusted by Holm for {family}, level {alpha:g}"
         )
     if any(row.crossed for row in rows):
         yield (
@@ -70,7 +79,7 @@ def _meaning(kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alp
         )
 
 
-def _gate(data: StudyData, metric: str, kind: MetricKind, alpha: float) -> Iterator[str]:
+def _gate(data: StudyData, metric: str, kind: MetricKind) -> Iterator[str]:
     """What the gate is, which seeds did not pass, and what the comparisons were with them."""
     if not data.gating:
         return
@@ -85,15 +94,8 @@ def _gate(data: StudyData, metric: str, kind: MetricKind, alpha: float) -> Itera
         return
     which = ", ".join(f"{seed} ({value:.2f})" for seed, value in left_out.items())
     yield f"{rule}; left out of all arms: seed {which} of {len(data.gating.values)} seeds"
-    found: dict[str, dict[int, float]] = {label: dict(data.values(label, metric)) for label in data.plan.labels}
-    failed = {label: dict(data.failed(label)) for label in data.plan.labels}
-    for (label, seed), record in data.gating.records.items():
-        if record.status != "completed":
-            failed[label][seed] = record.status
-        elif metric in record.metrics:
-            found[label][seed] = float(record.metrics[metric])
     words = []
-    for comparison in compare(found, data.plan.baseline, kind, failed, alpha, against=data.plan.references).values():
+    for comparison in ungated_comparisons(data, metric, kind, data.plan.alpha).values():
         if (delta := comparison.estimate) is not None:
             p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.4f}"
             low, high = delta.low, delta.high  # of one pair there is no interval
@@ -101,6 +103,55 @@ def _gate(data: StudyData, metric: str, kind: MetricKind, alpha: float) -> Itera
             words.append(f"{comparison.arm} {delta.mean:+.{kind.decimals}f}{within}{p}, {comparison.verdict}")
     if words:
         yield f"with the seeds that were left out, delta is: {'; '.join(words)}"
+
+
+def ungated_comparisons(data: StudyData, metric: str, kind: MetricKind, alpha: float) -> dict[str, Comparison]:
+    """The comparisons of a study with the seeds that did not pass its gate."""
+    everything = data.ungated
+    values, failed, frames = {}, {}, {}
+    for label in data.plan.labels:
+        values[label], failed[label] = everything.values(label, metric), everything.failed(label)
+        frames[label] = everything.frames(label, metric)
+    return compare(values, data.plan.baseline, kind, failed, alpha, against=data.plan.references, frames=frames)
+
+
+def _frames(rows: Sequence[ArmRow]) -> Iterator[str]:
+    """Whether the verdicts hold for other pairs of images than those of the evaluation."""
+    tested = {row.label: row.comparison for row in rows if row.comparison and row.comparison.p is not None}
+    if counts := sorted({c.frames for c in tested.values() if c.frames is not None}):
+        yield (
+            "p and verdicts are for new seeds and new frames"
+            f" (here {', '.join(map(str, counts))} pairs of images, taken to"
+            " be independent): the larger p of a t-test over seeds, one over frames, and one over both"
+        )
+    if without := [label for label, c in tested.items() if c.frames is None]:
+        which = "" if len(without) == len(tested) else f" of {', '.join(without)}"
+        yield f"no values per frame{which}: p and verdicts are for new seeds on the same frames"
+
+
+def _failure_tests(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:
+    """The exact tests of failures, and what their level is."""
+    compared = [row.comparison for row in rows if row.comparison and row.comparison.p_failures is not None]
+    for c in compared:
+        own, base = len(c.failed_alone), len(c.baseline_failed_alone)
+        adjusted = "" if c.p_failures_adjusted is None else f", adjusted {p_text(c.p_failures_adjusted)}"
+        yield (
+            f"{c.arm}: of {c.ended} seeds that ended in both, {own} failed in the arm only and {base} in its baseline"
+            f" only; exact test of paired failures (McNemar) p {p_text(c.p_failures)}{adjusted}"
+        )
+    if tested := [c for c in compared if c.p_failures_adjusted is not None]:
+        factor = max(round(c.p_failures_adjusted / c.p_failures) for c in tested)
+        yield (
+            f"failures are evidence of their own: their tests have level {alpha:g}, beside {alpha:g} for the values,"
+            f" and are adjusted for the {factor} that can reach it (Tarone)"
+        )
+
+
+def p_text(p: float | None) -> str:
+    """A p value with four digits after the point; `-` if it is not known."""
+    if p is None:
+        return "-"
+    return "<.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def _small_samples(rows: Sequence[ArmRow], alpha: float) -> Iterator[str]:

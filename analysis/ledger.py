@@ -6,17 +6,18 @@ import contextlib
 import dataclasses
 import fnmatch
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.claims import CLAIMS, Choices, Claim, Other, Relation
-from analysis.comparison import Comparison, compare, decide
+from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import metric_kind
 from analysis.load import StudyData
-from analysis.multiplicity import holm
 from experiments.records import RecordError, read_json
 
-STATUSES = ("reproduced", "contradicted", "undecided", "not run")
+NOT_SEEN = "not seen at this scale"
+STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
 # Paths, and what the scenes look like, which the digests of the data stand for.
 _IGNORED, _SCENES = ("seed", "data.source", "evaluation.source"), "data.scenes."
 
@@ -27,11 +28,14 @@ class Finding:
 
     Attributes:
         claim: the claim.
-        status: one of `STATUSES`.
+        status: one of `STATUSES`: the direction is shown, the opposite is shown, the two are shown to be equal within
+            the margin, none of these is shown, or nothing was measured.
         better, worse: labels of the arms that stand for A and B; empty if the study has no such pair.
-        metric: name of the metric; empty likewise.
+        metric: name of the metric, which says on what data; empty likewise.
         comparison: A minus B with its interval, p values adjusted by Holm over the findings of the study.
         reason: one clause.
+        left_out: seeds that did not pass the gate of the study.
+        ungated: the same finding with these seeds; `None` if there are none.
     """
 
     claim: Claim
@@ -41,6 +45,8 @@ class Finding:
     metric: str = ""
     comparison: Comparison | None = None
     reason: str = ""
+    left_out: tuple[int, ...] = ()
+    ungated: Finding | None = None
 
     @property
     def interval(self) -> str:
@@ -54,9 +60,22 @@ class Finding:
         return f"{estimate.mean:+.{kind.decimals}f}{ends} {kind.unit}"
 
     @property
+    def about(self) -> str:
+        """What was compared, on how many seeds, and what the gate has to do with it."""
+        if self.comparison is None:
+            return ""
+        pairs = len(self.comparison.differences)
+        words = [f"{self.better} - {self.worse}, {self.metric}: {self.interval or 'no pairs'}"]
+        words.append(f"{pairs} of {self.comparison.ended} seeds completed in both")
+        if self.ungated is not None:
+            seeds = f"seed{'s' if len(self.left_out) > 1 else ''} {', '.join(map(str, self.left_out))}"
+            words.append(f"gate left out {seeds}, with which: {self.ungated.interval}, {self.ungated.status}")
+        return "; ".join(words)
+
+    @property
     def sentence(self) -> str:
         """The finding in one line."""
-        where = f" ({self.better} - {self.worse}, {self.metric}: {self.interval})" if self.interval else ""
+        where = f" ({self.about})" if self.about else ""
         return f"{self.status}: {self.claim.claim}{where}; {self.reason}"
 
 
@@ -66,17 +85,59 @@ def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.0
     Whether two arms test a claim is read from the specs of their runs, whatever they are called: they make the claim's
     choices, and everything else is equal but what was searched for both, so that each stands at its best. Where the
     claim exchanges a component, options that only one of the two has may differ, and so may the weight, whose scale is
-    the component's own. Of several such pairs, those with the study's baseline count. As the claims are directions, a
-    significant difference decides by its sign even inside the margin of equality; equality without a significant
-    difference contradicts.
+    the component's own. Of several such pairs, those with the study's baseline count. The findings of a study are one
+    family. As the claims are directions, a significant difference decides by its sign even inside the margin of
+    equality; equality without a significant difference says that the effect is not seen at this scale, not that the
+    claim is wrong at another one.
     """
+    found = _judged(data, claims, alpha)
+    if not (data.gating and data.gating.left_out):
+        return found
+    everything = {_identity(finding): finding for finding in _judged(data.ungated, claims, alpha)}
+    seeds = tuple(data.gating.left_out)
+    return tuple(
+        dataclasses.replace(finding, left_out=seeds, ungated=everything.get(_identity(finding)))
+        if finding.comparison
+        else finding
+        for finding in found
+    )
+
+
+def in_words(findings: Sequence[Finding]) -> list[tuple[str, list[str]]]:
+    """Each claim that was tested with what came of it, and one line for every pair of arms behind that.
+
+    Where several arms stand for a claim all of them are named, the undecided ones too.
+    """
+    result = []
+    for claim in dict.fromkeys(finding.claim.claim for finding in findings if finding.status != "not run"):
+        own = [finding for finding in findings if finding.claim.claim == claim and finding.status != "not run"]
+        statuses = list(dict.fromkeys(finding.status for finding in own))
+        several = len({(finding.better, finding.worse) for finding in own}) > 1
+        if several or len(statuses) > 1:
+            by = {s: [f"{f.better} - {f.worse}" for f in own if f.status == s] for s in statuses}
+            state = "; ".join(f"{status} by {', '.join(dict.fromkeys(pairs))}" for status, pairs in by.items())
+        else:
+            state = statuses[0]
+        lines = [f"{f.status}: {f.about}; {f.reason}" for f in own]
+        result.append((f"{claim}: {state}", lines))
+    return result
+
+
+def _identity(finding: Finding) -> tuple[str, str, str, str]:
+    return finding.claim.claim, finding.better, finding.worse, finding.metric
+
+
+def _judged(data: StudyData, claims: Sequence[Claim], alpha: float) -> tuple[Finding, ...]:
     found = [finding for claim in claims for finding in _findings(data, claim)]
     tested = [f for f in found if f.comparison is not None]
-    columns = {name: holm([getattr(f.comparison, name) for f in tested]) for name in ("p", "p_equal", "p_flip")}
-    judged = {}
-    for place, finding in enumerate(tested):
-        adjusted = {f"{name}_adjusted": column[place] for name, column in columns.items()}
-        judged[id(finding)] = _judge(data, finding, dataclasses.replace(finding.comparison, **adjusted), alpha)
+    comparisons = [f.comparison for f in tested]
+    level = shares(comparisons, alpha)[0]
+    judged = {
+        id(finding): _with_status(finding, comparison, level)
+        for finding, comparison in zip(
+            tested, judge(comparisons, [metric_kind(f.metric) for f in tested], alpha), strict=True
+        )
+    }
     return tuple(judged.get(id(finding), finding) for finding in found)
 
 
@@ -94,26 +155,29 @@ def _findings(data: StudyData, claim: Claim) -> list[Finding]:
         return [Finding(claim=claim, status="not run", reason=f"no metric {claim.metric} on {' or '.join(claim.data)}")]
     result = []
     for (better, worse), metric in itertools.product(pairs, metrics):
-        values = {worse: data.values(worse, metric), better: data.values(better, metric)}
-        comparison = compare(values, worse, metric_kind(metric))[better]
+        (comparison,) = measure(
+            {label: data.values(label, metric) for label in (worse, better)},
+            worse,
+            metric_kind(metric),
+            {label: data.failed(label) for label in (worse, better)},
+            frames={label: data.frames(label, metric) for label in (worse, better)},
+        )
         names = {"claim": claim, "better": better, "worse": worse, "metric": metric}
-        if comparison.differences:
+        if comparison.ended:
             result.append(Finding(status="undecided", comparison=comparison, **names))
         else:
-            result.append(Finding(status="not run", reason="no seed completed in both arms yet", **names))
+            result.append(Finding(status="not run", reason="no seed ended in both arms yet", **names))
     return result
 
 
-def _judge(data: StudyData, finding: Finding, comparison: Comparison, alpha: float) -> Finding:
-    failed = {label: data.failed(label) for label in (finding.better, finding.worse)}
-    verdict, reason = decide(comparison, metric_kind(finding.metric), failed, finding.worse, alpha)
-    comparison = dataclasses.replace(comparison, verdict=verdict, reason=reason)
-    status = "undecided"
-    if verdict != "undecided":
-        significant = comparison.p_adjusted <= alpha
-        expected = comparison.estimate.mean * finding.claim.expected_sign > 0
-        status = "reproduced" if significant and expected else "contradicted"
-    return dataclasses.replace(finding, status=status, comparison=comparison, reason=reason)
+def _with_status(finding: Finding, comparison: Comparison, level: float) -> Finding:
+    """The finding with what its judged comparison says of the claim."""
+    kind, verdict = metric_kind(finding.metric), comparison.verdict
+    if verdict == "equal" and comparison.p_adjusted <= level:
+        verdict = "helps" if kind.improvement(comparison.estimate.mean) > 0 else "hurts"
+    claimed, opposite = ("helps", "hurts") if kind.improvement(finding.claim.expected_sign) > 0 else ("hurts", "helps")
+    status = {claimed: "reproduced", opposite: "reversed", "equal": NOT_SEEN}.get(verdict, "undecided")
+    return dataclasses.replace(finding, status=status, comparison=comparison, reason=comparison.reason)
 
 
 def _pairs(data: StudyData, claim: Claim) -> Iterator[tuple[str, str]]:
@@ -197,3 +261,14 @@ def _fits(value: Any, choice: Any, other: Any) -> bool:
 def _on_data(metric: str, patterns: Sequence[str]) -> bool:
     parts = metric.split("/")
     return len(parts) > 1 and any(fnmatch.fnmatch(parts[1].lower(), pattern) for pattern in patterns)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what all studies of a directory say about the findings, and writes it as a page beside them."""
+    from analysis.overview import report
+
+    return report(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

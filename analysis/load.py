@@ -59,6 +59,17 @@ class StudyData:
         found = self.of(label).items()
         return {s: float(r.metrics[metric]) for s, r in found if r.status == "completed" and metric in r.metrics}
 
+    def frames(self, label: str, metric: str) -> dict[int, tuple[float | None, ...]]:
+        """Values of a metric per frame, by seed, of the runs of `values` that have them."""
+        found = self.values(label, metric)
+        return {s: r.frames[metric] for s, r in self.of(label).items() if s in found and r.frames.get(metric)}
+
+    @property
+    def ungated(self) -> StudyData:
+        """The same with the seeds that did not pass the gate."""
+        left_out = self.gating.records if self.gating else {}
+        return dataclasses.replace(self, records={**self.records, **left_out}, gating=None)
+
     def failed(self, label: str) -> dict[int, str]:
         """Status by seed of the runs of an arm that ended without completing."""
         return {seed: record.status for seed, record in self.of(label).items() if record.status != "completed"}

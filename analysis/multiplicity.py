@@ -1,4 +1,4 @@
-"""Many comparisons at once: Holm's adjustment within a table, alpha spending over repeated looks."""
+"""Many comparisons at once: adjustment within a family of tests, alpha spending over repeated looks."""
 
 from __future__ import annotations
 
@@ -27,6 +27,21 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
         floor = max(floor, min(1.0, (len(filled) - position) * filled[index]))
         adjusted[index] = None if p_values[index] is None else floor
     return tuple(adjusted)
+
+
+def reachable(smallest: Sequence[float], alpha: float) -> int:
+    """How many tests an exact p is to be multiplied by, so that all of them together err with at most `alpha`.
+
+    Tests of counts have a smallest p that they can give, here by the number of seeds that tell two arms apart. One that
+    cannot reach its level cannot err, so it need not be paid for (Tarone, Biometrics 1990). 0 if none can reach it.
+
+    Args:
+        smallest: the smallest p that each test can give.
+        alpha: level of all together.
+    """
+    if not any(p <= alpha for p in smallest):
+        return 0
+    return next(k for k in range(1, len(smallest) + 1) if sum(p <= alpha / k for p in smallest) <= k)
 
 
 SHAPES = ("pocock", "obrien-fleming", "bonferroni")

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from analysis.comparison import VERDICTS
 from analysis.directions import metric_kind
-from analysis.factorial import MEASURES
+from analysis.factorial import MEASURES, in_percent
+from analysis.footnotes import p_text
 from analysis.ledger import Finding
 from analysis.load import StudyData
 from analysis.pictures import OWN, collect, legends
 from analysis.published import beside_published
-from analysis.rendering import cells, p_text
+from analysis.rendering import cells
 from analysis.stats import Estimate
 from analysis.tables import ComparisonTable
 
@@ -67,6 +68,7 @@ def as_page(
         beside=beside_published(data),
         figures={name: markupsafe.Markup(inline_svg(svg, name)) for name, svg in figures.items()},
         effects={name: _effect_rows(effects, name) for name in effects[MEASURES[0]]} if effects else {},
+        effects_unit="% (100 times the difference of logarithms)" if in_percent(data.plan) else deciding.kind.unit,
         measures=MEASURES,
         frames=frames,
         pictures_note=pictures_note,

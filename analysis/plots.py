@@ -42,27 +42,17 @@ SETTINGS = {
 }
 
 
-def forest(
-    table: ComparisonTable, noise_floor: float | None = None, noise_name: str = "baseline against itself"
-) -> str:
-    """Difference of every arm from the baseline with its 95 % interval, the zone of equality and the verdicts.
-
-    Args:
-        table: the comparison.
-        noise_floor: half-width, in the unit of the metric, of what the baseline differs from itself; drawn as a band.
-        noise_name: what the band is called.
-    """
+def forest(table: ComparisonTable) -> str:
+    """Difference of every arm from the baseline with its 95 % interval, the zone of equality and the verdicts."""
     rows = [row for row in table.rows if row.comparison is not None]
     with matplotlib.rc_context(SETTINGS):
         lines = sum(1 + 0.5 * _folded(row.label).count("\n") for row in rows)
         figure = Figure(figsize=(9, 1.5 + 0.42 * max(1, lines)), layout="constrained")
         axes = figure.subplots()
-        if noise_floor is not None:
-            axes.axvspan(-noise_floor, noise_floor, color=AMBER, alpha=0.25, lw=0, label=noise_name)
         if table.margin is not None:
             axes.axvspan(-table.margin, table.margin, color="#d9d9d9", alpha=0.7, lw=0, label="counts as equal")
         axes.axvline(0, color=BLACK, lw=1)
-        limit = _limit(table, noise_floor)
+        limit = _limit(table)
         for place, row in enumerate(rows):
             _forest_row(axes, place, row.comparison, limit, table.kind.decimals)
         axes.set_xlim(-limit, limit)
@@ -208,11 +198,11 @@ def _forest_row(axes, place: int, comparison, limit: float, decimals: int) -> No
     axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", ha="left")
 
 
-def _limit(table: ComparisonTable, noise_floor: float | None) -> float:
+def _limit(table: ComparisonTable) -> float:
     """Half the width of the figure: all means, and intervals unless they would make the rest unreadable."""
     found = [row.comparison.estimate for row in table.rows if row.comparison and row.comparison.estimate]
     means = [abs(e.mean) for e in found]
-    zones = [zone for zone in (table.margin, noise_floor) if zone is not None]
+    zones = [] if table.margin is None else [table.margin]
     base = max([*means, *(2 * zone for zone in zones)], default=1.0) or 1.0
     ends = [min(max(abs(e.low), abs(e.high)), 2 * base) for e in found if e.low is not None]
     return 1.1 * max([base, *ends])

@@ -1,8 +1,11 @@
-"""How small an effect a planned number of seeds can show."""
+"""How small an effect a planned number of seeds can show, and how many seeds it takes to show that there is none."""
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
+
+POWER = 0.8
 
 
 def power_of_paired_t(effect: float, sd: float, n: int, alpha: float = 0.05) -> float:
@@ -51,6 +54,24 @@ def smallest_detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0
         high *= 2
     root = optimize.brentq(lambda d: power_of_paired_t(d / math.sqrt(n), 1.0, n, alpha) - power, 0, high, xtol=1e-10)
     return float(root) / math.sqrt(n) * sd
+
+
+def seeds_for_equality(sd: float, margin: float, alpha: float = 0.05, power: float = POWER) -> int:
+    """About how many seeds show that two arms which do not differ are equal within `margin`, with probability `power`.
+
+    The two one-sided tests of normal statistics (Schuirmann 1987); two seeds more for the t distribution.
+
+    Args:
+        sd: standard deviation of the paired differences, in the unit of `margin`.
+        margin: half-width of the zone of equality.
+        alpha: level of the tests; give alpha / m for the hardest step of Holm's adjustment with m comparisons.
+        power: in (0, 1).
+    """
+    _check(sd, 2, alpha)
+    if not (margin > 0 and 0 < power < 1):
+        raise ValueError(f"need a positive margin and a power in (0, 1), got {margin} and {power}")
+    normal = NormalDist()
+    return 2 + math.ceil(((normal.inv_cdf(1 - alpha) + normal.inv_cdf((1 + power) / 2)) * sd / margin) ** 2)
 
 
 def _check(sd: float, n: int, alpha: float) -> None:

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from analysis.footnotes import is_flagged
+from analysis.footnotes import is_flagged, p_text
 from analysis.labels import fold
 from analysis.tables import ArmRow, ComparisonTable
 
@@ -161,13 +161,6 @@ def _interval(estimate, decimals: int) -> str:
 
 def _ends(low: float, high: float, decimals: int) -> str:
     return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
-
-
-def p_text(p: float | None) -> str:
-    """A p value with four digits after the point; `-` if it is not known."""
-    if p is None:
-        return UNKNOWN
-    return "<.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def _cost(value: float | None, digits: int) -> str:

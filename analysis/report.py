@@ -12,17 +12,15 @@ from typing import Any
 
 from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
-from analysis.factorial import Factorial, factor_effects, find_factorial, interactions
-from analysis.ledger import Finding, ledger
+from analysis.factorial import Factorial, factor_effects, find_factorial, in_percent, interactions
+from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
-from analysis.noise_floor import NAME as NOISE_FLOOR
-from analysis.noise_floor import band, measured
 from analysis.page import as_page
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
 from analysis.search import as_csv as trials_as_csv
 from analysis.stats import Estimate
-from analysis.tables import ComparisonTable, comparison_table
+from analysis.tables import ComparisonTable, comparison_tables
 from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
 from experiments.flags import Parser
@@ -54,7 +52,6 @@ class Report:
 def write_report(
     study_directory: str | pathlib.Path,
     alpha: float | None = None,
-    noise_floor: float | None = None,
 ) -> Report:
     """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
 
@@ -66,8 +63,6 @@ def write_report(
     Args:
         study_directory: `<out>/<study>`.
         alpha: level of the tests after adjustment; that of the plan if not given.
-        noise_floor: half-width, in the unit of the deciding metric, of what the baseline differs from itself; by
-            default what the study `noise_floor` beside this one has measured.
 
     Raises:
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
@@ -81,8 +76,7 @@ def write_report(
     findings = ledger(data, alpha=alpha)
     design = find_factorial(data.plan)
     parts = factor_effects(data, design, data.plan.metric) if design else None
-    noise = band(data.directory.parent, data.plan) if noise_floor is None else (noise_floor, "baseline against itself")
-    figures = _figures(data, tables[0], design, noise)
+    figures = _figures(data, tables[0], design)
     files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
@@ -90,8 +84,6 @@ def write_report(
         files[f"{stem}.csv"] = as_csv(table)
         files[f"{stem}.tex"] = as_latex(table)
     plain = effects(data, tables, findings, parts)
-    if data.plan.study == NOISE_FLOOR:
-        plain["noise_floor"] = _plain(measured(data.plan, tables[0].rows))
     files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
     if data.search:
@@ -135,11 +127,10 @@ def _figures(
     data: StudyData,
     table: ComparisonTable,
     design: Factorial | None,
-    noise: tuple[float, str] | None,
 ) -> dict[str, str]:
     from analysis import plots  # matplotlib takes a second to import
 
-    figures = {"forest": plots.forest(table, *(noise or ()))} if len(table.rows) > 1 else {}
+    figures = {"forest": plots.forest(table)} if len(table.rows) > 1 else {}
     panels = {key: curves for key in logged_keys(data) if (curves := learning_curves(data, key))}
     if panels:
         figures["curves"] = plots.curves(panels, data.plan.baseline)
@@ -147,7 +138,8 @@ def _figures(
         names = [factor.name for factor in design.factors]
         main = factor_effects(data, design, table.metric)["main"]
         pairs = interactions(data, design, table.metric)
-        figures["interactions"] = plots.interaction_map(names, main, pairs, table.kind.unit)
+        unit = "% (100 ln)" if in_percent(data.plan) else table.kind.unit
+        figures["interactions"] = plots.interaction_map(names, main, pairs, unit)
     if data.search and data.search.values:
         kind = metric_kind(data.search.metric)
         values, own = data.search.values, data.search.own_values
@@ -156,11 +148,13 @@ def _figures(
 
 
 def _ledger_text(findings: Sequence[Finding]) -> str:
-    tested = [finding.sentence for finding in findings if finding.status != "not run"]
+    tested = in_words(findings)
     lines = ["findings of the paper:" if tested else "findings of the paper: none is tested by this study"]
-    for sentence in tested:
-        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    if tested and (rest := len(findings) - len(tested)):
+    for claim, details in tested:
+        lines += textwrap.wrap(claim, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        for line in details:
+            lines += textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="      ")
+    if tested and (rest := sum(finding.status == "not run" for finding in findings)):
         lines.append(f"  not run: {rest} others (listed in report.html)")
     return "\n".join(lines) + "\n"
 
@@ -189,6 +183,7 @@ def effects(
         "metrics": {table.metric: _plain_table(table) for table in tables},
         "findings": [_plain(finding) for finding in findings],
         "factors": _plain(parts),
+        "factors_unit": None if parts is None else "%" if in_percent(plan) else metric_kind(plan.metric).unit,
     }
 
 
@@ -197,6 +192,8 @@ def _plain_table(table: ComparisonTable) -> dict[str, Any]:
         "unit": table.kind.unit,
         "lower_is_better": table.kind.lower_is_better,
         "margin": table.margin,
+        "family": table.family,
+        "alpha": table.alpha,
         "notes": list(table.notes),
         "arms": [_plain(row) for row in table.rows],
     }
@@ -216,15 +213,15 @@ def _tables(data: StudyData, alpha: float) -> tuple[tuple[ComparisonTable, ...],
         metric_kind(data.plan.metric)
     except ValueError as error:
         raise StudyError(f"study {data.plan.study!r} cannot be decided: {error}") from None
-    tables, unknown = [], []
+    known, unknown = [], []
     for metric in dict.fromkeys((data.plan.metric, *data.plan.metrics)):
         try:
             metric_kind(metric)
         except ValueError as error:  # the other tables still stand
             unknown.append(str(error))
             continue
-        tables.append(comparison_table(data, metric, alpha))
-    return tuple(tables), unknown
+        known.append(metric)
+    return comparison_tables(data, known, alpha), unknown
 
 
 def parser() -> Parser:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.bootstrap import CrossedInterval, crossed_bootstrap
-from analysis.comparison import Comparison, compare
+from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import MetricKind, metric_kind
 from analysis.failures import FailureCount, WorstRank, count_failures, worst_rank
 from analysis.footnotes import footnotes
@@ -62,7 +62,8 @@ class ComparisonTable:
         baseline: label of the arm compared with.
         rows: one per arm.
         margin: half-width of the zone of equality, in the unit of the metric; `None` without a baseline run.
-        alpha: level of the tests after adjustment.
+        alpha: level of the tests of values after adjustment.
+        family: which comparisons the p values are adjusted for.
         notes: the footnotes, a sentence each.
     """
 
@@ -74,6 +75,7 @@ class ComparisonTable:
     margin: float | None
     alpha: float
     notes: tuple[str, ...]
+    family: str = ""
 
     def row(self, label: str) -> ArmRow:
         """The row of an arm."""
@@ -88,16 +90,56 @@ class ComparisonTable:
 
 
 def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> ComparisonTable:
-    """The table of a study on one metric.
+    """The table of a study on one metric, its comparisons being one family.
 
     Raises:
         ValueError: if the family of the metric is unknown.
     """
+    return comparison_tables(data, [metric], alpha)[0]
+
+
+def comparison_tables(data: StudyData, metrics: Sequence[str], alpha: float = 0.05) -> tuple[ComparisonTable, ...]:
+    """One table per metric. The comparisons of the first decide; those of the others are a second family together.
+
+    Each family errs with at most `alpha`. Failures, which are the same whatever the metric, are tested in the first.
+
+    Raises:
+        ValueError: if the family of a metric is unknown.
+    """
+    first, *others = metrics
+    deciding = measured(data, first)
+    level = shares(deciding, alpha)[0]
+    family = f"{len(deciding)} comparisons of this table"
+    found = [_table(data, first, judge(deciding, [metric_kind(first)] * len(deciding), alpha), level, family)]
+    rest = {metric: measured(data, metric) for metric in others}
+    kinds = [metric_kind(metric) for metric, comparisons in rest.items() for _ in comparisons]
+    judged = judge([c for comparisons in rest.values() for c in comparisons], kinds, alpha, failures=False)
+    family = f"the {len(judged)} comparisons of {' and '.join(others)} together; {first} decides"
+    for place, metric in enumerate(others):
+        own = judged[place * len(deciding) : (place + 1) * len(deciding)]
+        found.append(_table(data, metric, own, alpha, family))
+    return tuple(found)
+
+
+def measured(data: StudyData, metric: str) -> list[Comparison]:
+    """The comparisons of a study on one metric, before they are adjusted for a family."""
+    labels = data.plan.labels
+    return measure(
+        {label: data.values(label, metric) for label in labels},
+        data.plan.baseline,
+        metric_kind(metric),
+        {label: data.failed(label) for label in labels},
+        against=data.plan.references,
+        frames={label: data.frames(label, metric) for label in labels},
+    )
+
+
+def _table(data: StudyData, metric: str, judged: Sequence[Comparison], alpha: float, family: str) -> ComparisonTable:
     kind = metric_kind(metric)
     labels, baseline, references = data.plan.labels, data.plan.baseline, data.plan.references
     values = {label: data.values(label, metric) for label in labels}
     failed = {label: data.failed(label) for label in labels}
-    comparisons = compare(values, baseline, kind, failed, alpha, against=references)
+    comparisons = {c.arm: c for c in judged}
     worst = worst_rank(values, failed, kind.lower_is_better)
     rows = tuple(
         ArmRow(
@@ -115,7 +157,6 @@ def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> Compa
         for label in labels
     )
     margin = next((c.margin for c in comparisons.values()), None)
-    notes = footnotes(data, metric, kind, rows, margin, alpha)
     return ComparisonTable(
         study=data.plan.study,
         metric=metric,
@@ -124,21 +165,14 @@ def comparison_table(data: StudyData, metric: str, alpha: float = 0.05) -> Compa
         rows=rows,
         margin=margin,
         alpha=alpha,
-        notes=notes,
+        family=family,
+        notes=footnotes(data, metric, kind, rows, margin, alpha, family),
     )
 
 
 def _crossed(data: StudyData, label: str, reference: str, metric: str) -> CrossedInterval | None:
-    frames = [
-        {
-            s: record.frames[metric]
-            for s, record in data.of(arm).items()
-            if s in data.values(arm, metric) and metric in record.frames
-        }
-        for arm in (label, reference)
-    ]
     try:
-        return crossed_bootstrap(*frames, seed=DRAWS_SEED)
+        return crossed_bootstrap(data.frames(label, metric), data.frames(reference, metric), seed=DRAWS_SEED)
     except ValueError:  # runs that saw different frames: the means still stand, the interval does not
         return None
 
@@ -167,6 +201,13 @@ def _numbers(row: ArmRow, is_baseline: bool) -> dict[str, Any]:
         "p": comparison and comparison.p,
         "p_adjusted": comparison and comparison.p_adjusted,
         "p_equal_adjusted": comparison and comparison.p_equal_adjusted,
+        "p_seeds": comparison and comparison.p_seeds,
+        "p_seeds_adjusted": comparison and comparison.p_seeds_adjusted,
+        "frames": comparison and comparison.frames,
+        "failed_alone": len(comparison.failed_alone) if comparison else None,
+        "baseline_failed_alone": len(comparison.baseline_failed_alone) if comparison else None,
+        "p_failures": comparison and comparison.p_failures,
+        "p_failures_adjusted": comparison and comparison.p_failures_adjusted,
         "p_flip": comparison and comparison.p_flip,
         "p_flip_adjusted": comparison and comparison.p_flip_adjusted,
         "p_flip_smallest": comparison and comparison.p_flip_smallest,

@@ -124,7 +124,7 @@ PRESETS = {
         ),
         Preset(
             name="short",
-            about="small scenes and a small network on two CPU cores; effects are real, but not the paper's data",
+            about="small scenes and a small network on two CPU cores; directions compare with the paper's",
             changes=_SMALL
             | LARGE_MOTION
             | {

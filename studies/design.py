@@ -62,7 +62,8 @@ class Study:
             whose component has it.
         preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
         gates: by the name of the preset, which seeds count; only where all arms share what is trained until then, and
-            only in the preset as it is, for a limit says nothing of other data, networks or schedules.
+            only in the preset as it is, for a limit says nothing of other data, networks or schedules; other test pairs
+            change nothing of it.
         searched: labels of the arms whose best setting is searched before they are run.
         trials: settings that are tried for each of them; 0 without a search.
         tuned: labels of the arms whose best setting has been found; it may be another arm's, or the arm's own.

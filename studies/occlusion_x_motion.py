@@ -1,7 +1,8 @@
 """Study: does occlusion handling matter more where the motion is large?
 
-Larger motion covers more pixels. Arms are compared on scenes of the same motion only; the interaction says how much the
-difference between the two arms changes with it. The large motion is that of the preset `short`.
+Larger motion covers more pixels. Arms are compared on scenes of the same motion only; the interaction says how much
+the difference between the two arms, in percent, changes with it: in px it would grow with the motion alone. The large
+motion is that of the preset `short`.
 """
 
 from studies.baselines import LARGE_MOTION, SMALL_MOTION

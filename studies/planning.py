@@ -105,7 +105,7 @@ class Plan:
     def gate(self) -> dict[str, Any] | None:
         """Metric, step and limit that decide which seeds count; `None` if all do."""
         gate, spec = self.study.gates.get(self.preset.name), self.runs[0].spec
-        if gate is None or self.changes:
+        if gate is None or self.gate_dropped:
             return None
         step = step_at(gate.at, spec.train.steps)
         together: dict[int, set[str]] = {}
@@ -118,6 +118,16 @@ class Plan:
             "step": step,
             "limit": gate.limit,
         }
+
+    @property
+    def gate_dropped(self) -> tuple[str, ...]:
+        """The changes that the limit of the study's gate says nothing about; empty if there is no gate or it stays.
+
+        Other test pairs leave the training, and the validation that the gate looks at, as they are.
+        """
+        if self.preset.name not in self.study.gates:
+            return ()
+        return tuple(key for key in self.changes if not key.startswith("evaluation."))
 
     def plain(self) -> dict[str, Any]:
         """The content of `plan.json`."""

@@ -6,9 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis import noise_floor
-from analysis.directions import metric_kind
-from studies import catalog
+from studies import catalog, detectable
 from studies.design import Study
 from studies.planning import Plan, PlannedRun, estimate, prefix_id, saved_steps
 from studies.search import SEED, spaces
@@ -81,23 +79,21 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
         "saved_steps": saved,
         "saved_seconds": saved * plan.preset.ms_per_step / 1000 / max(1, min(workers, len(todo) or 1)),
         "gate": plan.gate,
+        "gate_dropped": list(plan.gate_dropped),
         "left_out": [label for label in plan.study.labels if label not in plan.labels],
-        "smallest_effect": smallest_effect(plan, out),
+        "detectable": detectable.detectable(plan, out),
     }
 
 
-def smallest_effect(plan: Plan, out: pathlib.Path) -> dict[str, Any] | None:
-    """The smallest true difference that the plan is likely to show, by what the study `noise_floor` found in `out`."""
-    metric = plan.metrics[0]
-    conditions = {"metric": metric, "preset": plan.preset.name, "protocol": plan.runs[0].spec.evaluation.protocol}
-    arms = plan.study.chosen(plan.labels)
-    compared = sum((arm.against or plan.study.baseline) != arm.label for arm in arms)
-    seeds = len({run.seed for run in plan.runs})
-    found = noise_floor.smallest_effect(out, conditions, seeds, compared)
-    if found is None:
-        return None
-    about = {"effect": found, "unit": metric_kind(metric).unit, "metric": metric, "power": noise_floor.POWER}
-    return about | {"seeds": seeds, "comparisons": compared}
+def gate_dropped(plan: Plan) -> str:
+    """That the study's gate does not hold for what is asked, and what follows; empty if it does or there is none."""
+    if not plan.gate_dropped:
+        return ""
+    return (
+        f"no gate: the study's was fixed for preset {plan.preset.name} as it is and says nothing with"
+        f" {', '.join(plan.gate_dropped)} changed; all seeds count, also those that have not learned to match before"
+        " their arms part"
+    )
 
 
 def search_content(plan: Plan, workers: int, only: Sequence[str]) -> dict[str, Any]:
@@ -147,15 +143,10 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
             f"gate: a seed counts if {gate['metric']} of validation pairs is at most {gate['limit']:g} at step"
             f" {gate['step']}, up to which its arms are one network"
         )
+    if dropped := gate_dropped(plan):
+        lines.append(dropped)
     lines += left_out(content["left_out"])
-    if shown := content["smallest_effect"]:
-        lines.append(
-            f"{shown['seeds']} seeds and {shown['comparisons']} comparisons show a true difference of"
-            f" {shown['effect']:.3f} {shown['unit']} or more with probability {shown['power']:g}, if arms differ by as"
-            " much noise as the baseline from itself (study noise_floor)"
-        )
-    elif plan.study.name != noise_floor.NAME:
-        lines.append("smallest detectable effect: not known; the study noise_floor in the same --out measures it")
+    lines += detectable.as_text(content["detectable"])
     lines.append(
         f"{content['todo']} of {len(content['runs'])} runs to do, about {duration(content['seconds'])} with"
         f" {content['workers']} workers, into {content['out']}"

@@ -274,7 +274,7 @@ def _run(
     stop: Callable[[], bool] | None,
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
-    from studies import plan_file, retry
+    from studies import plan_file, preview, retry
     from studies.launcher import start_of
 
     out = command.out
@@ -282,6 +282,8 @@ def _run(
     _check_places(command)
     if plan.note:
         print(f"note: {plan.note}")
+    if dropped := preview.gate_dropped(plan):
+        print(f"note: {dropped}")
     print(f"{plan.study.name}: {plan.study.question}")
     plan_file.write(plan, out, content, fresh=arguments.fresh)
     for directory in retry.set_aside(out / "runs" / name for name in again):

@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.comparison import FEWEST_PAIRS
 from analysis.multiplicity import spent_alpha
 from studies.design import Study
 from studies.planning import Asked, PlanError, chosen_arms
@@ -54,8 +55,10 @@ def looks(first: int, most: int) -> Looks:
     Raises:
         PlanError: if there is nothing to look at between them.
     """
-    if first < 2:
-        raise PlanError(f"--until-decided starts with at least 2 seeds (--seeds), got {first}: one pair tests nothing")
+    if first < FEWEST_PAIRS:
+        raise PlanError(
+            f"--until-decided starts with at least {FEWEST_PAIRS} seeds (--seeds), got {first}: fewer decide nothing"
+        )
     if most <= first:
         raise PlanError(f"--until-decided {most} must be more than the {first} seeds to start with (--seeds)")
     parts = min(MOST_LOOKS - 1, most - first)

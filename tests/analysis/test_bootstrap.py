@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.bootstrap import crossed_bootstrap, crossed_error
+from analysis.bootstrap import crossed_bootstrap
+from analysis.crossed import crossed_error
 
 
 def _arms(generator, seeds=8, frames=30, effect=0.5, seed_sd=0.3, frame_sd=0.3, noise=0.3):

@@ -3,10 +3,11 @@
 import pytest
 
 from analysis.claims import CLAIMS, Claim, Other
-from analysis.ledger import flat_spec, ledger
+from analysis.ledger import NOT_SEEN, flat_spec, in_words, ledger
 from analysis.load import load_study
 from analysis.multiplicity import holm
 from analysis.published import PUBLISHED, beside_published
+from analysis.report import write_report
 from experiments.records import write_json
 from experiments.spec import canonical, changed, default_spec, from_config, to_config
 
@@ -149,7 +150,7 @@ def test_seeds_and_places_of_the_data_make_no_difference(simulate):
     (study.run("wang", 0) / "result.json").unlink()
     (study.run("none", 1) / "result.json").unlink()
     found = ledger(load_study(study.directory))[0]
-    assert (found.better, found.worse, found.reason) == ("wang", "none", "no seed completed in both arms yet")
+    assert (found.better, found.worse, found.reason) == ("wang", "none", "no seed ended in both arms yet")
     (study.run("wang", 1) / "result.json").unlink()  # planned only: its spec names the place of the data
     config = to_config(changed(default_spec(), {"data.digest": "d", "evaluation.digest": "e"}))
     config["data"]["source"] = "synthetic:/somewhere"
@@ -165,7 +166,7 @@ def test_labels_mean_nothing(simulate):
 def test_what_cannot_be_tested_says_why(simulate):
     findings = ledger(load_study(_study(simulate, "none", "wang").directory))
     (found,) = [f for f in findings if "pretraining" in f.claim.claim]
-    assert found.status == "not run" and "every training starts from its seed" in found.reason
+    assert found.status == "not run" and "train.initial" in found.reason
 
 
 def test_a_finding_that_shows_again_is_reproduced_for_each_pair(simulate):
@@ -173,19 +174,39 @@ def test_a_finding_that_shows_again_is_reproduced_for_each_pair(simulate):
     assert _statuses(study, [MASK]) == [("wang", "none", "reproduced"), ("brox", "none", "reproduced")]
     one, other = ledger(load_study(study.directory), [MASK])
     interval = "-0.499 [-0.503, -0.496] px"
-    assert one.sentence.startswith(f"reproduced: occlusion masking helps (wang - none, {ALL}: {interval})")
+    assert one.sentence.startswith(f"reproduced: occlusion masking helps (wang - none, {ALL}: {interval}; 5 of 5")
     assert one.metric == ALL and one.comparison.estimate.mean == pytest.approx(-0.5, abs=0.01)
     assert (one.comparison.p_adjusted, other.comparison.p_adjusted) == holm([one.comparison.p, other.comparison.p])
 
 
-def test_the_opposite_and_the_absence_of_an_effect_contradict(simulate):
+def test_the_opposite_is_reversed_and_the_absence_of_an_effect_is_not_seen(simulate):
     study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
     study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
     study.write_arm("wang", [3.5, 3.61, 3.69, 3.8, 3.9])
     study.write_arm("brox", [3.0, 3.1, 3.199, 3.301, 3.399])  # better by a hair that means nothing
     findings = ledger(load_study(study.directory), [MASK])
-    assert [f.status for f in findings] == ["contradicted", "contradicted"]
+    assert [f.status for f in findings] == ["reversed", NOT_SEEN]
     assert findings[1].reason == "within the margin"
+
+
+def test_an_undecided_arm_is_not_hidden_behind_another(simulate):
+    study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
+    study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    study.write_arm("wang", [2.5, 2.61, 2.69, 2.8, 2.9])
+    study.write_arm("brox", [2.6, 3.4, 3.1, 3.2, 3.5])
+    ((claim, lines),) = in_words(ledger(load_study(study.directory), [MASK]))
+    assert claim == "occlusion masking helps: reproduced by wang - none; undecided by brox - none"
+    assert lines[0].startswith(f"reproduced: wang - none, {ALL}: -0.500 [") and lines[1].startswith("undecided: brox")
+    assert claim in " ".join(write_report(study.directory).text.split())
+
+
+def test_an_arm_that_always_fails_is_evidence(simulate):
+    study = simulate("none", "wang", seeds=tuple(range(8)))
+    study.write_arm("none", ["diverged"] * 8)
+    study.write_arm("wang", [2.5 + 0.1 * s for s in range(8)])
+    (finding,) = ledger(load_study(study.directory), [MASK])
+    assert finding.status == "reproduced" and finding.reason.startswith("completes where the baseline fails: in 8 of 8")
+    assert finding.about == f"wang - none, {ALL}: no pairs; 0 of 8 seeds completed in both"
 
 
 def test_a_direction_is_reproduced_even_if_it_is_small(simulate):
@@ -214,7 +235,7 @@ def test_a_claim_that_no_arms_test_is_not_run(simulate):
     for label in planned.labels:
         write_json(planned.run(label, 0) / "spec.json", planned.spec(label, 0))
     (finding,) = ledger(load_study(planned.directory), [MASK])
-    assert (finding.status, finding.better, finding.reason) == ("not run", "wang", "no seed completed in both arms yet")
+    assert (finding.status, finding.better, finding.reason) == ("not run", "wang", "no seed ended in both arms yet")
 
 
 def test_a_claim_about_other_data_is_not_run(simulate):
@@ -225,7 +246,7 @@ def test_a_claim_about_other_data_is_not_run(simulate):
     statuses = {f.claim.claim: f for f in ledger(load_study(study.directory)) if "is the choice for" in f.claim.claim}
     chairs, kitti = statuses.values()
     assert chairs.status == "not run" and "no metric epe/*/all on *chairs* or *sintel*" in chairs.reason
-    assert kitti.status in ("contradicted", "undecided") and kitti.metric == "epe/kitti-15/all"
+    assert kitti.status == NOT_SEEN and kitti.metric == "epe/kitti-15/all"
 
 
 def test_arms_that_differ_elsewhere_too_test_nothing(simulate):

@@ -1,11 +1,16 @@
 """The rules of the verdict, one by one, on values chosen for them."""
 
+import math
+
+import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparison import VERDICTS, compare
+from analysis.comparison import VERDICTS, compare, judge, measure, shares
 from analysis.directions import MetricKind, metric_kind
+from analysis.failures import mcnemar_p
 
 EPE = metric_kind("epe/synthetic/all")
 UP = MetricKind(title="accuracy", unit="%", lower_is_better=False, margin=0.02)
@@ -38,8 +43,9 @@ def test_a_worked_comparison():
         ([0.5, -0.6, 0.1, 0.4, -0.3], "undecided", "neither"),
         ([0.030, 0.040, 0.032, 0.041, 0.025], "hurts", "difference shown"),  # direction shown, size at the margin
         ([0.0, 0.03, -0.03, 0.01, 0.06], "undecided", "neither"),  # small, but not shown to be
-        ([-0.5], "undecided", "1 pair"),
-        ([], "undecided", "0 pairs"),
+        ([-0.5, -0.5], "undecided", "too few: 2 pairs of runs"),
+        ([-0.5], "undecided", "too few: 1 pair of runs"),
+        ([], "undecided", "too few: 0 pairs"),
     ],
 )
 def test_the_rules(differences, verdict, reason):
@@ -60,7 +66,7 @@ def test_identical_differences_are_decided_by_their_value(difference, verdict):
 
 def test_on_the_margin_is_not_inside():
     found = compare(
-        {"none": {0: 1.0, 1: 1.0}, "arm": {0: 1.25, 1: 1.25}},
+        {"none": dict.fromkeys(range(3), 1.0), "arm": dict.fromkeys(range(3), 1.25)},
         "none",
         MetricKind(title="", unit="px", lower_is_better=True, margin=0.25),
     )["arm"]
@@ -135,9 +141,73 @@ def test_failed_runs_take_back_a_verdict_that_they_may_have_made(shift, arm_fail
         assert "survivors only" in found.reason and "seed 5" in found.reason
 
 
-def test_an_arm_that_always_failed_is_undecided_and_says_why():
-    found = _against([], failed={"arm": dict.fromkeys(range(5), "diverged")})
-    assert found.verdict == "undecided" and found.reason == "0 pairs of runs; 5 failed"
+def collapsed(seeds, arms=1, ends=range(8)):
+    """A baseline that completes in eight seeds, and arms of which the first ones fail in `seeds`."""
+    base = {s: 3.0 + 0.01 * s for s in ends}
+    values = {"none": base} | {f"arm {k}": {s: v for s, v in base.items() if s not in seeds} for k in range(arms)}
+    return values, {f"arm {k}": dict.fromkeys(seeds, "collapsed") for k in range(arms)}
+
+
+def test_an_arm_that_always_fails_hurts():
+    values, failed = collapsed(range(8))
+    found = compare(values, "none", EPE, failed)["arm 0"]
+    assert (found.verdict, found.estimate) == ("hurts", None)
+    assert found.reason == "fails where the baseline does not: in 8 of 8 seeds, 0 the other way"
+    assert found.p_failures == found.p_failures_adjusted == 2 / 2**8
+    # seen from the arm, the baseline fails and the other arm is better
+    found = compare(values, "arm 0", EPE, failed)["none"]
+    assert found.verdict == "helps" and found.p_failures == 2 / 2**8
+
+
+@pytest.mark.parametrize(("arms", "verdict"), [(1, "hurts"), (3, "hurts"), (4, "undecided")])
+def test_failures_are_adjusted_for_the_arms_that_fail(arms, verdict):
+    values, failed = collapsed(range(8), arms)  # 3 x .0078 = .023 is below half of .05, 4 x .0078 is not
+    found = compare(values | {f"well {k}": dict(values["none"]) for k in range(10)}, "none", EPE, failed)
+    assert {found[f"arm {k}"].verdict for k in range(arms)} == {verdict}
+    assert found["arm 0"].p_failures_adjusted == arms * 2 / 2**8
+
+
+def test_few_failures_are_no_evidence_and_cost_nothing():
+    values, failed = collapsed((1, 4))
+    found = compare(values, "none", EPE, failed)["arm 0"]
+    assert (found.verdict, found.p_failures, found.p_failures_adjusted) == ("undecided", 0.5, None)
+    values, failed = collapsed(range(5), ends=range(5))
+    found = compare(values, "none", EPE, failed)["arm 0"]
+    assert found.verdict == "undecided" and found.reason == "too few: 0 pairs of runs; 5 failed"
+    # the whole level is for the values: p = .036 alone shows a difference beside an arm that failed twice
+    borderline = {s: BASE[s] + d for s, d in enumerate([-0.2, -0.05, -0.3, -0.02, -0.25])}
+    few = {"none": BASE, "arm": borderline}
+    assert shares(measure(few, "none", EPE, {"arm": {5: "diverged"}}), 0.05) == (0.05, 0.0)
+
+
+def test_failures_that_can_decide_share_the_level():
+    values, failed = collapsed(range(8))
+    comparisons = measure(values, "none", EPE, failed)
+    assert shares(comparisons, 0.05) == (0.025, 0.025)
+    assert [c.verdict for c in judge(comparisons, [EPE], failures=False)] == ["undecided"]
+
+
+def test_values_and_failures_together_err_with_the_level():
+    """Null studies of eight seeds and three arms, in which runs fail at random, often enough to be tested."""
+    generator, wrong, tested = np.random.default_rng(3), 0, 0
+    for _ in range(400):
+        chance = generator.choice((0.3, 0.5))
+        values = {label: dict(enumerate(3 + generator.normal(0, 0.3, 8))) for label in "abcd"}
+        failed = {label: dict.fromkeys(np.flatnonzero(generator.random(8) < chance), "diverged") for label in values}
+        values = {label: {s: v for s, v in row.items() if s not in failed[label]} for label, row in values.items()}
+        comparisons = measure(values, "a", EPE, failed)
+        tested += shares(comparisons, 0.05)[1] > 0
+        wrong += any(c.verdict in ("helps", "hurts") for c in judge(comparisons, [EPE] * 3))
+    assert tested > 20 and wrong / 400 <= 0.05
+
+
+def test_failures_alone_err_with_their_share():
+    """Of the exact test, by all outcomes of up to twelve seeds that tell two arms apart."""
+    for n in range(1, 13):
+        chance = [math.comb(n, k) / 2**n for k in range(n + 1)]
+        for level in (0.01, 0.025, 0.05):
+            assert sum(c for k, c in enumerate(chance) if mcnemar_p(k, n - k) <= level) <= level
+    assert mcnemar_p(1, 9) == pytest.approx(scipy.stats.binomtest(1, 10).pvalue)
 
 
 def test_an_unknown_baseline_and_an_unknown_metric_are_refused():

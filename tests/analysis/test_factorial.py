@@ -14,6 +14,7 @@ from analysis.factorial import (
     effect,
     factor_effects,
     find_factorial,
+    in_percent,
     interaction,
     interactions,
     leave_one_out,
@@ -22,6 +23,8 @@ from analysis.factorial import (
 )
 from analysis.load import load_study
 from analysis.plan import read_plan
+from analysis.report import write_report
+from experiments.records import write_json
 
 ALL = "epe/synthetic/all"
 RULES = (leave_one_out, add_one_in, main_effect, shapley)
@@ -212,3 +215,29 @@ def test_effects_of_a_study(simulate):
     }
     (pair,) = interactions(data, find_factorial(plan), ALL).items()
     assert pair[0] == ("occlusion wang", "smoothness second") and pair[1].mean == -3 and pair[1].sd == 0
+
+
+def test_effects_between_kinds_of_data_are_in_percent(simulate):
+    """Errors grow with the motion, three times each; the mask takes a tenth of both, so nothing interacts."""
+    settings = {
+        f"{mask} {kind}": {"occlusion.name": mask, "data.scenes.motion": motion}
+        for kind, motion in (("slow", 1.0), ("fast", 3.0))
+        for mask in ("none", "wang")
+    }
+    study, _ = _plan(simulate, settings)
+    plan = study.plan()
+    for arm in plan["arms"]:
+        arm["against"] = f"none {arm['label'].split()[1]}"
+    write_json(study.directory / "plan.json", plan)
+    for label, change in settings.items():
+        for seed in study.seeds:
+            value = (1 + 0.1 * seed) * change["data.scenes.motion"] * (0.9 if "wang" in label else 1.0)
+            study.write(label, seed, value)
+    data = load_study(study.directory)
+    design = find_factorial(data.plan)
+    (found,) = interactions(data, design, ALL).values()
+    assert found.mean == pytest.approx(0, abs=1e-9)
+    assert factor_effects(data, design, ALL)["main"]["occlusion wang"].mean == pytest.approx(100 * math.log(0.9))
+    assert in_percent(data.plan)
+    page = write_report(study.directory).paths["report.html"].read_text()
+    assert "Change of epe/synthetic/all in % (100 times the difference of logarithms)" in page

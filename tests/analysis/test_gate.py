@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from analysis.claims import CLAIMS
 from analysis.gate import Gate, gate_from
+from analysis.ledger import ledger
 from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
@@ -57,6 +59,15 @@ def test_the_report_says_what_was_left_out_and_how_it_would_be_with_it(gated):
     assert plain["gate"]["left_out"] == [3] and plain["gate"]["values"] == {str(s): v for s, v in WARM.items()}
     assert plain["gate"]["runs_left_out"]["wang"]["3"]["metrics"] == {ALL: pytest.approx(1.6)}
     assert "seed 3 (1.79)" in report.paths["report.html"].read_text()
+
+
+def test_the_ledger_says_it_in_the_same_line(gated):
+    (finding,) = ledger(load_study(gated.directory), CLAIMS[:1])
+    assert finding.status == "reproduced" and finding.ungated.status == "undecided"
+    assert finding.about == (
+        f"wang - none, {ALL}: -0.105 [-0.126, -0.084] px; 4 of 4 seeds completed in both;"
+        " gate left out seed 3, with which: -0.024 [-0.249, +0.201] px, undecided"
+    )
 
 
 def test_all_seeds_may_pass(gated):

@@ -82,7 +82,10 @@ def test_the_page_holds_every_part(grid):
     _read(text)
     for part in ("Which part matters", "<th>shapley</th>", "<td>occlusion wang</td>", "Learning curves"):
         assert part in text
-    assert 'class="tag reproduced"' in text and "reproduced: occlusion masking helps (wang none - none" in report.text
+    assert (
+        'class="tag reproduced"' in text
+        and "occlusion masking helps: reproduced\n    reproduced: wang none - none" in report.text
+    )
     findings = json.loads(report.paths["effects.json"].read_text())["findings"]
     assert [f["status"] for f in findings if f["claim"]["claim"] == "occlusion masking helps"] == ["reproduced"]
     assert text.count("<svg") == 3  # forest, interactions, curves
@@ -196,5 +199,5 @@ def test_a_search_is_drawn_when_there_was_one(grid):
     ]
     plain = {"format": 1, "budget": 2, "metric": ALL, "seed": 9, "trials": {"none none": tried}, "chosen": {}}
     write_json(grid.directory / "search.json", plain)
-    report = write_report(grid.directory, noise_floor=0.05)
+    report = write_report(grid.directory)
     assert "tuning.svg" in report.paths and report.paths["report.html"].read_text().count("<svg") == 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.power import power_of_paired_t, smallest_detectable
+from analysis.power import power_of_paired_t, seeds_for_equality, smallest_detectable
 
 
 def test_a_known_case():
@@ -55,3 +55,18 @@ def test_two_seeds_and_a_strict_level_have_an_answer():
 def test_arguments_outside_their_range_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         smallest_detectable(*arguments)
+
+
+@pytest.mark.parametrize(("sd", "margin", "alpha"), [(0.05, 0.02, 0.05), (0.25, 0.1, 0.0125), (0.02, 0.02, 0.05)])
+def test_so_many_seeds_show_equality_as_often_as_they_should(sd, margin, alpha):
+    n = seeds_for_equality(sd, margin, alpha, 0.8)
+    values = sd * np.random.default_rng(1).normal(size=(20000, n))
+    mean, error = values.mean(1), values.std(1, ddof=1) / n**0.5
+    shown = (np.abs(mean) + stats.t.ppf(1 - alpha, n - 1) * error < margin).mean()
+    assert 0.77 < shown < 0.9
+
+
+def test_equality_takes_eighteen_hundred_seeds_where_pairs_vary_by_a_quarter_of_a_pixel():
+    assert 1750 < seeds_for_equality(0.25, 0.02, 0.05 / 3) < 1850
+    with pytest.raises(ValueError, match="positive margin"):
+        seeds_for_equality(0.25, 0.0)

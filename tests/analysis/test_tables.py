@@ -8,7 +8,7 @@ import pytest
 
 from analysis.load import load_study
 from analysis.rendering import as_csv, as_latex, as_markdown, as_text, cells
-from analysis.tables import comparison_table
+from analysis.tables import comparison_table, comparison_tables
 from experiments.records import write_json
 
 METRIC = "epe/synthetic/all"
@@ -137,7 +137,7 @@ def test_a_single_seed_gives_means_and_no_verdict(simulate):
     table = comparison_table(load_study(study.directory), METRIC)
     row = cells(table)[2]
     assert row[1] == "2.000 (n=1)" and row[2] == "-1.000" and row[4:8] == ("-", "-", "-", "undecided")
-    assert "wang: undecided: 1 pair of runs" in table.notes and "wang: one run, so no interval" in table.notes
+    assert "wang: undecided: too few: 1 pair of runs" in table.notes and "wang: one run, so no interval" in table.notes
 
 
 def test_a_metric_that_some_runs_lack_is_named(simulate):
@@ -244,3 +244,31 @@ def test_narrow_intervals_get_more_digits(simulate):
     study.write_arm("none", [3.0, 3.0, 3.0])
     study.write_arm("wang", [3.00001, 3.00002, 3.00001])
     assert cells(comparison_table(load_study(study.directory), METRIC))[2][2].startswith("+0.00001")
+
+
+def test_the_deciding_table_and_the_others_are_two_families(simulate):
+    kinds = ("all", "noc", "occ")
+    metrics = tuple(f"epe/synthetic/{kind}" for kind in kinds)
+    study = simulate("none", "wang", "brox", metrics=metrics)
+    shift = {"none": [0.0] * 5, "wang": [-0.2, -0.05, -0.3, -0.02, -0.25], "brox": [0.3, -0.2, 0.1, -0.3, 0.1]}
+    for label in study.labels:
+        for seed in study.seeds:
+            study.write(label, seed, dict.fromkeys(metrics, 3.0 + 0.1 * seed + shift[label][seed]))
+    tables = comparison_tables(load_study(study.directory), metrics)
+    alone = tables[0].row("wang").comparison.p
+    assert [t.row("wang").comparison.p_adjusted for t in tables] == pytest.approx([2 * alone, 4 * alone, 4 * alone])
+    assert "adjusted by Holm for 2 comparisons of this table, level 0.05" in " ".join(tables[0].notes)
+    family = "the 4 comparisons of epe/synthetic/noc and epe/synthetic/occ together; epe/synthetic/all decides"
+    assert tables[1].family == tables[2].family == family
+    assert all(family in " ".join(table.notes) for table in tables[1:])
+
+
+def test_failures_are_evidence_in_the_deciding_table_only(simulate):
+    metrics = ("epe/synthetic/all", "epe/synthetic/occ")
+    study = simulate("none", "wang", metrics=metrics, seeds=SEEDS)
+    for seed in SEEDS:
+        study.write("none", seed, dict.fromkeys(metrics, 3.0 + 0.1 * seed))
+        study.write("wang", seed, None, status="collapsed")
+    deciding, other = comparison_tables(load_study(study.directory), metrics)
+    assert deciding.row("wang").comparison.verdict == "hurts" and deciding.alpha == 0.025
+    assert other.row("wang").comparison.reason == "too few: 0 pairs of runs; 8 failed" and other.alpha == 0.05

@@ -16,6 +16,7 @@ from experiments import locks
 from studies import catalog, plan_file, run, search, tuning
 from studies.baselines import PRESETS
 from studies.command import resumed
+from studies.detectable import detectable
 from studies.planning import Asked, make
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -169,21 +170,33 @@ def test_the_plan_says_what_sharing_saves_and_what_is_left_out(at, capsys):
     assert plain["left_out"][0] == "fb_abs" and os.listdir(at) == []
 
 
-def test_the_plan_says_what_it_can_show_once_the_noise_floor_is_measured(at, finish, capsys):
-    words = ["occlusion_ablation", "--preset", "smoke", "--seeds", "4", "--plan", "--out", str(at)]
-    assert "noise_floor in the same --out measures it" in answered(words, capsys)[1]
-    noise = catalog.load("noise_floor")
-    # against itself with other seeds the baseline differs by 0.1 px up and down: standard deviation 0.1 * sqrt(4 / 3)
-    finish(make(noise, Asked(preset=PRESETS["smoke"], seeds=(0, 1, 2, 3))), at,
-           lambda arm, seed: 1.0 + (arm == "other seeds") * 0.1 * (-1) ** seed)  # fmt: skip
-    assert run.main(["noise_floor", *SMOKE, "--seeds", "4", "--out", str(at)]) == 0
-    capsys.readouterr()
-    shown = json.loads(answered([*words, "--json"], capsys)[1])["smallest_effect"]
-    assert (shown["seeds"], shown["comparisons"], shown["unit"]) == (4, 2, "px")
-    assert shown["effect"] == pytest.approx(smallest_detectable(0.1 * (4 / 3) ** 0.5, 4, alpha=0.025), rel=1e-6)
-    text = " ".join(answered(words, capsys)[1].split())
-    assert f"4 seeds and 2 comparisons show a true difference of {shown['effect']:.3f} px or more" in text
-    assert json.loads(answered([*words, "--json", "--preset", "short"], capsys)[1])["smallest_effect"] is None
+# arm minus none, by seed: wang's differences vary by sqrt(.0002) = .0141 px, brox's are all the same
+DIFFERENCES = {"none": (0.0,) * 5, "wang": (-0.08, -0.06, -0.04, -0.06, -0.06), "brox": (0.02,) * 5}
+
+
+def test_the_plan_says_what_it_can_show_by_the_paired_differences_of_the_same_arms(at, finish, capsys):
+    words = ["occlusion_ablation", "--preset", "smoke", "--plan", "--out", str(at), "--seeds"]
+    text = " ".join(answered([*words, "4"], capsys)[1].split())
+    assert "smallest detectable effect: not known before 3 seeds of these arms are in this --out" in text
+    assert "vary by 0.25 px, as in short trainings from scratch, it takes about 1644 seeds, and 4 are planned" in text
+    study = catalog.load("occlusion_ablation")
+    plan = make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1, 2, 3, 4)))
+    # seeds differ by a pixel, which pairs do not
+    finish(plan, at, lambda arm, seed: 3.0 + seed + DIFFERENCES[arm][seed])
+    plan_file.write(plan, at, plan.plain())
+    shown = json.loads(answered([*words, "8", "--json"], capsys)[1])["detectable"]
+    assert (shown["seeds"], shown["comparisons"], shown["unit"]) == (8, 2, "px")
+    assert shown["arms"]["wang"]["pairs"] == 5
+    assert shown["arms"]["wang"]["deviation"] == pytest.approx(0.0002**0.5)
+    effect = shown["arms"]["wang"]["effect"]
+    assert effect == pytest.approx(smallest_detectable(0.0002**0.5, 8, alpha=0.025), rel=1e-6)
+    assert shown["arms"]["brox"]["effect"] == pytest.approx(0, abs=1e-9)
+    # other seeds of the same arms are the same experiments; arms of fewer steps are others
+    text = " ".join(answered([*words, "10,11,12,13,14,15,16,17"], capsys)[1].split())
+    assert f"by the paired differences there are, with frames enough: wang {effect:.3f} px (by 5 pairs); brox" in text
+    assert "seeds that equal takes, if there is no difference: wang " in text
+    other = detectable(make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1), changes={"train.steps": "30"})), at)
+    assert other["arms"] == {} and detectable(plan, at / "elsewhere")["arms"] == {}
 
 
 def test_the_plan_states_the_looks(at, capsys):

@@ -11,6 +11,7 @@ from studies.baselines import PRESETS
 from studies.design import Arm, Gate, Study
 from studies.plan_file import DriftError, merged
 from studies.planning import Asked, PlanError, make, parse_seeds
+from studies.preview import gate_dropped
 
 STUDY = catalog.load("occlusion_ablation")
 
@@ -290,7 +291,13 @@ def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_bef
     assert plan.gate == plan.plain()["gate"] == {"metric": "epe/synthetic/all", "step": 600, "limit": 1.65}
     assert make(STUDY, asked(preset=PRESETS["short"], arms=("all",))).gate == plan.gate
     assert make(STUDY, asked()).gate is None, "smoke has none"
-    assert make(STUDY, dataclasses.replace(short, changes={"train.steps": "600"})).gate is None
+    shorter = make(STUDY, dataclasses.replace(short, changes={"train.steps": "600"}))
+    assert shorter.gate is None and shorter.gate_dropped == ("train.steps",)
+    assert "no gate: the study's was fixed for preset short as it is" in gate_dropped(shorter)
+    assert "train.steps changed; all seeds count" in gate_dropped(shorter)
+    other_pairs = make(STUDY, dataclasses.replace(short, changes={"evaluation.source": "synthetic"}))
+    assert other_pairs.gate == plan.gate and gate_dropped(other_pairs) == gate_dropped(plan) == ""
+    assert gate_dropped(make(STUDY, asked(changes={"train.steps": "30"}))) == "", "smoke has none that could be dropped"
     early = STUDY.arms + (Arm("early", {"occlusion.name": "wang", "occlusion.start": 0.4}),)
     differs = dataclasses.replace(STUDY, arms=early, core=(*STUDY.core, "early"))
     assert make(differs, short).gate is None and "gate" not in make(differs, short).plain()

@@ -1,5 +1,7 @@
 """The studies of the package: they plan without MindSpore, test the paper's findings, and fit their time."""
 
+import shlex
+
 import pytest
 
 from analysis.claims import CLAIMS, Claim
@@ -147,3 +149,13 @@ def test_studies_share_runs():
 def test_a_finding_is_tested_in_every_setting_that_is_compared_within(name, number, pairs):
     findings = ledger(finished(name), [claim for claim in CLAIMS if claim.number == number])
     assert {(f.better, f.worse) for f in findings if f.better} == pairs
+
+
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.command], ids=lambda claim: claim.claim)
+def test_the_command_of_a_finding_tests_it(claim):
+    name, *words = shlex.split(claim.command)
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    arms = tuple(options["--arms"].split(",")) if "--arms" in options else ()
+    asked = plan_of(name, arms=arms).labels
+    findings = ledger(finished(name, DATA), [claim])
+    assert any({f.better, f.worse} <= set(asked) for f in findings if f.better)

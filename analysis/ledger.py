@@ -15,6 +15,7 @@ from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import metric_kind
 from analysis.load import StudyData
 from experiments.records import RecordError, read_json
+from experiments.terminal import ended
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
@@ -263,6 +264,13 @@ def _on_data(metric: str, patterns: Sequence[str]) -> bool:
     return len(parts) > 1 and any(fnmatch.fnmatch(parts[1].lower(), pattern) for pattern in patterns)
 
 
+def parser() -> Any:
+    """The command line."""
+    from analysis import overview
+
+    return overview.parser()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what all studies of a directory say about the findings, and writes it as a page beside them."""
     from analysis.overview import report
@@ -271,4 +279,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -14,6 +13,7 @@ from analysis.ledger import Finding, ledger
 from analysis.load import load_study
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH
+from experiments.flags import Parser
 from experiments.records import atomic_write
 
 PAGE = "ledger.html"
@@ -143,13 +143,18 @@ def as_page(found: Overview) -> str:
     return environment.get_template("ledger.html.j2").render(found=found)
 
 
-def report(arguments: Sequence[str] | None = None) -> int:
-    """Prints the ledger and writes its page; 0, or 2 with one sentence if there is nothing to read."""
-    parser = argparse.ArgumentParser(
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(
         prog="python -m analysis.ledger", description="What all studies of a directory say about the paper's findings."
     )
-    parser.add_argument("out", type=pathlib.Path, help="directory of all results, the --out of studies.run")
-    chosen = parser.parse_args(arguments)
+    made.add_argument("out", type=pathlib.Path, help="directory of all results, the --out of studies.run")
+    return made
+
+
+def report(arguments: Sequence[str] | None = None) -> int:
+    """Prints the ledger and writes its page; 0, or 2 with one sentence if there is nothing to read."""
+    chosen = parser().parse_args(arguments)
     try:
         found = overview(chosen.out)
         atomic_write(chosen.out / PAGE, as_page(found))

@@ -40,14 +40,14 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=os.environ | quick, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 1000
         while not self.healthy():
             assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "server.log").read_text()
             time.sleep(0.1)
 
     def healthy(self):
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             connection.request("GET", "/health")
             return connection.getresponse().status == 200
         return False
@@ -90,13 +90,13 @@ class Proxy:
                 what = proxy.meet(len(proxy.requests), self.path)
                 self.close_connection = True
                 if what == "stall":
-                    proxy.closing.wait(60)
+                    proxy.closing.wait()
                     return
                 if isinstance(what, float):
                     timer = threading.Timer(what, self.ask, (body,))
                     timer.start()
                     proxy.late.append(timer)
-                    proxy.closing.wait(60)
+                    proxy.closing.wait()
                     return
                 status, answer, kind = self.ask(body)
                 if callable(what):
@@ -109,7 +109,7 @@ class Proxy:
                     self.wfile.write(answer)
 
             def ask(self, body):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1000)
                 skipped = ("host", "connection", "transfer-encoding", "content-length")
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in skipped}
                 try:

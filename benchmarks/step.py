@@ -216,15 +216,19 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def about(threads: int, machine: roofline.Machine) -> dict[str, Any]:
-    """Where the numbers come from."""
-    model = next(
+def processor() -> str:
+    """The name of this machine's CPU."""
+    return next(
         (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
     )
+
+
+def about(threads: int, machine: roofline.Machine) -> dict[str, Any]:
+    """Where the numbers come from."""
     versions = {name: importlib.metadata.version(name) for name in ("mindspore", "torch", "numpy")}
     return {
-        "cpu": model,
+        "cpu": processor(),
         "threads": threads,
         "python": platform.python_version(),
         **versions,

@@ -20,8 +20,6 @@ class Preset:
         changes: what it changes in the paper's settings, by dotted key.
         usual: options of components that are not in the starting spec, used where an arm brings such a component.
         seeds: how many seeds a study takes by default.
-        ms_per_step: what a step takes on one core of the machine the preset was made on, for the estimate of `--plan`.
-        seconds_per_run: what a run takes beside its steps.
         device: the device that it needs: `any`, or `accelerator`.
         quick: whether a study runs its core arms only, unless others are asked for.
     """
@@ -31,8 +29,6 @@ class Preset:
     changes: Mapping[str, Any]
     usual: Mapping[str, Any]
     seeds: int
-    ms_per_step: float
-    seconds_per_run: float
     device: str = "any"
     quick: bool = True
 
@@ -119,8 +115,6 @@ PRESETS = {
             },
             usual=_SMALL_USUAL | {"occlusion.start": 0.5, "selfsup.start": 0.5, "selfsup.ramp": 0.1},
             seeds=2,
-            ms_per_step=120.0,
-            seconds_per_run=25.0,
         ),
         Preset(
             name="short",
@@ -145,8 +139,6 @@ PRESETS = {
                 "selfsup.ramp": 0.05,
             },
             seeds=8,
-            ms_per_step=65.0,
-            seconds_per_run=6.0,
         ),
         Preset(
             name="paper",
@@ -154,8 +146,6 @@ PRESETS = {
             changes={},
             usual={},
             seeds=3,
-            ms_per_step=14_600.0,
-            seconds_per_run=300.0,
             device="accelerator",
             quick=False,
         ),

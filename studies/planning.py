@@ -385,10 +385,10 @@ def following(seeds: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def trained_steps(plan: Plan, runs: Sequence[PlannedRun]) -> int:
-    """Training steps that the runs take together when what they share is trained once."""
+def new_steps(plan: Plan, runs: Sequence[PlannedRun]) -> list[int]:
+    """Training steps that each of the runs takes, one after the other, when what they share is trained once."""
     done: set[str] = set()
-    total = 0
+    found = []
     for run in runs:
         steps, first = run.spec.train.steps, 0
         for shared in plan.shared_steps:
@@ -397,16 +397,10 @@ def trained_steps(plan: Plan, runs: Sequence[PlannedRun]) -> int:
                 if name in done:
                     first = shared
                 done.add(name)
-        total += steps - first
-    return total
+        found.append(steps - first)
+    return found
 
 
 def saved_steps(plan: Plan, runs: Sequence[PlannedRun]) -> int:
     """Training steps that sharing saves the runs."""
-    return sum(run.spec.train.steps for run in runs) - trained_steps(plan, runs)
-
-
-def estimate(plan: Plan, todo: Sequence[PlannedRun], workers: int) -> float:
-    """Seconds that the pending runs will take, from the preset's measured speed."""
-    total = len(todo) * plan.preset.seconds_per_run + trained_steps(plan, todo) * plan.preset.ms_per_step / 1000
-    return total / max(1, min(workers, len(todo) or 1))
+    return sum(run.spec.train.steps for run in runs) - sum(new_steps(plan, runs))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studies import catalog, detectable
+from studies.costs import Costs, estimate
 from studies.design import Study
-from studies.planning import Plan, PlannedRun, estimate, prefix_id, saved_steps
+from studies.planning import Plan, PlannedRun, prefix_id, saved_steps
 from studies.search import SEED, spaces
 from studies.status import left_out
 
@@ -47,7 +47,7 @@ def with_searched(plan: Plan, todo: Sequence[PlannedRun]) -> list[PlannedRun]:
     return [run for run in todo if run.arm not in searched] + [run for run in plan.runs if run.arm in searched]
 
 
-def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: pathlib.Path) -> dict[str, Any]:
+def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Costs) -> dict[str, Any]:
     """The runs, what is done of them, what sharing saves and how long the rest takes."""
     waiting, searched = {run.directory for run in todo}, plan.study.searched
     shared = []
@@ -55,12 +55,12 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
         names = {prefix_id(run.spec, step) for run in plan.runs if step < run.spec.train.steps}
         users = sum(step < run.spec.train.steps for run in plan.runs)
         shared.append({"steps": step, "runs": users, "trained": len(names)})
-    saved = saved_steps(plan, todo)
+    time = estimate(plan, todo, workers, known)
     return {
         "study": plan.study.name,
         "question": plan.study.question,
         "preset": plan.preset.name,
-        "out": str(out),
+        "out": str(known.out),
         "runs": [
             {
                 "arm": run.arm,
@@ -73,15 +73,16 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, out: path
         ],
         "todo": len(todo),
         "workers": workers,
-        "seconds": estimate(plan, todo, workers),
+        "seconds": time.seconds,
+        "seconds_by": time.source,
         "shared": shared,
         "all_steps": sum(run.spec.train.steps for run in todo),
-        "saved_steps": saved,
-        "saved_seconds": saved * plan.preset.ms_per_step / 1000 / max(1, min(workers, len(todo) or 1)),
+        "saved_steps": saved_steps(plan, todo),
+        "saved_seconds": time.saved_seconds,
         "gate": plan.gate,
         "gate_dropped": list(plan.gate_dropped),
         "left_out": [label for label in plan.study.labels if label not in plan.labels],
-        "detectable": detectable.detectable(plan, out),
+        "detectable": detectable.detectable(plan, known.out),
     }
 
 
@@ -96,12 +97,11 @@ def gate_dropped(plan: Plan) -> str:
     )
 
 
-def search_content(plan: Plan, workers: int, only: Sequence[str]) -> dict[str, Any]:
+def search_content(plan: Plan, workers: int, only: Sequence[str], known: Costs) -> dict[str, Any]:
     """The search that goes before the runs: arms, options, and how long it takes if no trial is pruned."""
     specs = {run.arm: run.spec for run in plan.runs if run.arm in plan.study.searched}
-    seconds = sum(
-        plan.preset.seconds_per_run + spec.train.steps * plan.preset.ms_per_step / 1000 for spec in specs.values()
-    )
+    costs = [(known.of(spec)[0], spec.train.steps) for spec in specs.values()]
+    seconds = sum(cost.seconds_per_run + steps * cost.ms_per_step / 1000 for cost, steps in costs)
     return {
         "trials": plan.study.trials,
         "seed": SEED,
@@ -147,6 +147,8 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
         lines.append(dropped)
     lines += left_out(content["left_out"])
     lines += detectable.as_text(content["detectable"])
+    if content["todo"]:
+        lines.append(f"time estimated {content['seconds_by']}")
     lines.append(
         f"{content['todo']} of {len(content['runs'])} runs to do, about {duration(content['seconds'])} with"
         f" {content['workers']} workers, into {content['out']}"

@@ -80,15 +80,18 @@ def _planned(command: Command) -> tuple[Any, Any]:
 
 
 def _previewed(command: Command, arguments: argparse.Namespace) -> Answer:
-    from studies import plan_file, preview
+    from experiments.device import available
+    from studies import costs, plan_file, preview
 
     plan, _ = _planned(command)
+    target = command.cards[0].target
+    known = costs.known(command.out, available() if target == "auto" else target, plan.preset.name)
     todo = plan_file.pending(plan, command.out, command.workers, again=arguments.retry_failed)
     todo = preview.with_searched(plan, todo)
-    found = preview.plan_content(plan, todo, command.workers, command.out)
+    found = preview.plan_content(plan, todo, command.workers, known)
     text = preview.plan_text(plan, found)
     if command.study.searched:
-        found["search"] = preview.search_content(plan, command.workers, command.only)
+        found["search"] = preview.search_content(plan, command.workers, command.only, known)
         text = f"{preview.search_text(found['search'])}\n{text}"
     if command.looks:
         found["looks"] = command.looks.plain()

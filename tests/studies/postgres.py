@@ -63,7 +63,7 @@ class Postgres:
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([self.bin / "postgres", *words], cwd=self.folder, stdout=log, stderr=log,
                                             env=os.environ | {"LC_ALL": "C"}, **self.who)  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 1000
         while time.monotonic() < deadline:
             try:
                 self.query("select 1")
@@ -76,7 +76,7 @@ class Postgres:
     def query(self, text):
         import psycopg
 
-        with psycopg.connect(self.url, connect_timeout=5) as connection:
+        with psycopg.connect(self.url, connect_timeout=60) as connection:
             cursor = connection.execute(text)
             return cursor.fetchall() if cursor.description else []
 
@@ -84,14 +84,14 @@ class Postgres:
         """What PostgreSQL does not do in a transaction."""
         import psycopg
 
-        with psycopg.connect(self.url, connect_timeout=5, autocommit=True) as connection:
+        with psycopg.connect(self.url, connect_timeout=60, autocommit=True) as connection:
             connection.execute(text)
 
     def stop(self, number=2):
         """SIGINT ends all connections at once (fast), SIGQUIT is a crash (immediate)."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=1000)
             self.process = None
 
     def remove(self):

@@ -272,7 +272,7 @@ def test_a_study_file_of_ones_own_runs_by_its_path(at, finish):
     finish(plan, at / "results", lambda arm, seed: 1.0 + seed + 0.5 * (arm == "brox"))
     command = [sys.executable, "-m", "studies.run", "./mine.py", *SMOKE, "--out", "results", "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=at, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=at, env=environment, timeout=1000)
     assert done.returncode == 0, done.stderr
     plain = json.loads(done.stdout)
     assert plain["study"] == "mine" and (at / "results" / "mine" / "report" / "report.html").exists()
@@ -292,6 +292,6 @@ def test_quick_answers_load_no_large_library(at):
         print(codes, [m for m in ("mindspore", "mlflow", "optuna", "sacred", "scipy", "pandas", "matplotlib")
                       if m in sys.modules])
     """)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=at, timeout=60,
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=at, timeout=1000,
                           env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
     assert done.stdout.strip() == "[0, 0, 0, 0, 2] []", done.stdout + done.stderr

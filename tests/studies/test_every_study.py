@@ -13,7 +13,7 @@ from experiments import records
 from studies import catalog, search
 
 ROOT = pathlib.Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 # What costs is compiling a graph for every kind of arm, so there are two levels of the network and four steps.
 TINY = {
@@ -37,7 +37,7 @@ def command(out, study, *words, tracking="none"):
     full = [sys.executable, "-m", "studies.run", study, "--preset", "smoke", "--seeds", "1", "--out", str(out),
             "--tracking-uri", tracking, "--json", *options, *words]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(full, capture_output=True, text=True, cwd=out.parent, env=environment, timeout=800)
+    done = subprocess.run(full, capture_output=True, text=True, cwd=out.parent, env=environment, timeout=2500)
     return done.returncode, done.stdout and json.loads(done.stdout), done.stderr
 
 

@@ -1,10 +1,14 @@
 """Runs forked from a process that has loaded everything: exit codes, signals, logs and what they can see."""
 
+import array
+import fcntl
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
+import termios
 import time
 
 import pytest
@@ -14,7 +18,7 @@ from studies.forking import Forked, ForkServer, can_fork
 from studies.process import CannotRun, Execution, words_of
 
 PROGRAM = """
-import os, signal, sys, time
+import os, signal, sys
 
 def preload():
     global LOADED
@@ -25,7 +29,7 @@ def main(words):
     print("loaded by", LOADED, "run by", os.getpid(), "in", os.getcwd(), "says", how, words)
     print("environment", sorted(os.environ))
     if how == "sleep":
-        time.sleep(600)
+        signal.pause()
     if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "raise":
@@ -51,6 +55,24 @@ def server(tmp_path, monkeypatch):
         each.close()
 
 
+def second_number(tmp_path):
+    """Process number of the second run, once it has told it."""
+    deadline = time.monotonic() + 1000
+    while len(told := re.findall(r"run by (\d+) in", log(tmp_path))) < 2:
+        assert time.monotonic() < deadline, "there was no second run"
+        time.sleep(0.02)
+    return told[1]
+
+
+def wait_for_bytes(pipe, count):
+    """Waits until so many bytes can be read from a pipe, and reads none."""
+    waiting, deadline = array.array("i", [0]), time.monotonic() + 1000
+    while waiting[0] < count:
+        assert time.monotonic() < deadline, f"{waiting[0]} of {count} bytes came"
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+        time.sleep(0.02)
+
+
 def log(tmp_path):
     return (tmp_path / "run" / "log.txt").read_text()
 
@@ -63,31 +85,31 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("how, code", [("5", 5), ("exit", 7), ("raise", 1), ("die", -9)])
 def test_exit_codes_come_back(server, run, how, code):
-    assert server(how).start(run, (20, 30)).wait(timeout=30) == code
+    assert server(how).start(run, (20, 30)).wait(timeout=1000) == code
 
 
 def test_the_server_loads_once_and_each_run_is_a_process_in_its_directory(server, run, tmp_path):
     forks = server("5")
     for _ in range(2):
-        forks.start(run, (20, 30)).wait(timeout=30)
+        forks.start(run, (20, 30)).wait(timeout=1000)
     first, second = (line.split() for line in log(tmp_path).splitlines() if line.startswith("loaded"))
     assert first[2] == second[2] != str(os.getpid())
     assert len({first[2], first[5], second[5]}) == 3
     assert first[7] == str(run) and "'20,30'" in log(tmp_path)
 
 
-def test_a_run_that_ends_before_its_number_is_read_is_not_waited_for_in_vain(server, run):
+def test_a_run_that_ends_before_its_number_is_read_is_not_waited_for_in_vain(server, run, tmp_path):
     forks = server("5")
-    forks.start(run, ()).wait(timeout=30)
+    forks.start(run, ()).wait(timeout=1000)
     asked = {"words": words_of(forks.execution, run, ()), "directory": str(run)}
     forks._server.stdin.write(json.dumps(asked).encode() + b"\n")
     forks._server.stdin.flush()
-    time.sleep(1)  # its number and its exit code are both there
-    assert Forked(forks._server).wait(timeout=5) == 5
+    wait_for_bytes(forks._server.stdout, len(f"{second_number(tmp_path)}\n5\n"))  # number and exit code are both there
+    assert Forked(forks._server).wait(timeout=1000) == 5
 
 
 def test_an_exception_is_in_the_log_of_the_run(server, run, tmp_path):
-    server("raise").start(run, ()).wait(timeout=30)
+    server("raise").start(run, ()).wait(timeout=1000)
     assert "RuntimeError: as asked" in log(tmp_path)
 
 
@@ -96,7 +118,7 @@ def test_a_run_can_be_waited_for_and_stopped(server, run):
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == -signal.SIGTERM
+    assert process.wait(timeout=1000) == -signal.SIGTERM
     process.send_signal(signal.SIGTERM)  # nobody is there any more
 
 
@@ -104,20 +126,20 @@ def test_a_killed_server_takes_its_run_along_and_is_started_again(server, run):
     forks = server("sleep")
     process = forks.start(run, ())
     forks._server.kill()
-    assert process.wait(timeout=30) == -signal.SIGKILL
-    deadline = time.monotonic() + 30
+    assert process.wait(timeout=1000) == -signal.SIGKILL
+    deadline = time.monotonic() + 1000
     while pathlib.Path(f"/proc/{process.pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not pathlib.Path(f"/proc/{process.pid}").exists()
     again = forks.start(run, ())
     again.send_signal(signal.SIGKILL)
-    assert again.wait(timeout=30) == -signal.SIGKILL
+    assert again.wait(timeout=1000) == -signal.SIGKILL
 
 
 def test_runs_do_not_see_the_addresses(server, run, tmp_path, monkeypatch):
     for name in ("UFLOW_STORAGE", "UFLOW_TRACKING_URI", "PGPASSWORD"):
         monkeypatch.setenv(name, "secret")
-    server("5").start(run, ()).wait(timeout=30)
+    server("5").start(run, ()).wait(timeout=1000)
     assert "UFLOW_STORAGE" not in log(tmp_path) and "PGPASSWORD" not in log(tmp_path)
     assert "OMP_NUM_THREADS" in log(tmp_path)
 

@@ -29,9 +29,10 @@ def settings(out, card="CPU", number=None, threads=2, **more):
     return WorkerSettings(execution=execution, study="trivial", queue="trivial", **more)
 
 
-def launch(out, *words, runs=RUNS, seconds=0.2, **variables):
-    """Starts a study of runs that last a little."""
-    (out / "behave.json").write_text(json.dumps({"__": {"seconds": seconds}}))
+def launch(out, *words, runs=RUNS, seconds=0.2, held=None, **variables):
+    """Starts a study of runs that last a little; those with `held` in their name wait for a file `open`."""
+    behaviour = {} if held is None else {held: {"until": "open"}}
+    (out / "behave.json").write_text(json.dumps(behaviour | {"__": {"seconds": seconds}}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("UFLOW_")}
     with open(out / "said", "ab") as said:
         return subprocess.Popen([sys.executable, HERE / "launching.py", out, str(runs), *words], stdout=said,
@@ -180,7 +181,7 @@ def test_a_killed_ray_node_loses_no_run_and_does_none_twice(ray_nodes, request, 
 @pytest.mark.slow
 def test_a_ray_of_its_own_listens_on_loopback_shows_no_address_and_gives_runs_back(database, tmp_path):
     pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    launcher = launch(tmp_path, "2", "launcher=ray", seconds=0.5, UFLOW_STORAGE=database)
+    launcher = launch(tmp_path, "2", "launcher=ray", held="_s7__", UFLOW_STORAGE=database)
     me = psutil.Process(launcher.pid)
     try:
         wait_until(lambda: len(finished(tmp_path)) >= 2)
@@ -265,7 +266,7 @@ def test_the_plan_shows_the_script_without_slurm(tmp_path, capsys, monkeypatch):
 def test_the_jobs_of_submitit_do_a_study_and_give_runs_back_when_they_are_stopped(database, tmp_path):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
     words = ["2", "launcher=slurm", "to.cluster=local"]
-    launcher = launch(tmp_path, *words, seconds=0.5, UFLOW_STORAGE=database)
+    launcher = launch(tmp_path, *words, held="_s7__", UFLOW_STORAGE=database)
     try:
         wait_until(lambda: len(finished(tmp_path)) >= 2)
         shown = [word for words in facts(of_study(tmp_path), lambda p: p.cmdline()) for word in words]
@@ -290,10 +291,12 @@ def test_the_jobs_of_submitit_do_a_study_and_give_runs_back_when_they_are_stoppe
 @pytest.mark.slow
 def test_a_job_whose_time_is_up_gives_its_run_back_and_another_goes_on(tmp_path):
     pytest.importorskip("submitit", reason="the extra [slurm] is not installed")
-    launcher = launch(tmp_path, "2", "launcher=slurm", "to.cluster=local", "to.time=0:11", "to.signal_delay_s=5",
-                      runs=12, seconds=1.0)  # fmt: skip
+    launcher = launch(tmp_path, "2", "launcher=slurm", "to.cluster=local", "to.time=0:30", "to.signal_delay_s=10",
+                      runs=12, held="_s")  # fmt: skip
     worker = wait_until(lambda: having(of_study(tmp_path), "studies.worker"))[0]
     assert worker.environ()["SUBMITIT_PREEMPT_SIGNAL"] == "TERM", "the signal that a worker saves its run at"
+    wait_until(lambda: len(list((tmp_path / "trivial" / "slurm").glob("*_0_log.out"))) > 2)  # the first one's is up
+    (tmp_path / "open").touch()
     assert launcher.wait(timeout=1000) == 0, (tmp_path / "said").read_text()
     times = begun(tmp_path)
     assert len(finished(tmp_path)) == len(times) == 12

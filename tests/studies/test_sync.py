@@ -5,7 +5,6 @@ import os
 import pathlib
 import shlex
 import subprocess
-import time
 
 import pytest
 
@@ -178,41 +177,46 @@ def mlflow_uri(proxy):
 
 @pytest.mark.parametrize("stalled", [True, False])
 def test_a_worker_is_not_held_up_by_a_server(done, proxy, monkeypatch, stalled, capfd):
-    """A run of a second is noticed to have ended after a second, while a request waits for three."""
+    """A run that ends once the server was asked is noticed to have ended while the server still owes its answer."""
     out, (directory, *_) = done
     for name in ("result.json", "metrics.jsonl"):
         (directory / name).unlink()
-    records.write_json(out / "behave.json", {directory.name: {"steps": 10, "seconds": 0.1}})
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
+    records.write_json(out / "behave.json", {directory.name: {"steps": 10, "until": "asked"}})
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1500")
     monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parent))
-    proxy.meet = lambda number, path: "stall" if stalled else None
+
+    def meet(number, path):
+        (out / "asked").touch()
+        return "stall" if stalled else None
+
+    proxy.meet = meet
     execution = Execution(out=out, program="trivial_trainer")
     settings = worker.WorkerSettings(execution=execution, study="supervised", queue="q", tracking=proxy.uri)
     job = Job(directory=directory.name, arm="none", about={"study": "supervised"})
     with Mirroring(settings.tracking, settings.study, out) as mirroring:
-        began = time.monotonic()
         record = worker.run_one(settings, job, mirroring, lambda: False)
-        took = time.monotonic() - began
-    closed = time.monotonic() - began - took
-    assert record.status == "completed" and took < 2.9
+        assert record.status == "completed" and mirroring._mirror.failures == []
+        if stalled:
+            assert len(proxy.requests) == 1  # it waits for its answer
+            proxy.closing.set()  # and gets none
     gap = mirror_file.gap(out / "supervised")
     if stalled:
-        assert closed < 10 and len(proxy.requests) <= 2
-        assert gap.runs == (directory.name,) and gap.points == 23 and "timed out" in gap.sentence
+        assert len(proxy.requests) <= 2
+        assert gap.runs == (directory.name,) and gap.points == 23 and "losed connection" in gap.sentence
         assert "MLflow could not be told something" in capfd.readouterr().err
     else:
         assert gap is None
         assert children(proxy.behind.store, "supervised")[0]["none", "0"][0] == "FINISHED"
 
 
-def test_a_process_that_ends_with_a_stalled_server_is_not_waited_for_longer_than_said(done, proxy):
+def test_a_process_that_ends_with_a_stalled_server_is_not_waited_for_longer_than_said(done, proxy, monkeypatch):
     out, directories = done
-    proxy.meet = lambda number, path: "stall"  # and the time limit is the ten seconds of the default
-    began = time.monotonic()
+    proxy.meet = lambda number, path: "stall"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1500")
     with Mirroring(proxy.uri, "patient", out, patience=0.5) as mirroring:
         with mirroring.following(directories[0], "none", 0, {}):
             pass
-    assert time.monotonic() - began < 3
+    assert mirroring._thread.is_alive() and mirroring._mirror.failures == []  # its request still waits
 
 
 def test_events_that_sacred_could_not_record_are_counted(done, capsys):

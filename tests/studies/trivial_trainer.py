@@ -54,11 +54,14 @@ def main(argv=None):
             with open(directory / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
             time.sleep(how.get("seconds", SECONDS))
-        if "until" in how:
+        if "waits" in how:
             with locks.waiting(directory) if how["waits"] else contextlib.nullcontext():
                 (directory / "began").touch()
                 while not (directory / how["until"]).exists():
                     time.sleep(0.01)
+        elif "until" in how:
+            while not (given.out / how["until"]).exists():  # what no test makes is waited for forever
+                time.sleep(0.02)
         if how.get("memory"):
             taken = bytearray(int(how["memory"]))
             taken[::4096] = b"x" * len(taken[::4096])

@@ -41,10 +41,45 @@ def test_every_truncation_is_refused_by_name(run):
             records.read_result(run)
 
 
+def test_no_flipped_bit_gives_another_number(run):
+    path = run / "result.json"
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole) * 8):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            found = records.check_result(json.loads(damaged.decode()), str(path), RECORD.run_id)
+        except ValueError:  # not JSON, or a `RecordError`
+            refused += 1
+        else:
+            assert found == RECORD, f"bit {place}: another result was accepted"
+    assert refused > 0.8 * 8 * len(whole)  # the rest is white space, and capitals in escapes
+
+
+def test_a_result_without_its_checksum_is_damaged_unless_it_is_of_the_format_that_had_none(run):
+    path = run / "result.json"
+    plain = json.loads(path.read_text())
+    old = {key: value for key, value in plain.items() if key != "checksum"} | {"format": 1}
+    path.write_text(json.dumps(old))
+    assert records.read_result(run) == RECORD
+    for damaged in (old | {"format": 2}, plain | {"format": 1}, old | {"checksun": plain["checksum"], "format": 2},
+                    plain | {"checksum": None}, plain | {"step": 6}):  # fmt: skip
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(records.DamagedError, match="checksum differs"):
+            records.read_result(run)
+
+
+def test_json_that_is_nested_too_deeply_is_damaged(run):
+    (run / "result.json").write_text("[" * 200_000 + "]" * 200_000)
+    with pytest.raises(records.DamagedError, match="nested too deeply"):
+        records.read_result(run)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"format": 7}, "not a run record of format 1"),
+        ({"format": 7}, "not a run record of format 2"),
         ({"status": "fine"}, "unknown status 'fine'"),
         ({"metrics": {"epe/x/all": None}}, "metrics must map names to finite numbers"),
         ({"metrics": {"epe/x/all": "1.2"}}, "metrics must map names to finite numbers"),
@@ -58,7 +93,7 @@ def test_every_truncation_is_refused_by_name(run):
 )
 def test_a_foreign_result_is_refused(run, change, message):
     plain = json.loads((run / "result.json").read_text()) | change
-    (run / "result.json").write_text(json.dumps(plain))
+    (run / "result.json").write_text(json.dumps(records.sealed(plain)))
     with pytest.raises(records.RecordError, match=message):
         records.read_result(run)
 

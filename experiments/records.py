@@ -5,8 +5,8 @@ A study's output directory holds
     runs/<readable name>__<run_id>/
         spec.json                            the whole experiment, every default written out
         metrics.jsonl                        one JSON object a line: step and training metrics
-        result.json                          written last: what the run found, with a checksum; the same for the same spec
-                                             on one machine
+        result.json                          written last: what the run found, with a checksum; the same for the same
+                                             spec on one machine
         cost.json                            seconds, memory, attempts, host: what differs from time to time
         attempts/<number>/                   files of earlier attempts that failed, if the run was done again
 """

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from experiments import records
+from experiments import faults, records
 
 RECORD = records.RunRecord(
     run_id="0123456789ab", status="completed", step=5, spec={"seed": 0}, protocol="full/1",
@@ -124,3 +124,14 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         records.write_json(path, {"new": 2})
     assert records.read_json(path) == {"old": 1} and os.listdir(tmp_path) == ["file.json"]
+
+
+def test_a_file_that_cannot_be_put_in_its_place_is_named_alone(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError) as caught:
+        records.write_json(tmp_path / "a.json", {})
+    assert str(caught.value).endswith("a.json'")
+    for first in (OSError(28, "full"), OSError(28, "full", "a", None, "b")):
+        with pytest.raises(OSError) as caught, faults.naming("here"):
+            raise first
+        assert str(caught.value) == "[Errno 28] full: 'here'"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,18 +30,32 @@ class Estimate:
     visible: np.ndarray | None = None
 
 
-def batch_size(height: int, width: int) -> int:
-    """How many frames of a size are computed together."""
-    return max(1, BATCH_PIXELS // (height * width))
+class Network(Protocol):
+    """What estimates flows: `uflow.inference.Inference`, or `OcclusionInference`, which says what is visible, too."""
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which frames of a size are computed."""
+        ...
+
+    def __call__(self, first: ms.Tensor, second: ms.Tensor) -> Any:
+        """The flow of a batch, or its flow and visibility."""
+        ...
 
 
-def estimates(network: Callable[..., Any], pairs: Iterable[Pair]) -> Iterator[Estimate]:
+def batch_size(network: Network, frame: np.ndarray) -> int:
+    """How many frames (H, W, 3) of a size are computed together; memory goes by the size at which the network works."""
+    height, width = frame.shape[:2]
+    working = network.working_size(height, width)
+    return max(1, BATCH_PIXELS // max(height * width, working[0] * working[1]))
+
+
+def estimates(network: Network, pairs: Iterable[Pair]) -> Iterator[Estimate]:
     """The estimate for every pair, in order; only the frames of a batch are held.
 
     Small frames that follow each other with one size are computed together.
 
     Args:
-        network: `uflow.inference.Inference`, or `OcclusionInference`, which says what is visible, too.
+        network: what estimates.
         pairs: may be lazy.
     """
     waiting: list[Pair] = []
@@ -50,17 +64,16 @@ def estimates(network: Callable[..., Any], pairs: Iterable[Pair]) -> Iterator[Es
             yield from _batch(network, waiting)
             waiting = []
         waiting.append(pair)
-        if len(waiting) * pair.first.shape[0] * pair.first.shape[1] >= BATCH_PIXELS:
+        if len(waiting) >= batch_size(network, pair.first):
             yield from _batch(network, waiting)
             waiting = []
     if waiting:
         yield from _batch(network, waiting)
 
 
-def _batch(network: Callable[..., Any], pairs: list[Pair]) -> Iterator[Estimate]:
-    height, width = pairs[0].first.shape[:2]
+def _batch(network: Network, pairs: list[Pair]) -> Iterator[Estimate]:
     # a batch is always filled up, so that there is one compiled graph per frame size
-    filled = pairs + [pairs[-1]] * (batch_size(height, width) - len(pairs))
+    filled = pairs + [pairs[-1]] * (batch_size(network, pairs[0].first) - len(pairs))
     stacked = [np.stack([getattr(p, side) for p in filled]).transpose(0, 3, 1, 2) for side in ("first", "second")]
     first, second = (ms.Tensor(np.ascontiguousarray(x, np.float32) / np.float32(255)) for x in stacked)
     found = network(first, second)

@@ -114,7 +114,7 @@ def measure(
             counted = protocol.counted(pairs.name, pair)
             hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
         progress(len(names) + len(skipped), total)
-        warm = warm or batch_size(*pair.first.shape[:2])
+        warm = warm or batch_size(loaded.network, pair.first)
         warmed = time.perf_counter() if len(names) == warm else warmed
     ended = time.perf_counter()
     if not names:

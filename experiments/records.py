@@ -5,7 +5,8 @@ A study's output directory holds
     runs/<readable name>__<run_id>/
         spec.json                            the whole experiment, every default written out
         metrics.jsonl                        one JSON object a line: step and training metrics
-        result.json                          written last: what the run found; the same for the same spec on one machine
+        result.json                          written last: what the run found, with a checksum; the same for the same
+                                             spec on one machine
         cost.json                            seconds, memory, attempts, host: what differs from time to time
         attempts/<number>/                   files of earlier attempts that failed, if the run was done again
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -24,7 +26,7 @@ from typing import Any
 
 from experiments import faults
 
-FORMAT = 1
+FORMAT = 2  # of a result; one of format 1 has no checksum
 ATTEMPTS = "attempts"
 STATUSES = ("completed", "diverged", "collapsed", "failed", "pruned")
 
@@ -112,12 +114,40 @@ def read_json(path: str | os.PathLike) -> Any:
         raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
         raise DamagedError(f"{path}: not valid JSON ({error})") from None
+    except RecursionError:
+        raise DamagedError(f"{path}: not valid JSON for this project (nested too deeply)") from None
 
 
 def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
     """Writes `result.json`, the last file of a run: its existence means that the run is done."""
-    plain = {"format": FORMAT, **dataclasses.asdict(record)}
+    plain = sealed({"format": FORMAT, **dataclasses.asdict(record)})
     write_json(pathlib.Path(directory) / "result.json", plain)
+
+
+def sealed(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a result with the checksum of all the rest of it; one that it has already is replaced.
+
+    It is made of the values, so that white space and the order of keys do not count.
+    """
+    content = {key: value for key, value in plain.items() if key != "checksum"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return content | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _check_seal(plain: Any, where: str) -> None:
+    """Raises `DamagedError` if a result is not what was written; one of format 1 cannot be told.
+
+    A single fault never makes a result of today look like one of format 1: besides its number, which differs in two
+    bits, its checksum would have to go.
+    """
+    if not isinstance(plain, dict) or (plain.get("format") == 1 and "checksum" not in plain):
+        return
+    try:
+        whole = sealed(plain) == plain
+    except (ValueError, RecursionError):  # NaN or infinity, which are never written
+        whole = False
+    if not whole:
+        raise DamagedError(f"{where}: damaged, its content is not what was written (checksum differs)")
 
 
 def read_result(directory: str | os.PathLike, run_id: str | None = None) -> RunRecord:
@@ -143,15 +173,17 @@ def check_result(plain: Any, where: str, run_id: str) -> RunRecord:
         run_id: whose record it must be.
 
     Raises:
-        RecordError: if it is not.
+        DamagedError: if its checksum says that it is not what was written.
+        RecordError: if it is not that record.
     """
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+    _check_seal(plain, where)
+    if not isinstance(plain, dict) or type(plain.get("format")) is not int or plain["format"] not in (1, FORMAT):
         raise RecordError(f"{where}: not a run record of format {FORMAT}")
+    values = {key: value for key, value in plain.items() if key not in ("format", "checksum")}
     fields = {f.name for f in dataclasses.fields(RunRecord)}
-    if set(plain) - {"format"} != fields:
-        odd = sorted(fields.symmetric_difference(set(plain) - {"format"}))
+    if set(values) != fields:
+        odd = sorted(fields.symmetric_difference(values))
         raise RecordError(f"{where}: missing or unknown entries: {', '.join(odd)}")
-    values = {key: value for key, value in plain.items() if key != "format"}
     if not isinstance(values["run_id"], str) or not values["run_id"] or not isinstance(values["spec"], dict):
         raise RecordError(f"{where}: run_id must be text and spec an object")
     if values["status"] not in STATUSES:
@@ -175,6 +207,7 @@ def earlier_attempts(directory: str | os.PathLike) -> tuple[str, ...]:
     for path in sorted((pathlib.Path(directory) / ATTEMPTS).glob("*/result.json")):
         try:
             plain = read_json(path)
+            _check_seal(plain, str(path))
             found.append(f"{plain['status']}: {plain['reason']}")
         except (RecordError, KeyError, TypeError):
             found.append("unreadable result")
@@ -201,7 +234,7 @@ def whole_lines(text: bytes) -> Iterator[dict[str, Any]]:
     """The lines of a learning curve that are whole, each step once and ascending."""
     found: dict[int, dict[str, Any]] = {}
     for line in text.split(b"\n"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(line.decode())
             if isinstance(value, dict) and isinstance(value.get("step"), int):
                 found[value["step"]] = value

@@ -61,12 +61,14 @@ def _ignore_known_warnings() -> None:
 
 
 def parse_changes(words: Sequence[str]) -> dict[str, str]:
-    """`key=value` words as a mapping; raises `ValueError` naming the first that is none."""
+    """`key=value` words as a mapping; raises `ValueError` naming the first that is none, or sets a key again."""
     changes = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise ValueError(f"{word!r} is not of the form key=value, as in train.steps=100")
+        if key in changes:
+            raise ValueError(f"{key} is set twice, to {changes[key]!r} and to {value!r}: give it once")
         changes[key] = value
     return changes
 
@@ -121,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one experiment; 0 done, 2 wrong usage, 3 the run failed, 5 a fault of the machine, 130 interrupted."""
     arguments = parser().parse_args(argv)
     try:
+        if not 0 <= arguments.checkpoint_seconds < float("inf"):
+            raise ValueError(f"--checkpoint-seconds must be 0 or more, got {arguments.checkpoint_seconds:g}")
         spec = compose(arguments)
         if arguments.print_config:
             print(records.dump_json(to_config(spec)), end="")

@@ -39,6 +39,14 @@ def load(name: str) -> Study:
         module = importlib.util.module_from_spec(module_spec)
         try:
             module_spec.loader.exec_module(module)
+        except SystemExit as error:
+            raise ValueError(
+                f"study file {name!r}: ends the process (exit {error.code}) where it has to define STUDY"
+            ) from None
+        except KeyboardInterrupt:
+            raise ValueError(
+                f"study file {name!r}: interrupted while it was being read, before it had defined STUDY"
+            ) from None
         except Exception as error:
             raise ValueError(f"study file {name!r}: {type(error).__name__}: {error}") from None
     else:
@@ -49,6 +57,8 @@ def load(name: str) -> Study:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise ValueError(f"study {name!r} defines no STUDY of type studies.design.Study")
+    if study.name == "runs":
+        raise ValueError(f"study {name!r}: must not be named 'runs', which is the folder of all runs")
     if not study.name.isidentifier():
         raise ValueError(f"study {name!r}: its name {study.name!r} must be an identifier, such as occlusion_ablation")
     return study

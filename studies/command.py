@@ -285,6 +285,8 @@ def _places(given: argparse.Namespace, workers: int, storage: str | None) -> lis
     for option, value in (("--run-timeout", given.run_timeout), ("--run-memory", given.run_memory)):
         if value is not None and not 0 < value < math.inf:
             found.append(f"{option} must be more than 0, got {value:g}")
+    if not 0 <= given.checkpoint_seconds < math.inf:
+        found.append(f"--checkpoint-seconds must be 0 or more, got {given.checkpoint_seconds:g}")
     if not 0 <= given.wait < math.inf:
         found.append(f"--wait must be 0 or more seconds, got {given.wait:g}")
     if not 1 <= given.heartbeat <= 3600:

@@ -93,9 +93,14 @@ class Study:
             f"label {label!r} is used by more than one arm" for label in sorted(set(labels)) if labels.count(label) > 1
         ]
         found += [
-            f"label {label!r} must not be {EVERY!r} or empty, or hold a comma or a quote"
+            f"label {label!r} must not be {EVERY!r} or empty, hold a comma, a quote or a control character, or begin"
+            " with =, +, - or @, which a spreadsheet takes for a formula"
             for label in dict.fromkeys(labels)
-            if label in ("", EVERY) or set(label) & set(",'\"\n") or label != label.strip()
+            if label in ("", EVERY)
+            or set(label) & set(",'\"")
+            or not label.isprintable()
+            or label != label.strip()
+            or label[0] in "=+-@"
         ]
         found += self._unknown("baseline", [self.baseline])
         found += self._unknown("core arm", self.core)

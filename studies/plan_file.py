@@ -21,7 +21,10 @@ class DriftError(ValueError):
 def stored(directory: pathlib.Path) -> dict[str, Any] | None:
     """The `plan.json` of a study, or `None`."""
     path = directory / "plan.json"
-    return records.read_json(path) if path.exists() else None
+    found = records.read_json(path) if path.exists() else None
+    if found is not None and not isinstance(found, dict):
+        raise records.RecordError(f"{path}: not a plan, it must be a JSON object (--fresh plans anew)")
+    return found
 
 
 def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, Any]:

@@ -35,16 +35,16 @@ class Inference(ms.nn.Cell):
         self.size = size
         self.shared_statistics = shared_statistics
 
-    def working_size(self, image: ms.Tensor) -> tuple[int, int]:
-        """Height and width at which the network sees an image (B, 3, H, W)."""
-        h, w = image.shape[2:] if self.size is None else self.size
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the network sees images of a size."""
+        h, w = (height, width) if self.size is None else self.size
         unit = 2**self.network.options.levels
         return next_multiple(h, unit), next_multiple(w, unit)
 
     def quarter(self, first: ms.Tensor, second: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """Flows in both directions at a quarter of the working size, (B, 2, h, w), px of that grid."""
-        h, w = self.working_size(first)
-        b = first.shape[0]
+        b, _, height, width = first.shape
+        h, w = self.working_size(height, width)
         frames = resize(ms.ops.concat((first, second), axis=0), h, w)
         flow, _ = self.network.both_directions(frames, None, 2 if self.shared_statistics else 2 * b)
         return flow[:b], flow[b:]
@@ -57,7 +57,7 @@ class Inference(ms.nn.Cell):
             second: (B, 3, H, W).
         """
         b, _, h, w = first.shape
-        height, width = self.working_size(first)
+        height, width = self.working_size(h, w)
         features = self.network.pyramid(resize(first, height, width))
         others = self.network.pyramid(resize(second, height, width))
         flow = self.network(features, others, None, 1 if self.shared_statistics else b)[0]
@@ -81,6 +81,10 @@ class OcclusionInference(ms.nn.Cell):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.inference = inference
         self.occlusion = occlusion
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the network sees images of a size."""
+        return self.inference.working_size(height, width)
 
     def construct(self, first: ms.Tensor, second: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """Flow from `first` to `second`, (B, 2, H, W), px, and visibility, (B, 1, H, W), in [0, 1]."""

@@ -109,7 +109,8 @@ def coerce(value: Any, field: dataclasses.Field) -> Any:
     """`value` in the type that `field` declares.
 
     Sacred, JSON and the command line lose types: `1` given for a number is `1.0`, `2.0` given for a whole number is
-    `2`, and text is read as the declared type. What cannot be read is returned as it is, for `check` to name.
+    `2`, and text is read as the declared type. What cannot be read is returned as it is, for `check` to name. `-0.0` is
+    `0.0`, so that one experiment has one name.
     """
     default = field.default
     if isinstance(default, bool):
@@ -124,7 +125,7 @@ def coerce(value: Any, field: dataclasses.Field) -> Any:
         if number is None or not math.isfinite(number):
             return value
         if not whole:
-            return number
+            return number + 0.0  # makes 0.0 of -0.0
         if not number.is_integer():
             return value if isinstance(value, str) else number
         return int(value) if not isinstance(value, str) or value.strip().lstrip("+-").isdigit() else int(number)

@@ -9,6 +9,10 @@ from typing import Protocol
 
 from experiments.data.pairs import DataError
 
+# Larger images and flow are refused before they are decoded: a file of some KB can claim any size.
+LARGEST_PIXELS = 2**26  # 8192 x 8192
+_LARGEST_FILE = 2**30  # bytes; flow of so many pixels has half of it
+
 
 class Encoded(Protocol):
     """What a decoder needs to know; `pathlib.Path` is one. As text it says where the bytes are."""
@@ -53,9 +57,17 @@ class InMemory:
         return str(self.path)
 
 
+def check_pixels(file: object, height: int, width: int) -> None:
+    """Raises `DataError` naming the file if it says that it has more than `LARGEST_PIXELS` pixels."""
+    if height * width > LARGEST_PIXELS:
+        raise DataError(f"{file}: says {width}x{height} pixels, at most {LARGEST_PIXELS:,} are read (8192x8192)")
+
+
 def contents(file: str | os.PathLike | Encoded, what: str) -> bytes:
-    """The bytes of an encoded file; raises `DataError` if `what` (`image`, ...) is missing or cannot be read."""
+    """The bytes of an encoded file; raises `DataError` if `what` (`image`, ...) is missing, too large or unreadable."""
     try:
+        if isinstance(file, (str, os.PathLike)) and os.stat(file).st_size > _LARGEST_FILE:
+            raise DataError(f"{file}: has more than {_LARGEST_FILE:,} bytes, which no {what} may have")
         return file.read_bytes() if hasattr(file, "read_bytes") else pathlib.Path(file).read_bytes()
     except FileNotFoundError:
         raise DataError(f"{file}: {what} is missing") from None

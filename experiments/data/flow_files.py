@@ -8,7 +8,7 @@ import struct
 import cv2
 import numpy as np
 
-from experiments.data.encoded import Encoded, contents
+from experiments.data.encoded import Encoded, check_pixels, contents
 from experiments.data.image_files import decoded
 from experiments.data.pairs import DataError
 from experiments.records import atomic_write
@@ -42,6 +42,7 @@ def _flo_size(path: object, header: bytes, length: int) -> tuple[int, int]:
         raise DataError(f"{path}: not a .flo file, it starts with {magic:g} instead of {FLO_MAGIC}")
     if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
         raise DataError(f"{path}: says {width}x{height} pixels, sides must be 1 to {LARGEST_SIDE}")
+    check_pixels(path, height, width)
     expected = _HEADER.size + 8 * width * height
     if length != expected:
         fault = "cut off" if length < expected else "too long"

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from experiments.data.encoded import Encoded, contents
+from experiments.data.encoded import LARGEST_PIXELS, Encoded, check_pixels, contents
 from experiments.data.pairs import DataError
 
 SUFFIXES = (".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp")
@@ -23,7 +23,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(height, width) in px of an image file, from its header and length only.
 
     Raises:
-        DataError: if the file is missing, is no image, or is cut off.
+        DataError: if the file is missing, is no image, is cut off, or has more than `LARGEST_PIXELS` pixels.
     """
     try:
         with open(path, "rb") as file:
@@ -40,9 +40,12 @@ def _size(path: object, file: BinaryIO, length: int) -> tuple[int, int]:
         with Image.open(file) as image:
             width, height = image.size
             kind, tile, mode = image.format, image.tile, image.mode
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # the second is one where it is asked for
+        raise DataError(f"{path}: says more than the {LARGEST_PIXELS:,} pixels (8192x8192) that are read") from None
+    except (OSError, ValueError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or "not an image, or its header is damaged"
         raise DataError(f"{path}: cannot be read ({reason})") from None
+    check_pixels(path, height, width)
     if mode == "F":  # decoders cut such values down to whole numbers, which makes a frame of [0, 1] black
         raise DataError(f"{path}: holds floating-point values, an image must have 8 or 16 bits per channel")
     if kind == "PPM" and tile and tile[0][0] == "raw":

@@ -8,7 +8,7 @@ import pathlib
 import hypothesis
 import pytest
 
-from experiments.records import RunRecord, write_json, write_result
+from experiments.records import RunRecord, sealed, write_json, write_result
 
 METRIC = "epe/synthetic/all"
 
@@ -106,7 +106,7 @@ class SimulatedStudy:
         path = self.run(label, seed) / "result.json"
         content = json.loads(path.read_text())
         change(content)
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(sealed(content)))
 
 
 @pytest.fixture(scope="session")

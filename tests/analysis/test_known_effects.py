@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.report import write_report
+from experiments.records import sealed
 from experiments.spec import canonical, changed, default_spec, from_config
 
 METRIC = "epe/synthetic/all"
@@ -55,7 +56,7 @@ def report(simulated_study, tmp_path_factory):
     foreign = json.loads((study.run("no normalization", 5) / "result.json").read_text())
     foreign["metrics"][METRIC] = -1000.0
     foreign["spec"]["evaluation"]["digest"] = "another set"
-    (study.run("no normalization", 5) / "result.json").write_text(json.dumps(foreign))
+    (study.run("no normalization", 5) / "result.json").write_text(json.dumps(sealed(foreign)))
     return study, write_report(study.directory)
 
 

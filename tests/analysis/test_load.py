@@ -75,7 +75,7 @@ def _edit(**entries):
         (_binary, "not valid JSON"),
         (_empty, "not valid JSON"),
         (_foreign, "not the run of its directory"),
-        (_edit(format=2), "not a run record of format 1"),
+        (_edit(format=3), "not a run record of format 2"),
         (_edit(metrics={METRIC: "2.0"}), "metrics"),
         (_edit(run_id=7), "run_id must be text"),
         (_edit(run_id=""), "run_id must be text"),

@@ -30,6 +30,13 @@ class Given:
     flows: list
     visible: list
 
+    @property
+    def network(self):
+        return self
+
+    def working_size(self, height, width):
+        return height, width
+
     def estimates(self, pairs, always):
         for index, pair in enumerate(pairs):
             yield Estimate(pair, self.flows[index], self.visible[index])

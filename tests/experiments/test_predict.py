@@ -127,6 +127,7 @@ def test_only_one_batch_of_frames_is_held():
     def flow_of_brightness(first, second):
         return ms.Tensor(np.tile(first.asnumpy()[:, :1] * 255, (1, 2, 1, 1)).astype(np.float32))
 
+    flow_of_brightness.working_size = lambda *size: size
     for number, estimate in enumerate(estimates(flow_of_brightness, pairs())):
         assert estimate.pair.name == str(number) and np.allclose(estimate.flow, number)
         assert len(read) == number + 1
@@ -140,11 +141,29 @@ def test_small_frames_are_computed_together_and_come_in_order():
         seen.append(first.shape)
         return ms.Tensor(np.tile(first.asnumpy()[:, :1] * 255, (1, 2, 1, 1)).astype(np.float32))
 
+    flow_of_brightness.working_size = lambda *size: size
     frames = [np.full((*size, 3), number, np.uint8) for number, size in enumerate(sizes)]
     found = list(estimates(flow_of_brightness, (Pair(str(n), f, f) for n, f in enumerate(frames))))
     assert [e.pair.name for e in found] == [str(n) for n in range(12)]
     assert all(np.allclose(e.flow, n) and e.flow.shape[1:] == sizes[n] for n, e in enumerate(found))
     assert seen == [(8, 3, 64, 64), (8, 3, 64, 64), (16, 3, 32, 64), (8, 3, 64, 64)]
+
+
+@pytest.mark.parametrize(
+    "frame, working, together",
+    [((1, 1), (64, 64), 8), ((24, 24), (128, 128), 2), ((24, 24), (32, 32), 32), ((512, 512), (64, 64), 1)],
+)
+def test_a_batch_is_as_large_as_the_size_at_which_the_network_works_allows(frame, working, together):
+    seen = []
+
+    def still(first, second):
+        seen.append(first.shape)
+        return ms.Tensor(np.zeros((len(first), 2, *frame), np.float32))
+
+    still.working_size = lambda *_: working
+    picture = np.zeros((*frame, 3), np.uint8)
+    assert len(list(estimates(still, (Pair(str(n), picture, picture) for n in range(3))))) == 3
+    assert {shape[0] for shape in seen} == {together}
 
 
 def test_panels_stand_side_by_side():

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from experiments import records
+from experiments import faults, records
 
 RECORD = records.RunRecord(
     run_id="0123456789ab", status="completed", step=5, spec={"seed": 0}, protocol="full/1",
@@ -41,10 +41,45 @@ def test_every_truncation_is_refused_by_name(run):
             records.read_result(run)
 
 
+def test_no_flipped_bit_gives_another_number(run):
+    path = run / "result.json"
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole) * 8):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            found = records.check_result(json.loads(damaged.decode()), str(path), RECORD.run_id)
+        except ValueError:  # not JSON, or a `RecordError`
+            refused += 1
+        else:
+            assert found == RECORD, f"bit {place}: another result was accepted"
+    assert refused > 0.8 * 8 * len(whole)  # the rest is white space, and capitals in escapes
+
+
+def test_a_result_without_its_checksum_is_damaged_unless_it_is_of_the_format_that_had_none(run):
+    path = run / "result.json"
+    plain = json.loads(path.read_text())
+    old = {key: value for key, value in plain.items() if key != "checksum"} | {"format": 1}
+    path.write_text(json.dumps(old))
+    assert records.read_result(run) == RECORD
+    for damaged in (old | {"format": 2}, plain | {"format": 1}, old | {"checksun": plain["checksum"], "format": 2},
+                    plain | {"checksum": None}, plain | {"step": 6}):  # fmt: skip
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(records.DamagedError, match="checksum differs"):
+            records.read_result(run)
+
+
+def test_json_that_is_nested_too_deeply_is_damaged(run):
+    (run / "result.json").write_text("[" * 200_000 + "]" * 200_000)
+    with pytest.raises(records.DamagedError, match="nested too deeply"):
+        records.read_result(run)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"format": 7}, "not a run record of format 1"),
+        ({"format": 7}, "not a run record of format 2"),
         ({"status": "fine"}, "unknown status 'fine'"),
         ({"metrics": {"epe/x/all": None}}, "metrics must map names to finite numbers"),
         ({"metrics": {"epe/x/all": "1.2"}}, "metrics must map names to finite numbers"),
@@ -58,7 +93,7 @@ def test_every_truncation_is_refused_by_name(run):
 )
 def test_a_foreign_result_is_refused(run, change, message):
     plain = json.loads((run / "result.json").read_text()) | change
-    (run / "result.json").write_text(json.dumps(plain))
+    (run / "result.json").write_text(json.dumps(records.sealed(plain)))
     with pytest.raises(records.RecordError, match=message):
         records.read_result(run)
 
@@ -89,3 +124,14 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         records.write_json(path, {"new": 2})
     assert records.read_json(path) == {"old": 1} and os.listdir(tmp_path) == ["file.json"]
+
+
+def test_a_file_that_cannot_be_put_in_its_place_is_named_alone(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(OSError) as caught:
+        records.write_json(tmp_path / "a.json", {})
+    assert str(caught.value).endswith("a.json'")
+    for first in (OSError(28, "full"), OSError(28, "full", "a", None, "b")):
+        with pytest.raises(OSError) as caught, faults.naming("here"):
+            raise first
+        assert str(caught.value) == "[Errno 28] full: 'here'"

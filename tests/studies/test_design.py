@@ -2,7 +2,9 @@
 
 import pytest
 
-from studies import catalog
+from experiments.run import parse_changes
+from experiments.spec import changed, default_spec
+from studies import catalog, plan_file
 from studies.design import (
     Arm,
     Study,
@@ -160,3 +162,48 @@ def test_a_bad_study_file_is_one_sentence(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(ValueError, match=message):
         catalog.load(str(path))
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+a", "-a", "@a", "a\x1b[31m", "a\x00", "a\rb"])
+def test_labels_that_a_spreadsheet_or_a_terminal_would_obey_are_refused(label):
+    with pytest.raises(ValueError, match="a control character, or begin with"):
+        Study(name="mine", question="?", baseline=label, arms=(Arm(label, {}),))
+
+
+@pytest.mark.parametrize(
+    "code, message",
+    [
+        ("import sys; sys.exit(0)", "ends the process"),
+        ("raise KeyboardInterrupt", "interrupted while it was being read"),
+        ("from studies.design import *\nSTUDY = Study(name='runs', question='?', baseline='a', arms=(Arm('a', {}),))",
+         "must not be named 'runs'"),
+    ],
+)  # fmt: skip
+def test_a_study_file_that_cannot_be_one_is_refused(tmp_path, code, message):
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    with pytest.raises(ValueError, match=message):
+        catalog.load(str(path))
+
+
+def test_a_plan_that_is_no_object_is_refused(tmp_path):
+    (tmp_path / "plan.json").write_text('"text"')
+    with pytest.raises(ValueError, match="not a plan"):
+        plan_file.stored(tmp_path)
+
+
+def test_a_key_that_is_set_twice_is_refused():
+    with pytest.raises(ValueError, match="train.steps is set twice"):
+        parse_changes(["train.steps=1", "train.steps=2"])
+
+
+def test_minus_zero_is_zero():
+    minus, plain = (changed(default_spec(), {"train.decay_start": zero}) for zero in ("-0", "0"))
+    assert minus.run_id == plain.run_id
+
+
+def test_a_time_that_is_no_number_is_refused(capsys):
+    from experiments import run
+
+    assert run.main(["--checkpoint-seconds", "nan"]) == 2
+    assert "--checkpoint-seconds must be 0 or more, got nan" in capsys.readouterr().err

@@ -126,7 +126,7 @@ def test_a_failed_run_is_done_again_to_the_same_result_and_both_attempts_are_kep
     directory = runs_of(place, "occlusion_ablation")["brox"]
     good = (directory / "result.json").read_bytes()
     bad = json.loads(good) | {"status": "failed", "reason": "out of memory", "metrics": {}, "frames": {}}
-    records.write_json(directory / "result.json", bad)
+    records.write_json(directory / "result.json", records.sealed(bad))
     code, plain, _ = command(place, "occlusion_ablation", tracking=store)
     assert code == 3 and plain["failed"] == [["brox", 0]]
     code, plain, err = command(place, "occlusion_ablation", "--retry-failed", tracking=store)

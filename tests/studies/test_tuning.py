@@ -117,7 +117,7 @@ def test_a_run_that_another_search_gave_up_is_done_anew(alone, tmp_path):
     for name in ("spec.json", "metrics.jsonl"):
         (given_up / name).write_bytes((alone / "runs" / trial.run / name).read_bytes())
     plain = records.read_json(alone / "runs" / trial.run / "result.json")
-    records.write_json(given_up / "result.json", plain | {"status": "pruned", "reason": "by another"})
+    records.write_json(given_up / "result.json", records.sealed(plain | {"status": "pruned", "reason": "by another"}))
     assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
     assert result(tmp_path) == result(alone)
     assert (given_up / "attempts" / "01" / "result.json").exists()

@@ -9,8 +9,10 @@ import concurrent.futures
 import ctypes
 import os
 import pathlib
+import pwd
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import numpy as np
@@ -366,6 +368,48 @@ def test_a_failed_compilation_names_its_reason(built, small_source):
     with pytest.raises(build.BuildError, match="does not name a type|error"):
         build.library()
     assert not list(build.cache_folder().glob("*"))
+
+
+@pytest.mark.parametrize("home", [None, "/", "relative"])
+def test_without_a_home_the_cache_is_private_among_the_temporary_files(tmp_path, monkeypatch, home):
+    for name in ("UFLOW_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr(pwd, "getpwuid", _no_entry)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = build.cache_folder()
+    assert folder == tmp_path / f"uflow-{os.getuid()}" and folder.stat().st_mode & 0o777 == 0o700
+    assert build.cache_folder() == folder
+    folder.chmod(0o777)
+    with pytest.raises(build.BuildError, match="is not private to this user"):
+        build.cache_folder()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(build.BuildError, match="is not private to this user"):
+        build.cache_folder()
+
+
+def _no_entry(uid):
+    raise KeyError(uid)
+
+
+def test_the_cache_follows_the_base_directory_specification(tmp_path, monkeypatch):
+    monkeypatch.delenv("UFLOW_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    assert build.cache_folder() == tmp_path / ".cache" / "uflow"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert build.cache_folder() == tmp_path / "x" / "uflow"
+
+
+def test_a_compiler_may_have_a_wrapper(monkeypatch):
+    monkeypatch.setenv("CXX", "env 'g++' -DX=1")
+    assert build._compiler()[1:] == ("g++", "-DX=1") and build._compiler()[0].endswith("/env")
+    for wrong in ("", "g++ 'open"):
+        monkeypatch.setenv("CXX", wrong)
+        with pytest.raises(build.BuildError, match="is no command"):
+            build._compiler()
 
 
 FALLS_BACK = """

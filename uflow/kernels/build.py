@@ -11,7 +11,9 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 
@@ -26,17 +28,52 @@ class BuildError(Exception):
 
 
 def cache_folder() -> pathlib.Path:
-    """Where libraries are kept: `$UFLOW_CACHE`, else `~/.cache/uflow`."""
-    chosen = os.environ.get("UFLOW_CACHE")
-    return pathlib.Path(chosen) if chosen else pathlib.Path.home() / ".cache" / "uflow"
+    """Where libraries are kept: `$UFLOW_CACHE`, else `uflow` in `$XDG_CACHE_HOME`, else `~/.cache/uflow`.
+
+    Who has no home, such as a user number of a container, has a private folder among the temporary files.
+
+    Raises:
+        BuildError: if that folder is another user's, or others may write to it.
+    """
+    if chosen := os.environ.get("UFLOW_CACHE"):
+        return pathlib.Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # others are to be ignored, says the XDG Base Directory Specification
+        return pathlib.Path(base, "uflow")
+    home = os.path.expanduser("~")  # stays as it is without HOME and an entry for the user
+    if os.path.isabs(home) and os.path.realpath(home) != "/" and os.access(_standing(home), os.W_OK):
+        return pathlib.Path(home, ".cache", "uflow")
+    return _private_folder()
 
 
-def _compiler() -> str:
-    name = os.environ.get("CXX", "g++")
+def _standing(path: str) -> str:
+    """The nearest folder above a path, or itself, that is there."""
+    return path if os.path.exists(path) else _standing(os.path.dirname(path))
+
+
+def _private_folder() -> pathlib.Path:
+    folder = pathlib.Path(tempfile.gettempdir(), f"uflow-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise BuildError(f"{folder}: {error.strerror or error} (set UFLOW_CACHE to a folder of your own)") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise BuildError(f"{folder}: is not private to this user (set UFLOW_CACHE to a folder of your own)")
+    return folder
+
+
+def _compiler() -> tuple[str, ...]:
+    """The words that start the compiler: `$CXX`, maybe with a wrapper or options, as in `ccache g++`; else `g++`."""
+    chosen = os.environ.get("CXX", "g++")
+    try:
+        name, *rest = shlex.split(chosen)
+    except ValueError:  # no words, or a quote that is not closed
+        raise BuildError(f"CXX={chosen!r} is no command (set CXX to a C++ compiler)") from None
     found = shutil.which(name)
     if not found:
         raise BuildError(f"no C++ compiler {name!r} (set CXX to another one)")
-    return found
+    return found, *rest
 
 
 def _cpu() -> str:
@@ -63,10 +100,10 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def digest(compiler: str) -> str:
+def digest(compiler: tuple[str, ...]) -> str:
     """Names a build: sources, flags, compiler, MindSpore and CPU."""
     parts = [(_FOLDER / name).read_bytes() for name in sorted(os.listdir(_FOLDER)) if name.endswith((".cc", ".h"))]
-    facts = (*_flags(), compiler, _run([compiler, "--version"]), importlib.metadata.version("mindspore"), _cpu())
+    facts = (*_flags(), *compiler, _run([*compiler, "--version"]), importlib.metadata.version("mindspore"), _cpu())
     parts += [fact.encode() for fact in facts]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
@@ -104,7 +141,7 @@ def library() -> pathlib.Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as folder:
             made = pathlib.Path(folder, path.name)
-            _run([compiler, *_flags(), *map(str, sorted(_FOLDER.glob("*.cc"))), "-o", str(made)])
+            _run([*compiler, *_flags(), *map(str, sorted(_FOLDER.glob("*.cc"))), "-o", str(made)])
             _seal(made)
             ctypes.CDLL(str(made))  # fails here rather than in a training step
             os.replace(made, path)

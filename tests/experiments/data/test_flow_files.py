@@ -65,6 +65,17 @@ def test_damaged_flo_files_are_refused_naming_path_and_reason(tmp_path, data, re
         assert str(path) in str(caught.value) and reason in str(caught.value)
 
 
+def test_a_flow_file_that_is_all_hole_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "sparse.flo"
+    with open(path, "wb") as file:
+        file.write(_header(width=99_999, height=99_999))
+        file.truncate(12 + 8 * 99_999**2)
+    with pytest.raises(DataError, match=r"sparse.flo: says 99999x99999 pixels, at most 67,108,864 are read"):
+        flo_size(path)
+    with pytest.raises(DataError, match=r"sparse.flo: has more than 1,073,741,824 bytes, which no flow file may have"):
+        read_flo(path)
+
+
 def test_missing_flo_file(tmp_path):
     with pytest.raises(DataError, match="none.flo: flow file is missing"):
         read_flo(tmp_path / "none.flo")

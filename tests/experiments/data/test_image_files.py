@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -62,6 +65,18 @@ def test_what_is_no_image_is_refused(tmp_path, data):
     with pytest.raises(DataError) as caught:
         image_size(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(8193, 8192), (13_000, 13_000), (60_000, 60_000)])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_is_too_large_is_refused_by_its_header(tmp_path, size):
+    head = struct.pack(">II5B", *size, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", b"never looked at"), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    for read in (image_size, read_image):
+        with pytest.raises(DataError, match="a.png: says .* 67,108,864"):
+            read(tmp_path / "a.png")
 
 
 def test_missing_images_and_folders(tmp_path):

@@ -31,9 +31,7 @@ def replacing(path: pathlib.Path, suffix: str = ".tmp") -> Iterator[pathlib.Path
     """
     temporary = beside(path, suffix)
     with faults.naming(path):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
+        mode = _made(temporary)
         try:
             yield temporary
             os.chmod(temporary, mode)  # for libraries that make the file anew
@@ -48,9 +46,23 @@ def replacing(path: pathlib.Path, suffix: str = ".tmp") -> Iterator[pathlib.Path
 
 def settle(made: pathlib.Path, path: pathlib.Path) -> None:
     """Brings a file that a library has made, on the same file system, to its place."""
-    with replacing(made) as temporary:
-        os.replace(made, temporary)
-    os.replace(made, path)
+    with faults.naming(path):
+        trial = beside(made, ".tmp")
+        mode = _made(trial)
+        trial.unlink()
+        made.chmod(mode)
+        with open(made, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(made, path)
+
+
+def _made(path: pathlib.Path) -> int:
+    """Makes an empty file and returns the mode that the umask, or the folder's access control list, gives it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
 
 
 def beside(path: pathlib.Path, suffix: str) -> pathlib.Path:

@@ -5,6 +5,7 @@ Imports no MindSpore; the version is read from the package's metadata.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
@@ -12,12 +13,17 @@ import os
 import pathlib
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterable
 
 FLAGS = "-std=gnu++17 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -fPIC -shared"
 X86_FLAGS = "-mprefer-vector-width=512"  # compilers hold back from AVX-512 otherwise
 _FOLDER = pathlib.Path(__file__).parent
+UNUSED_DAYS = 30  # after which a build or a graph is removed from the cache
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SECONDS = 600  # what a compiler may take on a slow, busy machine
 
 
@@ -26,9 +32,53 @@ class BuildError(Exception):
 
 
 def cache_folder() -> pathlib.Path:
-    """Where libraries are kept: `$UFLOW_CACHE`, else `~/.cache/uflow`."""
-    chosen = os.environ.get("UFLOW_CACHE")
-    return pathlib.Path(chosen) if chosen else pathlib.Path.home() / ".cache" / "uflow"
+    """Where this user's libraries and compiled graphs are kept: in `$UFLOW_CACHE`, else in `~/.cache/uflow`.
+
+    What is there is loaded and run, so nobody else may write to it: in a folder that others share, as /tmp is shared, a
+    folder of the user's own is made.
+
+    Raises:
+        BuildError: if there can be no such folder.
+    """
+    named = os.environ.get("UFLOW_CACHE")
+    chosen = pathlib.Path(named).absolute() if named else pathlib.Path.home() / ".cache" / "uflow"
+    try:
+        chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = chosen.stat()
+        if about.st_uid == os.geteuid():
+            if about.st_mode & _OTHERS_WRITE:
+                chosen.chmod(stat.S_IMODE(about.st_mode) & ~_OTHERS_WRITE)
+            return chosen
+        if _is_trusted(about):
+            return chosen
+        own = chosen / f"user-{os.geteuid()}"
+        if about.st_uid == 0 and about.st_mode & stat.S_ISVTX:  # else its owner, or anybody, could exchange ours
+            own.mkdir(mode=0o700, exist_ok=True)
+            if _is_trusted(own.lstat()) and stat.S_ISDIR(own.lstat().st_mode):
+                return own
+    except OSError as error:
+        raise BuildError(f"{chosen}: {error.strerror or error}") from None
+    raise BuildError(f"{chosen}: other users may write there, so nothing of it is loaded; set UFLOW_CACHE to your own")
+
+
+def _is_trusted(about: os.stat_result) -> bool:
+    """True if only this user and root may write to what is described."""
+    return about.st_uid in (0, os.geteuid()) and not about.st_mode & _OTHERS_WRITE
+
+
+def prune(paths: Iterable[pathlib.Path]) -> None:
+    """Removes files and folders of the cache that no process has used for `UNUSED_DAYS`."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 86400 * UNUSED_DAYS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def used(path: pathlib.Path) -> None:
+    """Notes that something of the cache is in use, once a day."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > 86400:
+            os.utime(path)
 
 
 def _compiler() -> str:
@@ -72,12 +122,12 @@ def digest(compiler: str) -> str:
 
 
 def _whole(path: pathlib.Path) -> bool:
-    """True if the file ends with its checksum; a library that was cut off can kill the process that loads it."""
+    """True if nobody else wrote the file and it ends with its checksum; one that was cut off can kill who loads it."""
     try:
-        content = path.read_bytes()
+        content, about = path.read_bytes(), path.lstat()
     except OSError:
         return False
-    return len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
+    return _is_trusted(about) and len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
 def _seal(path: pathlib.Path) -> None:
@@ -99,6 +149,7 @@ def library() -> pathlib.Path:
     compiler = _compiler()
     path = cache_folder() / f"kernels-{digest(compiler)}.so"
     if _whole(path):
+        used(path)
         return path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +157,10 @@ def library() -> pathlib.Path:
             made = pathlib.Path(folder, path.name)
             _run([compiler, *_flags(), *map(str, sorted(_FOLDER.glob("*.cc"))), "-o", str(made)])
             _seal(made)
+            made.chmod(stat.S_IMODE(made.stat().st_mode) & ~_OTHERS_WRITE)
             ctypes.CDLL(str(made))  # fails here rather than in a training step
             os.replace(made, path)
+        prune(path.parent.glob("kernels-*.so"))
     except OSError as error:
         raise BuildError(f"{path}: {error.strerror or error}") from None
     return path.resolve()

@@ -145,7 +145,8 @@ class Mirror:
         def action() -> bool:
             run = self._store.again(self._parent_run())
             tags, identity = run.data.tags, run.info.run_id
-            if (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000]):
+            same = (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000])
+            if same and self._store.holds(identity, files):
                 return False
             self._describe(identity, description)
             self._store.attach(identity, files)
@@ -229,7 +230,7 @@ class Mirror:
     def _finish(self, held: _Held, run: Tracked) -> None:
         """Sends what comes with the end. The seal goes last: if it is there, so is everything before it."""
         seal = _seal(run)
-        if held.tags.get(SEAL) == seal:
+        if held.tags.get(SEAL) == seal and self._store.holds(held.run, run.artifacts()):
             return
         state, tags = run.outcome()
         self._tell(held, tags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
 import sys
 from typing import Any
 
@@ -50,7 +51,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     lacking = gap.plain() if gap else None
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text, f"report: {report.directory}"]
-    if shown := _where_to_look(command.tracking):
+    if shown := _where_to_look(command.tracking, command.out):
         lines += ["compare the runs in a browser:", f"  {shown}"]
     lines += mirror_file.sentences(lacking, sacred)
     if left:
@@ -75,12 +76,17 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     return Answer(code, plain, "\n".join(lines))
 
 
-def _where_to_look(tracking: str | None) -> str | None:
+def _where_to_look(tracking: str | None, out: pathlib.Path) -> str | None:
     """The address of MLflow's pages, or the command that shows them; `None` if there is nothing to look at."""
-    from experiments.addresses import describe
+    from experiments.addresses import describe, sqlite_address
 
-    if tracking is None or (tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists()):
+    own = tracking == sqlite_address(out / "mlflow.db")
+    if tracking is None or (own and not (out / "mlflow.db").exists()):
         return None
     if tracking.startswith(("http://", "https://")):
         return describe(tracking)
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {describe(tracking)}"
+    artifacts = shlex.quote(str(out / "mlartifacts"))
+    return (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1"
+        f" --backend-store-uri {shlex.quote(describe(tracking))} --artifacts-destination {artifacts}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pathlib
 import re
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -10,6 +11,19 @@ HIDDEN = "***"
 _KEY = r"[\w.-]*(?:pass|pwd|secret|token|key|credential|auth|odbc_connect)[\w.-]*"
 _SECRET = re.compile(rf"([?&;]{_KEY}=)[^&;#\s'\"]*", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/\s@'\"]*(?:@[^/\s@'\"]*)*@")
+
+
+def sqlite_address(path: pathlib.Path) -> str:
+    """The address of an SQLite database in a file, with every character of the path that means something escaped."""
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def check_place(path: pathlib.Path, option: str = "--out") -> None:
+    """Raises `ValueError` for a path that no address, script or log can hold: control characters, broken Unicode."""
+    if not all(character.isprintable() for character in str(path)):
+        raise ValueError(f"{option} {str(path)!r}: has characters that cannot be printed; give another one")
 
 
 def describe(uri: str) -> str:

@@ -12,14 +12,13 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import os
 import pathlib
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments import faults, records
+from experiments.atomic import replacing
 from uflow import backend as ms
 
 _NAME = re.compile(r"step_(\d{9})\.json")
@@ -60,19 +59,12 @@ def save_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
     Raises:
         OSError: naming `path`, if there is no room; what was there before is left.
     """
-    with faults.naming(path):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".ckpt", dir=path.parent)
-        os.close(handle)
+    with replacing(path, ".ckpt") as temporary:
         try:
-            _write(temporary, parameters)
-            os.chmod(temporary, 0o644)  # MindSpore leaves it readable for its owner only
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            _write(str(temporary), parameters)
         finally:
-            for left in (temporary, str(pathlib.Path(temporary).with_suffix(".tmp"))):  # the second is MindSpore's own
-                with contextlib.suppress(OSError):
-                    os.unlink(left)
+            with contextlib.suppress(OSError):
+                temporary.with_suffix(".tmp").unlink()  # MindSpore's own
 
 
 def _write(file: str, parameters: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ class Settings:
     """How a run is executed; nothing here changes its result.
 
     Attributes:
-        out: directory that holds `runs/`, `prefixes/` and `graphs/`.
+        out: directory that holds `runs/` and `prefixes/`.
         device: one of `experiments.device.TARGETS`.
         device_id: which card.
         shared_steps: steps until which other runs train the same.
@@ -330,7 +330,7 @@ def _train_and_evaluate(
             cost.start = start
             # the graphs of several processes differ, for each knows its number
             if team.size == 1:
-                graphs.append(stack.enter_context(graph_cache.stored(settings.out / "graphs", spec, start)))
+                graphs.append(stack.enter_context(graph_cache.stored(graph_cache.folder(), spec, start)))
 
         outcome = training.train(
             spec,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -25,6 +24,7 @@ import numpy as np
 
 import uflow
 from experiments import checkpoints, device, execution, flags, terminal, trained
+from experiments.atomic import settle
 from experiments.spec import to_config
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
@@ -247,10 +247,7 @@ def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]
         except OSError as error:
             raise OSError(f"--out {request.out}: cannot be written to ({error.strerror})") from None
         said = checked(file, network, request)
-        file.chmod(0o644)  # MindSpore lets only the owner read
-        with open(file, "rb+") as whole:
-            os.fsync(whole.fileno())
-        os.replace(file, request.out / name)
+        settle(file, request.out / name)
     return request.out / name, said
 
 

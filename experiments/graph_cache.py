@@ -1,11 +1,17 @@
-"""Compiled graphs kept from one process to the next: compiling is the largest fixed cost of a short run."""
+"""Compiled graphs kept from one process to the next: compiling is the largest fixed cost of a short run.
+
+A graph names the library of the kernels, which MindSpore loads, so graphs are in the user's own cache and nowhere else:
+a graph that came with a folder of results would run what its sender chose.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +19,17 @@ from experiments import checkpoints, device, locks, records
 from experiments.spec import ExperimentSpec, components, digest
 from uflow import kernels, registry
 from uflow.components import SCHEDULED
+from uflow.kernels import build
 
 READY = "ready.json"  # the digests of the files, written last
+
+
+def folder() -> pathlib.Path | None:
+    """Where graphs are kept: with the kernels; `None` if there is no such place, which costs compiling only."""
+    try:
+        return build.cache_folder() / "graphs"
+    except build.BuildError:
+        return None
 
 
 def graph_key(spec: ExperimentSpec, start: int) -> str:
@@ -32,6 +47,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
     return digest(
         {
             "source": device.source_digest(),
+            "program": sys.argv[0],  # for another one MindSpore compiles again, over what is stored
             "mindspore": device.mindspore_version(),
             "kernels": kernels.fingerprint(),
             "sequence": sequence,
@@ -58,14 +74,18 @@ class Stored:
 
 
 @contextlib.contextmanager
-def stored(directory: pathlib.Path, spec: ExperimentSpec, start: int) -> Iterator[Stored]:
-    """Takes graphs from a directory while the block runs, or leaves them there for the next process.
+def stored(directory: pathlib.Path | None, spec: ExperimentSpec, start: int) -> Iterator[Stored]:
+    """Takes graphs from a directory while the block runs, or leaves them there for the next process; not from `None`.
 
     They count only if the process that left them got to its end and said so (`complete`). Only one process at a time
     writes a sequence; another one with the same sequence compiles for itself.
     """
+    if directory is None or not os.access(_existing(directory), os.W_OK):
+        yield Stored()
+        return
     folder = directory / graph_key(spec, start)
     if _whole(folder):
+        build.used(folder)
         device.use_compile_cache(folder)
         yield Stored()
         return
@@ -78,8 +98,13 @@ def stored(directory: pathlib.Path, spec: ExperimentSpec, start: int) -> Iterato
             if result.complete:
                 with contextlib.suppress(OSError):  # a full disk, which MindSpore says nothing of, costs the store only
                     records.write_json(folder / READY, _digests(folder))
+                    build.prune(directory.glob("*"))
         else:
             yield result
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:

@@ -6,8 +6,13 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import struct
 import time
 from collections.abc import Callable, Iterator
+
+# Locks of the open file description: like those of `flock` they end with the process that opened the file, and unlike
+# them they can be asked about without being taken, so that a look is never in the way of who wants one.
+_LOCK = struct.Struct("hhqqi4x")  # `struct flock` of 64-bit Linux: kind, whence, first byte, bytes (0: all), process
 
 
 @contextlib.contextmanager
@@ -18,14 +23,14 @@ def held(path: pathlib.Path, give_up: Callable[[], bool] = lambda: False, poll: 
     `work_in` tells.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         taken = False
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole(fcntl.F_WRLCK))
                 taken = True
-            except BlockingIOError:
+            except (BlockingIOError, PermissionError):
                 if not give_up():
                     time.sleep(poll)
                     continue
@@ -38,18 +43,20 @@ def held(path: pathlib.Path, give_up: Callable[[], bool] = lambda: False, poll: 
 
 
 def is_free(path: pathlib.Path) -> bool:
-    """True if nobody holds the lock of a file."""
+    """True if nobody holds the lock of a file; only looks, so whoever may read the file can ask at any time."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return True
+    except PermissionError:  # nobody can tell
+        return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, or nobody can tell
+        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole(fcntl.F_WRLCK))
+    except OSError:
         return False
     finally:
         os.close(descriptor)
-    return True
+    return _LOCK.unpack(answer)[0] == fcntl.F_UNLCK
 
 
 @contextlib.contextmanager
@@ -72,7 +79,7 @@ def work_in(folder: pathlib.Path) -> bool:
     """True if files in a folder can be locked; False on file systems without locks."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole(fcntl.F_RDLCK))
     except BlockingIOError:
         return True
     except OSError:
@@ -80,3 +87,8 @@ def work_in(folder: pathlib.Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _whole(kind: int) -> bytes:
+    """What `fcntl` is told of a lock on a whole file."""
+    return _LOCK.pack(kind, os.SEEK_SET, 0, 0, 0)

@@ -12,11 +12,15 @@ import json
 import logging
 import os
 import pathlib
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from experiments import locks
+from experiments.addresses import sqlite_address
+from experiments.atomic import replacing
 from experiments.tracked import Point
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it sends usage data by default
@@ -31,6 +35,8 @@ os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
 
 SEAL = "uflow.files"  # the tag with the digest of the files that MLflow holds
 LOCK_SECONDS = 30.0
+# what a database says of where artifacts are: relative to the server's --artifacts-destination
+PLACE = "mlflow-artifacts:/"
 _POINTS = 500  # in a request
 _PARAMS = 100
 
@@ -53,6 +59,7 @@ class Store:
         self.written = 0
         self._client: Any = None
         self._experiment: str | None = None
+        self._here: pathlib.Path | None = None  # where artifacts are written if there is no server to do it
 
     def open(self) -> None:
         """Connects, and makes the store and the experiment if they are missing (a fresh SQLite store takes seconds)."""
@@ -68,14 +75,19 @@ class Store:
             utils.MAX_RETRY_COUNT = 2  # its ten attempts to reach a database take 100 s
         with self._alone():
             client = MlflowClient(tracking_uri=self.uri)
+            client.search_experiments(max_results=1)  # makes the store
+            self._forget_places()
             known = client.get_experiment_by_name(self.study)
             if known is None:
-                place = self.artifacts.resolve().as_uri() if self.artifacts and not server else None
+                place = PLACE if self.artifacts and not server else None
                 self._experiment = client.create_experiment(
                     self.study, artifact_location=place, tags={"mlflow.experimentKind": "custom_model_development"}
                 )
             else:
                 self._experiment = known.experiment_id
+                place = known.artifact_location
+        local = not server and place is not None and place.startswith(("/", "file:", PLACE))
+        self._here = self.artifacts if local else None
         self._client = client
 
     @property
@@ -87,6 +99,26 @@ class Store:
         """Sets a tag of the experiment, unless it has it."""
         if self._client.get_experiment(self._experiment).tags.get(name) != value:
             self._write("set_experiment_tag", self._experiment, name, value)
+
+    def _forget_places(self) -> None:
+        """Takes the absolute places of artifacts out of the SQLite store beside them, in one transaction.
+
+        Stores of before name them, and MLflow names one for its experiment 0. A folder that was moved or copied would
+        write to where it was made.
+        """
+        if not self.artifacts or self.uri != sqlite_address(self.artifacts.parent / "mlflow.db"):
+            return
+        with contextlib.closing(sqlite3.connect(self.artifacts.parent / "mlflow.db", timeout=60)) as store, store:
+            store.execute("PRAGMA secure_delete = ON")
+            run, end = f"'{PLACE}' || run_uuid || '/artifacts'", f"'%/{self.artifacts.name}'"
+            store.execute(
+                f"UPDATE runs SET artifact_uri = {run} WHERE artifact_uri LIKE {end} || '/' || run_uuid || '/artifacts'"
+            )
+            store.execute(f"UPDATE experiments SET artifact_location = '{PLACE}' WHERE artifact_location LIKE {end}")
+            store.execute(
+                f"UPDATE experiments SET artifact_location = '{PLACE}0'"
+                " WHERE experiment_id = 0 AND artifact_location LIKE '%/mlruns/0'"
+            )
 
     def ask(self) -> bool:
         """True if it answers."""
@@ -158,7 +190,28 @@ class Store:
     def attach(self, run: str, files: Iterable[tuple[pathlib.Path, str | None]]) -> None:
         """Attaches files, each in a folder of the run's or at its top; those of the same name are replaced."""
         for path, folder in files:
-            self._write("log_artifact", run, str(path), folder)
+            if self._here is None:
+                self._write("log_artifact", run, str(path), folder)
+                continue
+            target = self._here / run / "artifacts" / (folder or "") / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary:
+                shutil.copyfile(path, temporary)
+            self.written += 1
+
+    def holds(self, run: str, files: Iterable[tuple[pathlib.Path, str | None]]) -> bool:
+        """Whether all of some files are there, by name and size."""
+        wanted = {str(pathlib.PurePosixPath(folder or "", path.name)): path.stat().st_size for path, folder in files}
+        if self._here is not None:
+            top = self._here / run / "artifacts"
+            return all((top / name).is_file() and (top / name).stat().st_size == wanted[name] for name in wanted)
+        folders = {str(pathlib.PurePosixPath(name).parent) for name in wanted}
+        there = {
+            file.path: file.file_size
+            for folder in sorted(folders)
+            for file in self._client.list_artifacts(run, None if folder == "." else folder)
+        }
+        return all(there.get(name) == size for name, size in wanted.items())
 
     def state(self, run: str, state: str) -> None:
         """Sets the state of a run: `RUNNING`, `FINISHED`, `FAILED` or `KILLED`."""

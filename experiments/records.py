@@ -20,11 +20,10 @@ import json
 import math
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments import faults
+from experiments.atomic import replacing
 
 FORMAT = 2  # of a result; one of format 1 has no checksum
 ATTEMPTS = "attempts"
@@ -76,19 +75,8 @@ def atomic_write(path: str | os.PathLike, data: bytes | str) -> None:
     """
     path = pathlib.Path(path)
     data = data.encode() if isinstance(data, str) else data
-    with faults.naming(path):
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def dump_json(value: Any) -> str:

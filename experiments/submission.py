@@ -14,14 +14,13 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments import records
+from experiments import atomic, records
 from experiments.data import kitti, sintel
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import UNKNOWN, read_flo, read_kitti_flow, write_flo, write_kitti_flow
@@ -208,7 +207,8 @@ def submit(
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        temporary = atomic.beside(out, ".tmp")
+        temporary.mkdir()
     except OSError as error:
         raise OSError(f"{out}: cannot be made ({error.strerror})") from None
     try:
@@ -232,7 +232,6 @@ def submit(
             temporary / "submission.json",
             {"format": 1, **described, "files": written, "lacking": missing},
         )
-        os.chmod(temporary, 0o755)
         if out.is_dir():
             out.rmdir()
         os.rename(temporary, out)

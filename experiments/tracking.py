@@ -169,7 +169,8 @@ class Mirror:
             self._store.complete(run, {}, data_sets)
             if metrics:
                 self._store.mark(mlflow_page.TAG, mlflow_page.view(metrics))
-            if (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000]):
+            same = (tags.get(SEAL), tags.get("mlflow.note.content")) == (seal, description[:500_000])
+            if same and self._store.holds(identity, files):
                 return self._store.written > written
             self._describe(identity, description)
             self._store.attach(identity, files)
@@ -257,7 +258,7 @@ class Mirror:
     def _finish(self, held: _Held, run: Tracked) -> None:
         """Sends what comes with the end. The seal goes last: if it is there, so is everything before it."""
         seal = _seal(run)
-        if held.tags.get(SEAL) == seal:
+        if held.tags.get(SEAL) == seal and self._store.holds(held.run, run.artifacts()):
             return
         state, tags = run.outcome()
         self._tell(held, tags | run.source())

@@ -9,6 +9,8 @@ import tempfile
 import cv2
 import numpy as np
 
+from experiments.atomic import settle
+
 CODEC = "mp4v"  # MPEG-4 part 2: what OpenCV's own builds can write into .mp4 without further libraries
 
 
@@ -54,8 +56,7 @@ class VideoFile:
             if kind is None and self.frames:
                 if (readable := count_frames(self._temporary)) != self.frames:
                     raise OSError(f"{self.path}: {readable} of {self.frames} frames can be read back (disk full?)")
-                os.chmod(self._temporary, 0o644)
-                os.replace(self._temporary, self.path)
+                settle(self._temporary, self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from experiments import flags
-from experiments.addresses import has_secret
+from experiments.addresses import check_place, has_secret, sqlite_address
 from studies.devices import Card, parse
 from studies.process import Limits
 
@@ -216,8 +216,9 @@ def read(given: argparse.Namespace) -> Command:
     if preset:
         tried(lambda: check_device(preset, cards[0], given))
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
+    tried(lambda: check_place(out))
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
-    tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or f"sqlite:///{out / 'mlflow.db'}"
+    tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or sqlite_address(out / "mlflow.db")
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
     if launcher[0] in LAUNCHERS:
         tried(lambda: check_options(*launcher))

@@ -52,7 +52,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text, f"report: {report.directory}"]
     page = mirror_file.page(command.folder, command.tracking) if command.tracking else None
-    if shown := _where_to_look(command.tracking):
+    if shown := _where_to_look(command.tracking, command.out):
         lines += ["compare the runs in a browser:", *(f"  {line}" for line in (shown, page) if line)]
     lines += mirror_file.sentences(lacking, sacred)
     if left:
@@ -78,13 +78,17 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     return Answer(code, plain, "\n".join(lines))
 
 
-def _where_to_look(tracking: str | None) -> str | None:
+def _where_to_look(tracking: str | None, out: pathlib.Path) -> str | None:
     """The address of MLflow's pages, or the command that shows them; `None` if there is nothing to look at."""
-    from experiments.addresses import describe
+    from experiments.addresses import describe, sqlite_address
 
-    if tracking is None or (tracking.startswith("sqlite:///") and not pathlib.Path(tracking[10:]).exists()):
+    own = tracking == sqlite_address(out / "mlflow.db")
+    if tracking is None or (own and not (out / "mlflow.db").exists()):
         return None
     if tracking.startswith(("http://", "https://")):
         return describe(tracking)
-    store = shlex.quote(describe(tracking))
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1 --backend-store-uri {store}"
+    artifacts = shlex.quote(str(out / "mlartifacts"))
+    return (
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --workers 1"
+        f" --backend-store-uri {shlex.quote(describe(tracking))} --artifacts-destination {artifacts}"
+    )

@@ -145,7 +145,7 @@ def _run(module: Any, asked: dict[str, Any], parent: int) -> None:
             os._exit(1)
         os.setsid()
         os.chdir(asked["directory"])
-        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, file in ((0, nothing), (1, log), (2, log)):
             os.dup2(file, number)

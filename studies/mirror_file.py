@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from experiments import locks, mlflow_page, records
-from experiments.addresses import describe
+from experiments.addresses import describe, sqlite_address
 from experiments.tracked import Tracked
 from experiments.tracking import Arrived
 
@@ -105,7 +105,7 @@ def page(folder: pathlib.Path, uri: str) -> str | None:
 def known(folder: pathlib.Path, uri: str, run: Tracked) -> bool:
     """True if all that the files of a finished run hold now was seen to arrive in the store."""
     content = _read(folder)
-    entry = content["runs"].get(run.name, {}) if content.get("address") == describe(uri) else {}
+    entry = content["runs"].get(run.name, {}) if content.get("address") == _address(folder, uri) else {}
     return run.done and entry.get("files", "") == run.seal()
 
 
@@ -124,7 +124,7 @@ def gap(folder: pathlib.Path) -> Gap | None:
         return None
     points = sum(entry["missing"] for entry in lacking.values())
     return Gap(
-        content["address"],
+        describe(sqlite_address(folder.parent / "mlflow.db")) if content["default"] else content["address"],
         tuple(lacking),
         bool(content["reason"]),
         points,
@@ -173,6 +173,11 @@ def _reason(arrived: Arrived) -> str:
     return "" if arrived.complete else arrived.reason or "it was not asked"
 
 
+def _address(folder: pathlib.Path, uri: str) -> str:
+    """What the file calls a store: the one beside it by name only, for the folder may be moved."""
+    return "mlflow.db" if uri == sqlite_address(folder.parent / "mlflow.db") else describe(uri)
+
+
 def _read(folder: pathlib.Path) -> dict[str, Any]:
     """The file, or an empty one: it only tells what can be asked again, so a damaged one is nothing to stop for."""
     with contextlib.suppress(records.RecordError):
@@ -188,9 +193,10 @@ def _changed(folder: pathlib.Path, uri: str) -> Iterator[dict[str, Any]]:
     with locks.held(folder / "mirror.lock"):
         content = _read(folder)
         before = records.dump_json(content)
-        if content["address"] != describe(uri):
-            default = uri == f"sqlite:///{folder.parent / 'mlflow.db'}"
-            content |= {"address": describe(uri), "default": default, "reason": "", "experiment": "", "runs": {}}
+        if content["address"] != _address(folder, uri):
+            default = uri == sqlite_address(folder.parent / "mlflow.db")
+            content |= {"address": _address(folder, uri), "default": default, "reason": ""}
+            content |= {"experiment": "", "runs": {}}
         yield content
         if records.dump_json(content) != before:
             records.write_json(folder / NAME, content)

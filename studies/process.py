@@ -225,6 +225,8 @@ def environment_of(execution: Execution) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     found = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": path}
     found |= execution.card.environment
+    if cache := found.get("UFLOW_CACHE"):
+        found["UFLOW_CACHE"] = os.path.abspath(cache)  # runs have working directories of their own
     return {name: value for name, value in found.items() if name not in SECRET}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments import flags, locks, records, terminal
-from experiments.addresses import describe, without_secrets
+from experiments.addresses import describe, sqlite_address, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
 from studies import mirror_file, search
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Brings MLflow up to date; 0 all there, 2 wrong usage, 3 something is missing."""
     given = parser().parse_args(argv)
     out = given.out.resolve()
-    uri = given.tracking_uri or f"sqlite:///{out / 'mlflow.db'}"
+    uri = given.tracking_uri or sqlite_address(out / "mlflow.db")
     there = sorted({path.parent.name for name in ("plan", "search") for path in out.glob(f"*/{name}.json")})
     unknown = [name for name in given.studies if name not in there]
     problem = ""

@@ -18,7 +18,7 @@ OWNERS = {
     "optuna": {"studies/journal.py", "studies/queue.py", "studies/sweep.py"},
     "ray": {"studies/ray_launcher.py"},
     "submitit": {"studies/slurm_launcher.py"},
-    "sqlalchemy": {"studies/database_queue.py", "studies/exchange.py"},
+    "sqlalchemy": {"experiments/addresses.py", "studies/database_queue.py", "studies/exchange.py"},
 }
 
 

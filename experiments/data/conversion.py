@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from experiments import records
+from experiments.atomic import settle
 from experiments.data.conversion_plan import MEGABYTE, Part, Plan
 from experiments.data.encoded import InMemory
 from experiments.data.file_set import PairFiles, read_pair
@@ -71,7 +72,7 @@ def write_part(
             table = f"{part.name}.json"
             records.write_json(scratch / table, {"format": FORMAT, "bytes": size, "files": places, "pairs": pairs})
             for name in (f"{path.name}.db", path.name, table) if stored else (table,):
-                _settle(scratch / name, out / name)
+                settle(scratch / name, out / name)
         except (OSError, RuntimeError, ms.mindrecord.MindRecordException) as error:
             raise WriteError(f"{path}: {_reason(error, out, part)}") from error
 
@@ -146,14 +147,6 @@ def _find(path: pathlib.Path, stored: Mapping[str, tuple[bytes, int, int]]) -> d
             places[key] = begin, size, checksum
             begin += size
     return places
-
-
-def _settle(path: pathlib.Path, target: pathlib.Path) -> None:
-    """Brings a file to the disk and then to its name."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-    path.chmod(0o644)
-    os.replace(path, target)
 
 
 @contextlib.contextmanager

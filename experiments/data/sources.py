@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import os
 import pathlib
 import pkgutil
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
             raise DataError(f"'synthetic' takes no path, got {part!r}")
         if name != SYNTHETIC and not path:
             raise DataError(f"data set {name!r} needs its path, as in {name}:/data/{name}")
-        parsed.append((name, path))
+        parsed.append((name, os.path.expanduser(path)))
     return tuple(parsed)
 
 

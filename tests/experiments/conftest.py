@@ -1,7 +1,6 @@
 """Runs of the real command in processes of their own, on the smallest network that trains."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -30,15 +29,12 @@ TINY = {
 
 
 class Runner:
-    """Runs `experiments.run` with the tiny settings; all runs share compiled graphs, those started anew theirs.
-
-    MindSpore compiles again, over what is stored, if the program is another one.
-    """
+    """Runs `experiments.run` with the tiny settings."""
 
     module = "experiments.run"
 
-    def __init__(self, loaded: Loaded, graphs: pathlib.Path, graphs_anew: pathlib.Path):
-        self.loaded, self.graphs, self.graphs_anew = loaded, graphs, graphs_anew
+    def __init__(self, loaded: Loaded):
+        self.loaded = loaded
 
     @staticmethod
     def words(out, *options, **changes):
@@ -49,19 +45,14 @@ class Runner:
     def log(out):
         return out / "log.txt"
 
-    def _prepare(self, out, graphs):
-        out.mkdir(parents=True, exist_ok=True)
-        if not (out / "graphs").exists():
-            os.symlink(graphs, out / "graphs")
-
     def start(self, out, *options, place=None, **changes):
         """Starts a run; see `Loaded.start` for the place where it stops."""
-        self._prepare(out, self.graphs)
+        out.mkdir(parents=True, exist_ok=True)
         return self.loaded.start([self.module, *self.words(out, *options, **changes)], out, self.log(out), place)
 
     def start_anew(self, out, *options, **changes):
         """Starts a run as a user does, in a process that loads everything itself."""
-        self._prepare(out, self.graphs_anew)
+        out.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", self.module, *self.words(out, *options, **changes)]
         with open(self.log(out), "ab") as log:
             return subprocess.Popen(command, cwd=out, env=os.environ | ENVIRONMENT, stdout=log, stderr=log)
@@ -111,13 +102,13 @@ def loaded():
 
 
 @pytest.fixture(scope="session")
-def runner(loaded, once):
-    return Runner(loaded, once("graphs"), once("graphs_anew"))
+def runner(loaded):
+    return Runner(loaded)
 
 
 @pytest.fixture(scope="session")
 def trainer(runner):
-    return Trainer(runner.loaded, runner.graphs, runner.graphs_anew)
+    return Trainer(runner.loaded)
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(runner, tmp_path, options,
     assert runner.start_anew(tmp_path, *options, **changes).wait() == 2
     log = (tmp_path / "log.txt").read_text()
     assert message in log and "Traceback" not in log
-    assert sorted(os.listdir(tmp_path)) == ["graphs", "log.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["log.txt"]
 
 
 def test_an_unwritable_place_is_refused(runner, tmp_path):

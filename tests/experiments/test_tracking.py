@@ -1,7 +1,6 @@
 """MLflow holds what the run files say, each point once, whatever got lost on the way; its absence stops nothing."""
 
 import json
-import pathlib
 import resource
 import shutil
 
@@ -78,7 +77,7 @@ def held(mirror, server=None):
     found = client.search_runs([experiment])
     for one in found:
         one.points = {name: client.get_metric_history(one.info.run_id, name) for name in one.data.metrics}
-        place = server.artifacts(one) if server else pathlib.Path(one.info.artifact_uri.removeprefix("file://"))
+        place = server.artifacts(one) if server else mirror._store.artifacts / one.info.run_id / "artifacts"
         one.files = {path.name for path in place.glob("*")}
     parents = [one for one in found if one.data.tags["uflow.kind"] == "study"]
     return parents, [one for one in found if one.data.tags["uflow.kind"] == "run"]

@@ -5,6 +5,7 @@ Imports no MindSpore; the version is read from the package's metadata.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.metadata
@@ -16,10 +17,14 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterable
 
 FLAGS = "-std=gnu++17 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -fPIC -shared"
 X86_FLAGS = "-mprefer-vector-width=512"  # compilers hold back from AVX-512 otherwise
 _FOLDER = pathlib.Path(__file__).parent
+UNUSED_DAYS = 30  # after which a build or a graph is removed from the cache
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _SECONDS = 600  # what a compiler may take on a slow, busy machine
 
 
@@ -28,22 +33,65 @@ class BuildError(Exception):
 
 
 def cache_folder() -> pathlib.Path:
-    """Where libraries are kept: `$UFLOW_CACHE`, else `uflow` in `$XDG_CACHE_HOME`, else `~/.cache/uflow`.
+    """Where this user's libraries and compiled graphs are kept.
 
-    Who has no home, such as a user number of a container, has a private folder among the temporary files.
+    `$UFLOW_CACHE`, else `uflow` in `$XDG_CACHE_HOME`, else `~/.cache/uflow`; who has no home, such as a user number of
+    a container, has a private folder among the temporary files. What is there is loaded and run, so nobody else may
+    write to it: in a folder that others share, as /tmp is shared, a folder of the user's own is made.
 
     Raises:
-        BuildError: if that folder is another user's, or others may write to it.
+        BuildError: if there can be no such folder.
     """
-    if chosen := os.environ.get("UFLOW_CACHE"):
-        return pathlib.Path(chosen)
+    chosen = _named_folder()
+    if chosen is None:
+        return _private_folder(pathlib.Path(tempfile.gettempdir(), f"uflow-{os.getuid()}"))
+    try:
+        chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = chosen.stat()
+        if about.st_uid == os.geteuid():
+            if about.st_mode & _OTHERS_WRITE:
+                chosen.chmod(stat.S_IMODE(about.st_mode) & ~_OTHERS_WRITE)
+            return chosen
+        if _is_trusted(about):
+            return chosen
+    except OSError as error:
+        raise BuildError(f"{chosen}: {error.strerror or error}") from None
+    if about.st_uid == 0 and about.st_mode & stat.S_ISVTX:  # else its owner, or anybody, could exchange ours
+        return _private_folder(chosen / f"user-{os.geteuid()}")
+    raise BuildError(f"{chosen}: other users may write there, so nothing of it is loaded; set UFLOW_CACHE to your own")
+
+
+def _named_folder() -> pathlib.Path | None:
+    """The folder that the environment names, or that is in the user's home; `None` if there is no home."""
+    if named := os.environ.get("UFLOW_CACHE"):
+        return pathlib.Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):  # others are to be ignored, says the XDG Base Directory Specification
         return pathlib.Path(base, "uflow")
     home = os.path.expanduser("~")  # stays as it is without HOME and an entry for the user
     if os.path.isabs(home) and os.path.realpath(home) != "/" and os.access(_standing(home), os.W_OK):
         return pathlib.Path(home, ".cache", "uflow")
-    return _private_folder()
+    return None
+
+
+def _is_trusted(about: os.stat_result) -> bool:
+    """True if only this user and root may write to what is described."""
+    return about.st_uid in (0, os.geteuid()) and not about.st_mode & _OTHERS_WRITE
+
+
+def prune(paths: Iterable[pathlib.Path]) -> None:
+    """Removes files and folders of the cache that no process has used for `UNUSED_DAYS`."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > 86400 * UNUSED_DAYS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def used(path: pathlib.Path) -> None:
+    """Notes that something of the cache is in use, once a day."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > 86400:
+            os.utime(path)
 
 
 def _standing(path: str) -> str:
@@ -51,8 +99,8 @@ def _standing(path: str) -> str:
     return path if os.path.exists(path) else _standing(os.path.dirname(path))
 
 
-def _private_folder() -> pathlib.Path:
-    folder = pathlib.Path(tempfile.gettempdir(), f"uflow-{os.getuid()}")
+def _private_folder(folder: pathlib.Path) -> pathlib.Path:
+    """The folder, made if it is not there, if it is this user's alone."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -109,12 +157,12 @@ def digest(compiler: tuple[str, ...]) -> str:
 
 
 def _whole(path: pathlib.Path) -> bool:
-    """True if the file ends with its checksum; a library that was cut off can kill the process that loads it."""
+    """True if nobody else wrote the file and it ends with its checksum; one that was cut off can kill who loads it."""
     try:
-        content = path.read_bytes()
+        content, about = path.read_bytes(), path.lstat()
     except OSError:
         return False
-    return len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
+    return _is_trusted(about) and len(content) > 32 and hashlib.sha256(content[:-32]).digest() == content[-32:]
 
 
 def _seal(path: pathlib.Path) -> None:
@@ -136,6 +184,7 @@ def library() -> pathlib.Path:
     compiler = _compiler()
     path = cache_folder() / f"kernels-{digest(compiler)}.so"
     if _whole(path):
+        used(path)
         return path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,8 +192,10 @@ def library() -> pathlib.Path:
             made = pathlib.Path(folder, path.name)
             _run([*compiler, *_flags(), *map(str, sorted(_FOLDER.glob("*.cc"))), "-o", str(made)])
             _seal(made)
+            made.chmod(stat.S_IMODE(made.stat().st_mode) & ~_OTHERS_WRITE)
             ctypes.CDLL(str(made))  # fails here rather than in a training step
             os.replace(made, path)
+        prune(path.parent.glob("kernels-*.so"))
     except OSError as error:
         raise BuildError(f"{path}: {error.strerror or error}") from None
     return path.resolve()

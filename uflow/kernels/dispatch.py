@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 import os
+import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -107,9 +109,15 @@ def left_out() -> Iterator[None]:
 
 
 def fingerprint() -> str:
-    """Names what a graph is compiled to: the library, or `none`.
+    """Names what a graph is compiled to: the library, its content and its place, or `none`.
+
+    A stored graph names the library by its absolute path.
 
     A cache of compiled graphs (`enable_compile_cache`) sees neither this choice nor whether the library is still there:
     make the name, which builds the library if need be, a part of `compile_cache_path`.
     """
-    return os.path.basename(_library()[0]).removesuffix(".so") if switch.active else "none"
+    if not switch.active:
+        return "none"
+    path = pathlib.Path(_library()[0])
+    content = hashlib.sha256(os.fsencode(path) + b"\0" + path.read_bytes()).hexdigest()[:12]
+    return f"{path.stem}-{content}"

@@ -144,3 +144,10 @@ def test_a_part_of_a_data_set_leads_to_all_of_it(tmp_path):
     assert sources.root_of(chairs) == sources.root_of(chairs.parent) == chairs.parent
     for other in (tmp_path, root / "testing", root / "training" / "clean" / "alley_1"):
         assert sources.root_of(other) == other
+
+
+def test_the_home_folder_is_known_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert absolute("video:~/x;synthetic;flyingchairs:~/y z") == (
+        f"video:{tmp_path}/x;synthetic;flyingchairs:{tmp_path}/y z"
+    )

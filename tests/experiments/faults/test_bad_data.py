@@ -147,7 +147,7 @@ def test_flow_that_is_known_nowhere_is_refused_before_training(runner, tmp_path)
     assert runner.start_anew(out, "--data", f"flyingchairs:{data}").wait() == 2
     log = (out / "log.txt").read_text()
     assert "flyingchairs has no pixel to evaluate on: in none of its 6 pairs is the flow known anywhere" in log
-    assert sorted(os.listdir(out)) == ["graphs", "log.txt"] and "Traceback" not in log
+    assert sorted(os.listdir(out)) == ["log.txt"] and "Traceback" not in log
 
 
 def test_kitti_without_a_known_pixel(tmp_path):

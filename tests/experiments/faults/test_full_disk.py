@@ -167,7 +167,7 @@ def test_a_disk_that_is_full_beforehand_is_no_place_to_start(runner, make_disk, 
     assert place.log.read_text() == (
         f"experiments.run: --out {place.out}: cannot be written to (No space left on device)\n"
     )
-    assert sorted(os.listdir(place.out)) == ["graphs", "log.txt"]
+    assert sorted(os.listdir(place.out)) == ["log.txt"]
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ OTHERS = {  # flags of other programs that are started or named
     "uflow.kernels.build": {"--version"},
     "experiments.code_version": {"--no-optional-locks", "--show-toplevel", "--porcelain", "--untracked-files"},
     "experiments.run": {"--loglevel", "--force"},
-    "studies.ending": {"--backend-store-uri"},
+    "studies.ending": {"--backend-store-uri", "--artifacts-destination"},
     "studies.slurm_launcher": {"--test-only", "--me", "--states", "--noheader", "--state", "--batch", "--signal"},
 }
 

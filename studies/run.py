@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from studies.command import Command, parser, read, resumed
-from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, reported
+from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, looked_at, reported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         found = status.status(command.folder, _running_elsewhere(command))
         return Answer(DONE, found, status.as_text(found))
     if arguments.report_only:
-        return reported(command, None)
+        return looked_at(command, arguments.report_dir)
     if arguments.plan:
         return _previewed(command, arguments)
     if arguments.worker:
@@ -271,7 +271,7 @@ def _run(
     stop: Callable[[], bool] | None,
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
-    from studies import plan_file, retry
+    from studies import plan_file, retry, tidying
     from studies.launcher import start_of
 
     out = command.out
@@ -298,7 +298,10 @@ def _run(
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
-    return reported(command, mirror, len(plan_file.pending(plan, out)))
+    left = len(plan_file.pending(plan, out))
+    if not left:
+        tidying.prune_prefixes(out)
+    return reported(command, mirror, left)
 
 
 if __name__ == "__main__":

@@ -30,32 +30,60 @@ from experiments.terminal import ended
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written about a study.
+    """What there is to say about a study.
 
     Attributes:
-        directory: `<out>/<study>/report`.
-        paths: the files written, by name.
+        files: the content of its files, by name.
+        directory: where they were written; `None` if they were not.
         tables: one table per metric, the deciding one first.
         findings: the claim ledger.
         text: tables and ledger for a terminal.
         description: question, brief tables and ledger in Markdown, for a narrow page.
     """
 
-    directory: pathlib.Path
-    paths: dict[str, pathlib.Path]
+    files: dict[str, str | bytes]
+    directory: pathlib.Path | None = None
     tables: tuple[ComparisonTable, ...]
     findings: tuple[Finding, ...]
     text: str
     description: str
 
+    @property
+    def paths(self) -> dict[str, pathlib.Path]:
+        """The files that were written, by name."""
+        return {name: self.directory / name for name in self.files} if self.directory else {}
+
 
 def write_report(
     study_directory: str | pathlib.Path,
     alpha: float | None = None,
+    directory: pathlib.Path | None = None,
 ) -> Report:
-    """Writes the report on a study, finished or not, from its files; each file is there whole or not at all.
+    """Writes the report on a study, see `make_report`; each file is there whole or not at all.
 
-    Writes into `report/`: `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
+    Args:
+        study_directory: `<out>/<study>`.
+        alpha: as in `make_report`.
+        directory: where to; by default `<out>/<study>/report`.
+    """
+    report = make_report(study_directory, alpha)
+    directory = directory or pathlib.Path(study_directory) / "report"
+    for name, content in report.files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(directory / name, content)
+    for path in (directory / "worst_frames").glob("*.png"):
+        if f"worst_frames/{path.name}" not in report.files:  # of an earlier report, when other frames were the worst
+            path.unlink()
+    return dataclasses.replace(report, directory=directory)
+
+
+def make_report(
+    study_directory: str | pathlib.Path,
+    alpha: float | None = None,
+) -> Report:
+    """The report on a study, finished or not, from its files; writes nothing.
+
+    It has `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
     `report.html`, the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`;
     `trials.csv` if settings were searched; and if runs left values per frame `worst_frames/frames.csv`, with copies of
     the pictures of these frames beside it.
@@ -90,17 +118,9 @@ def write_report(
         files["trials.csv"] = trials_as_csv(data.search)
     files["report.html"] = as_page(data, tables, findings, figures, parts)
     files |= _worst_frames(data)
-    directory = data.directory / "report"
-    for name, content in files.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(directory / name, content)
-    for path in (directory / "worst_frames").glob("*.png"):
-        if f"worst_frames/{path.name}" not in files:  # of an earlier report, when other frames were the worst
-            path.unlink()
     text = "\n".join([*(as_text(table, brief=table is not tables[0]) for table in tables), _ledger_text(findings)])
     return Report(
-        directory=directory,
-        paths={name: directory / name for name in files},
+        files=files,
         tables=tables,
         findings=findings,
         text=text,

@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{record.status}" + (f": {record.reason}" if record.reason else ""))
     for name, value in sorted(record.metrics.items()):
         print(f"  {name:32s} {value:.4f}")
-    print(f"  {settings.out / 'runs' / spec.directory}")
+    print(f"  runs/{spec.directory}")  # its log is a part of the results, which may be moved
     return 0 if record.status == "completed" else 3
 
 

@@ -14,7 +14,7 @@ from experiments import records
 from experiments.spec import flatten
 
 FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
-FOLDERS = {"checkpoints": "step_*.ckpt", "pictures": "*"}
+FOLDERS = {"pictures": "*"}
 _STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
 Point = tuple[str, int]
@@ -84,7 +84,10 @@ class Tracked:
             records.RecordError: if the result cannot be read.
         """
         record = records.read_result(self.files, self.run_id)
-        return _STATES[record.status], {"status": record.status, "reason": record.reason or "-"}
+        tags = {"status": record.status, "reason": record.reason or "-"}
+        for path in sorted((self.files / "checkpoints").glob("step_*.ckpt"))[-1:]:  # kept once, by the run
+            tags["uflow.weights"] = f"runs/{self.name}/checkpoints/{path.name}"
+        return _STATES[record.status], tags
 
     def params(self) -> dict[str, str]:
         """The configuration as text, with names of data sets and without their paths."""

@@ -208,7 +208,9 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
     if place.team.tracks:
         checkpoints.clear(place.checkpoints)
     if own := checkpoints.latest(place.checkpoints):
-        checkpoints.load_parameters(own.file, parameters)
+        # the last one is for use and not for going on, see `_Job.save`
+        done = own.step >= spec.train.steps
+        checkpoints.load_parameters(own.file, checkpoints.parameters_of((network,)) if done else parameters)
         return State.of(own)
     for shared in sorted(place.shared_steps, reverse=True):
         folder = _prefix_folder(spec, place, shared)
@@ -336,10 +338,12 @@ class _Job:
             self.parameters[f"{TEACHER}{name}"].set_data(ms.Tensor(parameter.asnumpy()))
 
     def save(self, state: State, keep: int = 2) -> None:
-        """Writes a checkpoint, in the process that tracks."""
+        """Writes a checkpoint, in the process that tracks; after the last step the weights of the network only."""
         if not self.place.team.tracks:
             return
-        checkpoints.save(self.place.checkpoints, state.step, self.parameters, state.memory(), keep)
+        done = state.step >= self.spec.train.steps
+        parameters = checkpoints.parameters_of((self.network,)) if done else self.parameters
+        checkpoints.save(self.place.checkpoints, state.step, parameters, state.memory(), keep)
         if self.place.portable:
             portable.save(self.place.directory, "last", self.spec, state.step, self.network)
 

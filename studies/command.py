@@ -33,7 +33,8 @@ def parser() -> flags.Parser:
     asks.add_argument("--list", action="store_true", help="the studies, their questions and their arms")
     asks.add_argument("--plan", action="store_true", help="show the runs and the expected time; writes nothing")
     asks.add_argument("--status", action="store_true", help="how far the study is, run by run; writes nothing")
-    asks.add_argument("--report-only", action="store_true", help="report on what is there; trains nothing")
+    asks.add_argument("--report-only", action="store_true", help="print the report on what is there; writes nothing")
+    made.add_argument("--report-dir", type=pathlib.Path, metavar="DIR", help="where --report-only writes its files to")
     made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short or paper (%(default)s)")
     made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset and study)")
     made.add_argument("--add-seeds", type=int, metavar="N", help="N seeds more than were planned before")
@@ -217,6 +218,8 @@ def read(given: argparse.Namespace) -> Command:
         tried(lambda: check_device(preset, cards[0], given))
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
     tried(lambda: check_place(out))
+    if given.report_dir and not given.report_only:
+        problems.append("--report-dir says where --report-only writes; a study that runs writes its report into --out")
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
     tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or sqlite_address(out / "mlflow.db")
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}

@@ -35,13 +35,25 @@ def bring_mirror_up(mirror: Any, command: Command) -> None:
 
 def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
+    return _reported(command, mirror, left, command.folder / "report")
+
+
+def looked_at(command: Command, place: pathlib.Path | None) -> Answer:
+    """Like `reported`, but only looks at the results: writes to another folder, or nothing."""
+    return _reported(command, None, 0, place)
+
+
+def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | None) -> Answer:
     from analysis.load import load_study
-    from analysis.report import write_report
+    from analysis.report import make_report, write_report
     from experiments import records
     from studies import mirror_file, sync
 
-    report = write_report(command.folder)
-    records.atomic_write(report.directory / sync.DESCRIPTION, report.description)
+    if place is None:
+        report = make_report(command.folder)
+    else:
+        report = write_report(command.folder, directory=place)
+        records.atomic_write(place / sync.DESCRIPTION, report.description)
     data = load_study(command.folder)
     ended = {**data.records, **(data.gating.records if data.gating else {})}
     failed = [pair for pair, record in ended.items() if record.status != "completed"]
@@ -50,7 +62,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     gap = mirror_file.gap(command.folder) if command.tracking else None
     lacking = gap.plain() if gap else None
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
-    lines = [report.text, f"report: {report.directory}"]
+    lines = [report.text] + ([f"report: {place}"] if place else [])
     page = mirror_file.page(command.folder, command.tracking) if command.tracking else None
     if shown := _where_to_look(command.tracking, command.out):
         lines += ["compare the runs in a browser:", *(f"  {line}" for line in (shown, page) if line)]
@@ -64,7 +76,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
     plain = {
         "study": command.study.name,
         "out": str(command.out),
-        "report": str(report.directory),
+        "report": str(place) if place else None,
         "exit_code": code,
         "failed": [list(pair) for pair in failed],
         "left": left,
@@ -73,7 +85,7 @@ def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
         "mlflow_page": page if shown else None,
         "mirror_gap": lacking,
         "sacred_problems": sacred,
-        "effects": json.loads(report.paths["effects.json"].read_text(encoding="utf-8")),
+        "effects": json.loads(report.files["effects.json"]),
     }
     return Answer(code, plain, "\n".join(lines))
 

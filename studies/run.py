@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import terminal
 from studies.command import Command, parser, read, resumed
-from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, reported
+from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, looked_at, reported
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
         found = status.status(command.folder, _running_elsewhere(command))
         return Answer(DONE, found, status.as_text(found))
     if arguments.report_only:
-        return reported(command, None)
+        return looked_at(command, arguments.report_dir)
     if arguments.plan:
         return _previewed(command, arguments)
     if arguments.worker:
@@ -277,7 +277,7 @@ def _run(
     stop: Callable[[], bool] | None,
 ) -> Answer:
     """Does what is left to do of a plan and reports; the first thing that writes."""
-    from studies import plan_file, preview, retry
+    from studies import plan_file, preview, retry, tidying
     from studies.launcher import start_of
 
     out = command.out
@@ -306,7 +306,10 @@ def _run(
         left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
-    return reported(command, mirror, len(plan_file.pending(plan, out)))
+    left = len(plan_file.pending(plan, out))
+    if not left:
+        tidying.prune_prefixes(out)
+    return reported(command, mirror, left)
 
 
 if __name__ == "__main__":

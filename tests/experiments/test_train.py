@@ -124,14 +124,19 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(left_alone, trainer, small_
 @pytest.mark.slow
 def test_starts_from_the_weights_it_is_given(left_alone, trainer, tmp_path):
     directory = tmp_path / "run"
-    trainer.finish(directory, "--pre-trained", str(left_alone / "last.ckpt"), "--lr=1e-9",
-                   **{"train.steps": 1, "train.validations": 0, "train.learning_rate": 1e-9})  # fmt: skip
+    process = trainer.stopped(
+        directory, "saved", 1, "--pre-trained", str(left_alone / "last.ckpt"), "--checkpoint_seconds=0", "--lr=1e-9",
+        **{"train.steps": 2, "train.validations": 0, "train.learning_rate": 1e-9},
+    )  # fmt: skip
+    state = parameters(directory / "checkpoints" / "step_000000001.ckpt")
+    assert process.go_on() == 0
     first = parameters(left_alone / "last.ckpt")
     for name, value in parameters(directory / "last.ckpt").items():
         assert abs(value - first[name]).max() < 1e-7
     spec = records.read_json(directory / "spec.json")
     assert spec["train"]["initial"] == checkpoints.file_digest(left_alone / "last.ckpt")[:16]
-    state = parameters(next((directory / "checkpoints").glob("*.ckpt")))
+    kept = parameters(next((directory / "checkpoints").glob("*.ckpt")))
+    assert set(kept) == set(first), "of a finished run the weights are kept"
     # moments start at 0: after a step the second is (1 - beta2) of the square of the first over (1 - beta1)
     moments = [state[f"moment{i}.decoders.0.head.weight"] for i in (1, 2)]
     assert moments[1] == pytest.approx(1e-3 * (moments[0] / 0.1) ** 2, rel=1e-3, abs=1e-12)

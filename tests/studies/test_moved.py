@@ -1,8 +1,11 @@
 """A results folder is whole in itself: moved or copied, it goes on where it is and knows nothing of where it was."""
 
 import os
+import pathlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +83,34 @@ def test_the_address_of_a_store_is_that_of_its_file(name, tmp_path):
 
     path = tmp_path / name / "mlflow.db"
     assert make_url(sqlite_address(path)).database == str(path)
+
+
+LOOK = """
+import os, sys
+out, words = sys.argv[1], sys.argv[2:]
+def refuse(event, given):
+    writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if writes or event in ("os.mkdir", "os.remove", "os.rename", "os.chmod", "os.utime"):
+        assert not str(given[0]).startswith(out), (event, given)
+sys.addaudithook(refuse)
+from studies import run
+sys.exit(run.main([*words, "--out", out]))
+"""
+
+
+@pytest.mark.parametrize("words", [["--status"], ["--report-only"], ["--plan"], ["--report-only", "--json"]])
+def test_a_look_opens_nothing_for_writing(study, words):
+    before = content(study)
+    command = [sys.executable, "-c", LOOK, str(study), *WORDS, "--seeds", "1", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(run.__file__).parents[1])
+    assert done.returncode == 0 and "wang" in done.stdout, done.stderr
+    assert content(study) == before
+
+
+def test_a_report_of_a_look_goes_where_it_is_told(study, tmp_path, capsys):
+    before, place = content(study), tmp_path / "elsewhere"
+    assert run.main([*WORDS, "--out", str(study), "--report-only", "--report-dir", str(place)]) == 0
+    assert content(study) == before and f"report: {place}" in capsys.readouterr().out
+    assert (place / "report.html").exists() and (place / "effects.json").exists()
+    assert run.main([*WORDS, "--out", str(study), "--report-dir", str(place)]) == 2
+    assert "--report-dir says where --report-only writes" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def note_study(folder: pathlib.Path, uri: str, reason: str, experiment: str = ""
 def page(folder: pathlib.Path, uri: str) -> str | None:
     """The address of the page that shows the study, as seen from the machine of the store; `None` if it has none."""
     content = _read(folder)
-    if content["address"] != describe(uri) or not content.get("experiment"):
+    if content["address"] != _address(folder, uri) or not content.get("experiment"):
         return None
     return mlflow_page.address(describe(uri) if uri.startswith("http") else mlflow_page.DEFAULT, content["experiment"])
 

@@ -278,8 +278,10 @@ def test_printed_commands_survive_a_shell(tmp_path):
     out = tmp_path / "my results $(touch run-by-paste) 'x'"
     out.mkdir()
     (out / "mlflow.db").touch()
-    shown = ending._where_to_look(f"sqlite:///{out / 'mlflow.db'}")
-    assert shlex.split(shown)[-1] == f"sqlite:///{out / 'mlflow.db'}"
+    shown = ending._where_to_look(f"sqlite:///{out / 'mlflow.db'}", out)
+    words = shlex.split(shown)
+    assert words[words.index("--backend-store-uri") + 1] == f"sqlite:///{out / 'mlflow.db'}"
+    assert words[-2:] == ["--artifacts-destination", str(out / "mlartifacts")]
     gap = mirror_file.Gap("sqlite:////a b/mlflow.db", (), True, 0, "away", str(out), False)
     assert shlex.split(gap.command)[2:] == ["studies.sync", str(out), "--tracking-uri", "sqlite:////a b/mlflow.db"]
     assert shlex.split(command.resumed(["mine", "--out", str(out)], (0,)))[2:] == [

@@ -123,13 +123,13 @@ def test_a_component_against_a_difficulty_is_a_factorial(name, factors, harder):
         assert spec[label] == spec[reference]
 
 
-# the claim that a study makes about its time, on two cores, from the measured speed of the preset
+# the claim that a study makes about its time, on two cores, from the slowest machine that was measured
 @pytest.mark.parametrize("name", ["occlusion_ablation", "photometric_ablation", "normalization_ablation"])
-def test_the_default_studies_take_at_most_a_quarter_of_an_hour(name):
+def test_the_default_studies_take_at_most_twenty_minutes(name):
     preset = PRESETS["short"]
     plan = plan_of(name, arms=(), seeds=tuple(range(preset.seeds)))
     known = costs.Costs(pathlib.Path("nowhere"), "CPU", "short", {})
-    assert costs.estimate(plan, plan.runs, 2, known).seconds <= 15 * 60
+    assert costs.estimate(plan, plan.runs, 2, known).seconds <= 20 * 60
 
 
 def test_studies_share_runs():

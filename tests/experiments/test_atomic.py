@@ -48,7 +48,7 @@ def test_a_second_user_of_the_group_goes_on_with_the_files_of_the_first(tmp_path
     shared.mkdir()
     os.chown(shared, 12001, 12000)
     shared.chmod(0o2775)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # pytest lets only its user in
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):  # pytest lets only its user in
         folder.chmod(folder.stat().st_mode | 0o011)
 
     def write():

@@ -64,7 +64,7 @@ def test_in_a_shared_folder_every_user_has_one_of_his_own(tmp_path, monkeypatch)
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):  # up to the folder of temporary files
         folder.chmod(folder.stat().st_mode | 0o011)
     monkeypatch.setenv("UFLOW_CACHE", str(shared))
     if (child := os.fork()) == 0:

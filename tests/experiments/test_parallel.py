@@ -93,4 +93,4 @@ def test_a_batch_that_cannot_be_shared_is_refused(trainer, tmp_path, monkeypatch
     monkeypatch.setenv("MS_WORKER_NUM", "2")
     directory = tmp_path / "run"
     assert train.main(trainer.words(directory, **{"train.batch_size": 3})) == 2
-    assert "--batch_size 3" in capsys.readouterr().err and not directory.exists()
+    assert "--batch-size 3" in capsys.readouterr().err and not directory.exists()

@@ -34,7 +34,7 @@ def plan(runs):
     return planning.make(STUDY, asked)
 
 
-def settings(out, storage=None, tracking=None, heartbeat=1, linger=0.0, limits=None):
+def settings(out, storage=None, tracking=None, heartbeat=15, linger=0.0, limits=None):
     return WorkerSettings(
         execution=Execution(out=out, program="trivial_trainer", limits=limits or Limits()),
         study=STUDY.name,
@@ -55,7 +55,7 @@ def main():
     launcher = start_of(options.pop("launcher", "local"), given)
     limits = Limits(seconds=float(options["timeout"]) if "timeout" in options else None,
                     gigabytes=float(options["memory"]) if "memory" in options else None)  # fmt: skip
-    given = settings(out, storage, os.environ.get("UFLOW_TRACKING_URI"), int(options.get("heartbeat", 1)),
+    given = settings(out, storage, os.environ.get("UFLOW_TRACKING_URI"), int(options.get("heartbeat", 15)),
                      float(options.get("linger", 0)), limits)  # fmt: skip
     if "join" in rest:
         return max(abs(code) for code in join(given, int(workers), given_cards(), launcher))

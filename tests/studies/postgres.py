@@ -1,8 +1,10 @@
 """A real PostgreSQL on the loopback address, for as long as a test needs it."""
 
+import contextlib
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -13,9 +15,13 @@ PASSWORD = "open-sesame-4711"
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that no outgoing connection is given (those of Linux begin at 32768), so that it can be taken again after
+    the server was stopped; which one is drawn, for several tests look at one moment."""
+    while True:
+        port = random.SystemRandom().randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def binaries(readable):

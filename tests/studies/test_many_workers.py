@@ -13,6 +13,7 @@ import time
 
 import launching
 import pytest
+from trivial_trainer import done
 
 from experiments import records
 from studies import plan_file
@@ -43,9 +44,9 @@ def behave(out, **how):
     (out / "behave.json").write_text(json.dumps({key.replace("_all", ""): value for key, value in how.items()}))
 
 
-def trainings(out):
-    """How often the training of each run was begun."""
-    return {path.parent.name: len(path.read_text().splitlines()) for path in out.glob("runs/*/trained")}
+def trainings(out, what="trained"):
+    """How often the training of each run was begun, or `ended`."""
+    return {path.parent.name: len(path.read_text().splitlines()) for path in out.glob(f"runs/*/{what}")}
 
 
 def workers_of(out):
@@ -98,18 +99,20 @@ def test_many_runs_on_four_workers_are_done_exactly_once(tmp_path, record_proper
 
 
 def test_workers_killed_at_random_moments_lose_nothing(tmp_path):
-    behave(tmp_path, _all={"steps": 3, "seconds": 0.05})
+    behave(tmp_path, _all={"steps": 3, "seconds": 0.05, "after": 6})
     draw = random.Random(20261125)
-    launcher, kills = launch(tmp_path, 60, 3), 0
+    launcher, kills = launch(tmp_path, 54, 3), 0
     while kills < 8:
-        wait_for(lambda goal=6 * kills: len(list(tmp_path.glob("runs/*/result.json"))) > goal and workers_of(tmp_path))
+        wait_for(lambda goal=6 * kills: done(tmp_path) > goal and workers_of(tmp_path))
         time.sleep(draw.uniform(0, 0.2))  # anywhere in a run
         pids = workers_of(tmp_path)
-        kills += bool(pids) and kill(draw.choice(pids))
+        if pids and kill(draw.choice(pids)):
+            kills += 1
+            (tmp_path / f"more{kills}").touch()
     assert launcher.wait() == 0, terminal(tmp_path)[-2000:]
-    check_complete(tmp_path, 60)
+    check_complete(tmp_path, 54)
     begun = trainings(tmp_path)
-    assert len(begun) == 60 and sum(begun.values()) - 60 <= kills  # only what was killed was begun again
+    assert len(begun) == 54 and sum(begun.values()) - 54 <= kills  # only what was killed was begun again
 
 
 KILLED_BEFORE_DONE = """
@@ -144,15 +147,20 @@ def test_a_worker_killed_between_result_and_queue_does_not_double_its_run(tmp_pa
 
 
 def test_after_the_launcher_is_killed_its_workers_go_on_and_another_one_takes_over(tmp_path):
-    behave(tmp_path, _all={"steps": 4, "seconds": 0.05})
-    first = launch(tmp_path, 40, 2)
-    wait_for(lambda: len(list(tmp_path.glob("runs/*/result.json"))) > 3)
+    behave(tmp_path, _all={"after": 4})
+    first = launch(tmp_path, 20, 2)
+    wait_for(lambda: done(tmp_path) >= 4)
     first.kill()
     assert first.wait() == -signal.SIGKILL
-    before = len(list(tmp_path.glob("runs/*/result.json")))
-    wait_for(lambda: len(list(tmp_path.glob("runs/*/result.json"))) > before)
-    assert launch(tmp_path, 40, 2).wait() == 0, terminal(tmp_path)
-    check_complete(tmp_path, 40)
+    (tmp_path / "more1").touch()
+    wait_for(lambda: done(tmp_path) >= 8)
+    left = workers_of(tmp_path)
+    second = launch(tmp_path, 20, 2)
+    wait_for(lambda: len(workers_of(tmp_path)) > len(left))
+    for number in range(2, 6):
+        (tmp_path / f"more{number}").touch()
+    assert second.wait() == 0, terminal(tmp_path)
+    check_complete(tmp_path, 20)
     assert set(trainings(tmp_path).values()) == {1}
 
 

@@ -9,6 +9,7 @@ import time
 import launching
 import pytest
 from test_many_workers import behave, kill, launch, terminal, trainings, wait_for, workers_of
+from trivial_trainer import done
 
 from experiments import locks, records
 from experiments.spec import to_config
@@ -20,7 +21,7 @@ from studies.pruning import Bar
 from studies.queue import Queue
 from studies.worker import run_one
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 TUNABLE = {"tunable": True, "steps": 12, "seconds": 0.02}
 BUDGET = 14
 
@@ -72,33 +73,35 @@ def test_more_workers_at_another_speed_find_the_same(alone, tmp_path):
 
 
 def test_a_search_whose_workers_and_command_are_killed_finds_the_same(alone, tmp_path):
-    behave(tmp_path, _all=TUNABLE)
-    draw, kills, command = random.Random(7), 0, launch(tmp_path, 2, 2, f"search={BUDGET}")
-    while (code := command.poll()) is None or code < 0:
-        time.sleep(draw.uniform(0.02, 0.1))
-        if code is None and len(list(tmp_path.glob("runs/*/result.json"))) < 3 * (kills + 1):
-            continue  # by what was done, not by the clock
-        if kills < 4 and code is None and (pids := workers_of(tmp_path)):
-            kills += kill(draw.choice(pids))
-        elif kills == 4:
-            kills += kill(command.pid)
+    behave(tmp_path, _all=TUNABLE | {"after": 4})
+    draw, command = random.Random(7), launch(tmp_path, 2, 2, f"search={BUDGET}")
+    for kills in range(1, 6):
+        wait_for(lambda goal=4 * kills - 1: done(tmp_path) >= goal and workers_of(tmp_path))
+        time.sleep(draw.uniform(0.02, 0.1))  # anywhere in a run
+        if kills < 5:
+            assert kill(draw.choice(workers_of(tmp_path)))
+        else:
+            assert kill(command.pid)
             command.wait()
             command = launch(tmp_path, 2, 2, f"search={BUDGET}")
-    assert command.returncode == 0 and kills == 5, terminal(tmp_path)
+        for number in (kills,) if kills < 5 else range(5, 9):
+            (tmp_path / f"more{number}").touch()
+    assert command.wait() == 0, terminal(tmp_path)
     assert result(tmp_path) == result(alone)
 
 
 def test_a_search_that_is_interrupted_goes_on_where_it_was(alone, tmp_path):
-    behave(tmp_path, _all=TUNABLE)
+    behave(tmp_path, _all=TUNABLE | {"after": 10})
     command = launch(tmp_path, 2, 2, f"search={BUDGET}")
-    wait_for(lambda: len(list(tmp_path.glob("runs/*/result.json"))) >= 10)
+    wait_for(lambda: done(tmp_path) >= 10)
     kill(command.pid, signal.SIGINT)
     assert command.wait() == 130
-    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/result.json")}
-    assert 10 <= len(done) < 2 * BUDGET
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/result.json")}
+    assert 10 <= len(before) < 2 * BUDGET
+    behave(tmp_path, _all=TUNABLE)
     assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
     assert result(tmp_path) == result(alone)
-    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_two_commands_search_once(alone, tmp_path):

@@ -27,6 +27,11 @@ def stopped(number, frame):
     sys.exit(130)
 
 
+def done(out):
+    """How many runs of a study have a result."""
+    return len(list(out.glob("runs/*/result.json")))
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--spec", type=pathlib.Path)
@@ -62,6 +67,9 @@ def main(argv=None):
         elif "until" in how:
             while not (given.out / how["until"]).exists():  # what no test makes is waited for forever
                 time.sleep(0.02)
+        elif "after" in how:  # so much may be done, and as much again for every file `more*`
+            while done(given.out) >= how["after"] * (1 + len(list(given.out.glob("more*")))):
+                time.sleep(0.02)
         if how.get("memory"):
             taken = bytearray(int(how["memory"]))
             taken[::4096] = b"x" * len(taken[::4096])
@@ -71,6 +79,8 @@ def main(argv=None):
             return how["exit"]
         if "stops" in how:  # what runs are forked from (1) or the worker (2) does not go on any more
             psutil.Process().parents()[how["stops"] - 1].suspend()
+        with open(directory / "ended", "a") as file:  # and one for each that came to its end
+            file.write(f"{os.getpid()} {given.out}\n")
         status = how.get("status", "completed")
         records.write_result(directory, records.RunRecord(
             run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",

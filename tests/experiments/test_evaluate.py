@@ -174,7 +174,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(network, sintel, tmp_path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_damaged_checkpoint_leaves_nothing(network, sintel, tmp_path, capsys):
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_damaged_checkpoint_leaves_nothing(network, sintel, tmp_path, capsys, digest):
     import shutil
 
     copy = tmp_path / "copy"
@@ -182,11 +183,19 @@ def test_a_damaged_checkpoint_leaves_nothing(network, sintel, tmp_path, capsys):
     file = next(copy.rglob("*.ckpt"))
     file.chmod(0o644)
     data = bytearray(file.read_bytes())
-    data[-5] ^= 1
+    if digest:
+        data[-5] ^= 1
+    else:
+        file.with_suffix(".json").unlink()
+        data[data.index(b"Float32") - 1] ^= 1  # the length of that word
     file.write_bytes(data)
     out = tmp_path / "out"
     assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", file, "--out", out) == 2
-    assert "damaged" in capsys.readouterr().err and not out.exists()
+    said = capsys.readouterr().err
+    assert (
+        ("damaged" if digest else "not a readable checkpoint") in said and said.count("\n") == 1 and str(file) in said
+    )
+    assert not out.exists()
 
 
 def test_frames_that_are_too_small_are_named(network, tmp_path, capsys):

@@ -217,7 +217,7 @@ def read(given: argparse.Namespace) -> Command:
     if preset:
         tried(lambda: check_device(preset, cards[0], given))
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
-    tried(lambda: check_place(out))
+    check_place(out)  # what follows makes addresses of it
     if given.report_dir and not given.report_only:
         problems.append("--report-dir says where --report-only writes; a study that runs writes its report into --out")
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None

@@ -1,12 +1,36 @@
-"""Labels of arms broken into lines, at their joints and never cut: a cut label could look like another arm's."""
+"""Labels of arms as they are shown: nothing in them acts on a terminal, a page or a spreadsheet, and none is cut.
+
+New studies refuse labels that could; plans of earlier versions, or of other people, may hold any.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from typing import Any
+
+
+def printable(plain: Any) -> Any:
+    r"""JSON data whose texts have escapes (`\x1b`) in place of control, format and unpaired characters, keys too."""
+    if isinstance(plain, str):
+        return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in plain)
+    if isinstance(plain, list):
+        return [printable(value) for value in plain]
+    if isinstance(plain, dict):
+        return {printable(key): printable(value) for key, value in plain.items()}
+    return plain
+
+
+def cell(value: Any) -> Any:
+    """A value of a CSV file: text that a spreadsheet would take for a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@")) else value
 
 
 def fold(label: str, width: int) -> list[str]:
-    """The label in lines of at most `width` characters, broken after a space or one of `+ , / _ -` where it can be."""
+    """The label in lines of at most `width` characters, broken after a space or one of `+ , / _ -` where it can be.
+
+    It is never cut: a cut label could look like another arm's.
+    """
     lines = [""]
     for piece in re.findall(r"[^\s+,/_-]*[+,/_-]*\s*", label):
         if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:

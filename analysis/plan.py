@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.gate import Gate, gate_from
+from analysis.labels import printable
 from experiments.records import RecordError, read_json
 
 FORMAT = 1
@@ -98,7 +99,7 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
     if not path.is_file():
         raise StudyError(f"{directory}: not a study: there is no plan.json in it (give OUT/STUDY)")
     try:
-        plain = read_json(path)
+        plain = printable(read_json(path))
     except RecordError as error:
         raise StudyError(str(error)) from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from analysis.footnotes import is_flagged, p_text
-from analysis.labels import fold
+from analysis.labels import cell, fold
 from analysis.tables import ArmRow, ComparisonTable
 
 WIDTH = 120
@@ -104,7 +104,7 @@ def as_latex(table: ComparisonTable) -> str:
 
 def as_csv(table: ComparisonTable) -> str:
     """The numbers in full precision, one row per arm; empty where something is not known."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return table.frame.map(cell).to_csv(index=False, lineterminator="\n")
 
 
 def title(table: ComparisonTable) -> str:

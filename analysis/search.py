@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.labels import cell, printable
 from experiments.records import RecordError, read_json
 
 FORMAT = 1
@@ -88,7 +89,7 @@ def read_search(directory: pathlib.Path) -> Search | None:
     path = directory / "search.json"
     if not path.exists():
         return None
-    plain = read_json(path)
+    plain = printable(read_json(path))
     try:
         if plain["format"] != FORMAT:
             raise RecordError(f"{path}: format {plain['format']!r}, this version reads {FORMAT}")
@@ -125,8 +126,8 @@ def as_csv(search: Search) -> str:
         for trial in tried:
             value = "" if trial["value"] is None else repr(trial["value"])
             chosen = "yes" if search.chosen.get(label) == trial["number"] else ""
-            setting = [trial["changes"].get(key, "") for key in keys]
+            setting = [cell(trial["changes"].get(key, "")) for key in keys]
             own = "yes" if search.is_own(label, trial) else ""
-            row = [label, trial["number"], trial["state"], value, chosen, own, trial["run"], *setting, trial["reason"]]
-            rows.writerow(row)
+            described = [cell(label), trial["number"], trial["state"], value, chosen, own, trial["run"]]
+            rows.writerow([*described, *setting, cell(trial["reason"])])
     return text.getvalue()

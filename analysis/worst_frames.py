@@ -10,6 +10,7 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
+from analysis.labels import cell
 from analysis.load import StudyData
 from analysis.pictures import KINDS, SHARED, Album, albums
 
@@ -66,11 +67,11 @@ def as_csv(found: Mapping[str, Sequence[WorstFrame]], labels: Sequence[str]) -> 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     shown = [label for label in labels if any(label in f.means for frames in found.values() for f in frames)]
-    writer.writerow(["by", "place", "frame", "picture", *ORDERS, *shown])
+    writer.writerow(["by", "place", "frame", "picture", *ORDERS, *map(cell, shown)])
     for order, frames in found.items():
         for place, frame in enumerate(frames, start=1):
             values = [frame.error, frame.disagreement, *(frame.means[label] for label in shown)]
-            writer.writerow([order, place, frame.index, frame.name, *(f"{value:.6g}" for value in values)])
+            writer.writerow([order, place, frame.index, cell(frame.name), *(f"{value:.6g}" for value in values)])
     return buffer.getvalue()
 
 

@@ -12,10 +12,14 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import itertools
+import math
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from experiments import faults, records
 from experiments.atomic import replacing
@@ -81,21 +85,56 @@ def load_parameters(path: pathlib.Path, parameters: Mapping[str, Any]) -> None:
     """Sets parameters to the values of a `.ckpt` file.
 
     Raises:
-        records.RecordError: if the file cannot be read, or lacks a parameter, or holds one of another shape.
+        records.RecordError: if the file cannot be read, or lacks a parameter, or holds one of another shape, type or
+            length; no parameter is set then.
     """
-    try:
-        stored = ms.load_checkpoint(str(path))
-    except (RuntimeError, ValueError, OSError) as error:
-        raise records.RecordError(f"{path}: not a readable checkpoint ({_first_line(error)})") from None
+    stored = _read(path)
     if missing := sorted(set(parameters) - set(stored)):
         raise records.RecordError(f"{path}: holds no {missing[0]!r} ({len(missing)} of {len(parameters)} missing)")
+    values = {}
     for name, parameter in parameters.items():
-        if tuple(stored[name].shape) != tuple(parameter.shape):
-            raise records.RecordError(
-                f"{path}: {name!r} has shape {tuple(stored[name].shape)}, the network needs {tuple(parameter.shape)}"
-            )
+        found, shape = stored[name], tuple(parameter.shape)
+        if found.shape != shape:
+            raise records.RecordError(f"{path}: {name!r} has shape {found.shape}, the network needs {shape}")
+        if found.type != str(parameter.dtype):
+            raise records.RecordError(f"{path}: {name!r} has type {found.type!r}, the network needs {parameter.dtype}")
+        dtype = np.dtype(ms.dtype_to_nptype(parameter.dtype))
+        if len(found.content) != (wanted := math.prod(shape) * dtype.itemsize):
+            raise records.RecordError(f"{path}: damaged, {name!r} has {len(found.content)} bytes instead of {wanted}")
+        values[name] = np.frombuffer(found.content, dtype).reshape(shape)
     for name, parameter in parameters.items():
-        parameter.set_data(ms.Tensor(stored[name].asnumpy()))
+        parameter.set_data(ms.Tensor(values[name]))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """A tensor as a `.ckpt` file has it: what it says of itself and the bytes, which need not agree."""
+
+    type: str
+    shape: tuple[int, ...]
+    content: bytes
+
+
+def _read(path: pathlib.Path) -> dict[str, _Stored]:
+    """The tensors of a `.ckpt` file by name; `ms.load_checkpoint` believes its lengths, and reads or frees what is not.
+
+    A large tensor is stored in slices, one after the other, each with the name, the type and the shape of the whole.
+    """
+    from google.protobuf.message import DecodeError  # comes with MindSpore, whose format it is
+
+    def described(value: Any) -> tuple[str, str, tuple[int, ...]]:
+        return value.tag, value.tensor.tensor_type, tuple(value.tensor.dims)
+
+    try:
+        values = ms.train.checkpoint_pb2.Checkpoint.FromString(path.read_bytes()).value
+        return {
+            name: _Stored(kind, shape, b"".join(part.tensor.tensor_content for part in parts))
+            for (name, kind, shape), parts in itertools.groupby(values, described)
+        }
+    except OSError as error:
+        raise records.RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise records.RecordError(f"{path}: not a readable checkpoint ({_first_line(error)})") from None
 
 
 def save(directory: pathlib.Path, step: int, parameters: Mapping[str, Any], memory: Mapping[str, Any], keep=2) -> None:

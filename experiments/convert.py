@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from experiments import flags, locks, records, terminal
+from experiments.addresses import check_place
 from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
 from experiments.data.conversion_plan import (
     MEGABYTE,
@@ -153,11 +154,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     root, out = given.data.expanduser(), given.out.expanduser()
     continues = "; whole parts are kept, the same command goes on with them"
     try:
+        check_place(out.absolute())
         sets = open_sets(given.name, root, SPLITS if given.split == "all" else (given.split,))
         plan = Plan(root, sets, given.num_shards, given.part_mb * MEGABYTE)
         began = time.monotonic()
         parts, bad = convert(plan, out, given.shard, given.skip_bad)
-    except (DataError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"experiments.convert: {error}", file=sys.stderr)
         return 2
     except WriteError as error:

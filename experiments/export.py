@@ -24,6 +24,7 @@ import numpy as np
 
 import uflow
 from experiments import checkpoints, device, execution, flags, terminal, trained
+from experiments.addresses import check_place
 from experiments.atomic import settle
 from experiments.spec import to_config
 
@@ -99,6 +100,7 @@ def checkpoint_for(request: Request) -> trained.Trained:
             raise ValueError(f"--file-format ONNX needs {' and '.join(missing)}: pip install 'uflow[export]'")
     if request.batch_size is not None and request.batch_size < 1:
         raise ValueError(f"--batch-size {request.batch_size}: at least 1 is needed")
+    check_place(request.out.absolute())
     found = trained.find(request.checkpoint)
     levels = found.spec.network.levels
     for name, size in (("height", request.height), ("width", request.width)):

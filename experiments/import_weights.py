@@ -4,7 +4,7 @@
 
 Reads a TensorFlow object-graph checkpoint of the reference and writes a MindSpore checkpoint of `FlowNetwork`, with
 kernels transposed and flow channels exchanged. TensorFlow is not needed. Beside it, `uflow.json` says which network the
-weights belong to.
+weights belong to and has the digest of the file.
 """
 
 from __future__ import annotations
@@ -137,9 +137,12 @@ def main(arguments: list[str] | None = None) -> int:
     from uflow import backend as ms  # after everything that can be refused without it
 
     tensors = {name: ms.Parameter(ms.Tensor(value), name=name) for name, value in values.items()}
+    beside = given.out.with_suffix(".json")
     try:
+        beside.unlink(missing_ok=True)  # that of an earlier file, so that there is no moment at which they disagree
         checkpoints.save_parameters(given.out, tensors)
-        records.write_json(given.out.with_suffix(".json"), {"network": dataclasses.asdict(options)})
+        described = {"network": dataclasses.asdict(options), "sha256": checkpoints.file_digest(given.out)}
+        records.write_json(beside, described)
     except OSError as error:
         print(f"experiments.import_weights: {error}", file=sys.stderr)
         return 2

@@ -31,9 +31,9 @@ from experiments import flags, records, terminal
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import read_flo, write_flo
 from experiments.data.frames import frames
-from experiments.data.image_files import SUFFIXES
+from experiments.data.image_files import SUFFIXES, read_image
 from experiments.data.pairs import DataError, PairSet
-from experiments.data.video import Video
+from experiments.data.video import Video, opened
 from experiments.execution import check_writable
 from experiments.flow_colors import colors
 from experiments.panels import legend, panels, visibility_picture
@@ -73,7 +73,7 @@ def open_input(paths: Sequence[pathlib.Path]) -> tuple[PairSet, float]:
     if len(paths) == 1 and paths[0].is_dir():
         return frames(paths[0], "test"), FPS
     if len(paths) == 1 and paths[0].suffix.lower() not in SUFFIXES:
-        rate = cv2.VideoCapture(str(paths[0])).get(cv2.CAP_PROP_FPS) if paths[0].is_file() else 0.0
+        rate = opened(paths[0]).get(cv2.CAP_PROP_FPS) if paths[0].is_file() else 0.0
         return Video(paths[0]), rate if 0 < rate < 1000 else FPS
     if len(paths) == 1:
         raise DataError(f"{paths[0]}: is one image, a pair needs two")
@@ -136,7 +136,7 @@ def draw(pairs: PairSet, output: Output, names: Sequence[str], longest: float, h
         write_png(output.file("color", name), colors(flow, longest))
         visible = None
         if hidden:
-            visible = cv2.imread(str(output.file("visible", name)), cv2.IMREAD_GRAYSCALE) / np.float32(255)
+            visible = read_image(output.file("visible", name))[..., 0] / np.float32(255)
         picture = panels(pairs[index].first, flow, visible, longest)
         write_png(output.file("panels", name), picture)
         yield picture

@@ -68,13 +68,15 @@ class RunRecord:
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | str) -> None:
-    """Writes a file so that it is there whole or not at all: temporary name, flush to disk, rename.
+    r"""Writes a file so that it is there whole or not at all: temporary name, flush to disk, rename.
+
+    Text is UTF-8. Bytes of a file's name that are not are escaped as JSON does it: 0xe9 is `\udce9`.
 
     Raises:
         OSError: naming `path`, if there is no room or the folder cannot be written to.
     """
     path = pathlib.Path(path)
-    data = data.encode() if isinstance(data, str) else data
+    data = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import device, execution, faults, flags, portable, records, terminal
+from experiments.addresses import check_place
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, problems_of, to_config
@@ -129,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.print_config:
             print(records.dump_json(to_config(spec)), end="")
             return 0
+        check_place(arguments.out.resolve())
         device.check_precision(spec.train.amp, arguments.device)
         spec, initial = portable.with_initial(spec, arguments.checkpoint)
         spec = execution.with_digests(spec)

@@ -83,13 +83,15 @@ def open_task(name: str, path: str) -> Task:
     """What is to be computed for a benchmark: its test part, or for a rehearsal its training part.
 
     Raises:
-        DataError: if there is no such benchmark, or no pair at the path.
+        DataError: if there is no such benchmark, or no pair at the path, or a pair whose name is not text.
     """
     if name not in BENCHMARKS:
         raise DataError(f"{name}: there is no benchmark to submit to (possible: {', '.join(BENCHMARKS)})")
     root = check_folder(path, name)
     for part in ("test", "testing", "training"):
         if files := _files(name, root / part):
+            for odd in (pair.name for pair in files if not pair.name.isprintable()):
+                raise DataError(f"{root}: no archive can hold a file named {odd!r}, and no benchmark has one")
             return Task(BENCHMARKS[name], FileSet(name, tuple(files)), official=part != "training")
     raise DataError(f"{root}: no pairs of {name} in its test part, nor in its training part")
 

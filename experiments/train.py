@@ -21,6 +21,7 @@ if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from experiments import device, execution, faults, flags, portable, records, terminal
+from experiments.addresses import check_place
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
@@ -138,6 +139,7 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
         ValueError, DataError, OSError, records.RecordError: for bad input.
     """
     directory = given.out.resolve()
+    check_place(directory)
     spec = compose(given)
     device.check_precision(spec.train.amp, given.device)
     if not given.checkpoint_seconds >= 0:

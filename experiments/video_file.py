@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 from experiments.atomic import settle
+from experiments.data.video import opened
+from experiments.plain_name import plain_name
 
 CODEC = "mp4v"  # MPEG-4 part 2: what OpenCV's own builds can write into .mp4 without further libraries
 
@@ -41,7 +43,8 @@ class VideoFile:
         size = picture.shape[1], picture.shape[0]
         if self._writer is None:
             self._size = size
-            self._writer = cv2.VideoWriter(str(self._temporary), cv2.VideoWriter_fourcc(*CODEC), self.fps, size)
+            with plain_name(self._temporary) as link:
+                self._writer = cv2.VideoWriter(str(link), cv2.VideoWriter_fourcc(*CODEC), self.fps, size)
             if not self._writer.isOpened():
                 raise OSError(f"{self.path}: this OpenCV cannot write {CODEC} video")
         if size != self._size:
@@ -63,7 +66,7 @@ class VideoFile:
 
 def count_frames(path: pathlib.Path) -> int:
     """How many frames of a video can be decoded."""
-    capture, count = cv2.VideoCapture(str(path)), 0
+    capture, count = opened(path), 0
     while capture.isOpened() and capture.grab():
         count += 1
     capture.release()

@@ -217,7 +217,7 @@ def read(given: argparse.Namespace) -> Command:
     if preset:
         tried(lambda: check_device(preset, cards[0], given))
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
-    tried(lambda: check_place(out))
+    check_place(out)  # what follows makes addresses of it
     if given.report_dir and not given.report_only:
         problems.append("--report-dir says where --report-only writes; a study that runs writes its report into --out")
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
@@ -225,7 +225,7 @@ def read(given: argparse.Namespace) -> Command:
     launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
     if launcher[0] in LAUNCHERS:
         tried(lambda: check_options(*launcher))
-    problems += _places(given, workers, storage)
+    problems += _places(given, out, workers, storage)
     stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
     if given.add_seeds is not None and not given.worker:
         found = tried(lambda: _added(given, study, stored))
@@ -280,7 +280,7 @@ def _added(
     return seeds + following(seeds, given.add_seeds), labels
 
 
-def _places(given: argparse.Namespace, workers: int, storage: str | None) -> list[str]:
+def _places(given: argparse.Namespace, out: pathlib.Path, workers: int, storage: str | None) -> list[str]:
     """What is wrong with where and how runs are to be done."""
     from studies.launcher import LAUNCHERS
     from uflow.registry import did_you_mean
@@ -298,6 +298,11 @@ def _places(given: argparse.Namespace, workers: int, storage: str | None) -> lis
     if given.launcher not in LAUNCHERS:
         hint = did_you_mean(given.launcher, LAUNCHERS)
         found.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
+    if given.launcher == "slurm" and set("%\\") & set(str(out)):  # Slurm would have escapes, submitit has none
+        found.append(
+            f"--out {out}: % and \\ mean something in the names of files that Slurm writes; --launcher slurm needs a"
+            " folder without them"
+        )
     if workers == 0 and not storage:
         found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
     if workers == 0 and given.worker:

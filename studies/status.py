@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from analysis.labels import printable
 from experiments import locks, records
 from studies import mirror_file, retry, search
 from studies.plan_file import stored
@@ -24,9 +25,9 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
     Raises:
         PlanError: if nothing was planned there.
     """
-    plan = stored(folder)
+    plan = printable(stored(folder))
     if plan is None and (folder / "search.journal").exists():
-        ended = search.read(folder / "search.json") if (folder / "search.json").exists() else {}
+        ended = printable(search.read(folder / "search.json")) if (folder / "search.json").exists() else {}
         return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")

@@ -100,7 +100,7 @@ def _row(plan: Plan, pair: PairFiles, loaded: Mapping[pathlib.Path, InMemory], p
     row: dict[str, Any] = {"name": pair.name, "places": plan.places[pair]}
     if problem:
         return row | {"problem": problem}
-    content = hashlib.sha256(pair.name.encode())
+    content = hashlib.sha256(os.fsencode(pair.name))
     for field, path in pair.by_field.items():
         content.update(f" {field} {hashlib.sha256(loaded[path].data).hexdigest()}".encode())
     files = {field: plan.key(path) for field, path in pair.by_field.items()}
@@ -122,7 +122,8 @@ def _writer(path: pathlib.Path, part: Part) -> Iterator[Callable[[str, bytes], N
     added = []
 
     def write(key: str, data: bytes) -> None:
-        writer.write_raw_data([{"file": key, "content": data}])
+        named = key.encode(errors="backslashreplace").decode()  # text to MindSpore; our own table has the very name
+        writer.write_raw_data([{"file": named, "content": data}])
         added.append(key)
 
     yield write

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from experiments.data.pairs import DataError, Pair, check_index, check_split
+from experiments.plain_name import plain_name
 
 
 class Video:
@@ -43,7 +44,7 @@ class Video:
         self._restart()
 
     def _restart(self) -> None:
-        self._capture = cv2.VideoCapture(os.fspath(self.path))
+        self._capture = opened(self.path)
         if not self._capture.isOpened():
             raise DataError(f"{self.path}: not a video that can be decoded")
         self._next = 0
@@ -79,6 +80,12 @@ class Video:
 
     def verify(self) -> None:
         """Nothing is left to do: all frames were found when the video was opened."""
+
+
+def opened(path: pathlib.Path) -> cv2.VideoCapture:
+    """A file as OpenCV opens it, which stays open when its name is gone."""
+    with plain_name(path) as link:
+        return cv2.VideoCapture(str(link))
 
 
 def video(path: str | os.PathLike, split: str) -> Video:

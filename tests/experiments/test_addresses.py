@@ -1,9 +1,18 @@
-"""Nothing secret in an address is ever shown."""
+"""Nothing secret in an address is ever shown, and nothing goes to a place that has none."""
+
+import os
 
 import pytest
 
+from experiments import convert, export, run, train
 from experiments.addresses import describe, without_secrets
 
+COMMANDS = [
+    (convert, ["frames", "--data", "."]),
+    (export, ["--checkpoint", ".", "--height", "8", "--width", "8"]),
+    (run, []),
+    (train, []),
+]
 SHOWN = [
     ("postgresql://me:s3cret@host/db", "postgresql://host/db"),
     ("http://me:s3cret@host:5000", "http://host:5000"),
@@ -42,3 +51,11 @@ def test_a_secret_is_found_however_it_is_spelled():
 
 def test_credentials_of_other_addresses_go_too():
     assert without_secrets("see redis://me:pw@other:1/x and a@b.org", "http://h") == "see redis://other:1/x and a@b.org"
+
+
+@pytest.mark.parametrize("command, words", COMMANDS)
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\nb"])
+def test_a_place_that_no_address_can_hold_is_refused(command, words, name, tmp_path, capsys):
+    assert command.main([*words, "--out", str(tmp_path / os.fsdecode(name))]) == 2
+    said = capsys.readouterr().err
+    assert "has characters that cannot be printed" in said and said.count("\n") == 1 and not list(tmp_path.iterdir())

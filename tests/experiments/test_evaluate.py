@@ -1,12 +1,16 @@
 """The command as a user types it, on a network that was never trained."""
 
+import csv
 import json
+import os
+import shutil
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from experiments import checkpoints, evaluate, records
+from experiments import checkpoints, evaluate, records, terminal
 from experiments.data.flow_files import write_flo
 from experiments.spec import changed, default_spec, to_config
 
@@ -174,19 +178,47 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(network, sintel, tmp_path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_damaged_checkpoint_leaves_nothing(network, sintel, tmp_path, capsys):
-    import shutil
+def test_names_that_are_not_utf8_are_kept(network, sintel, tmp_path, capfd, monkeypatch):
+    name = os.fsdecode(b"caf\xe9")
+    data, out = tmp_path / f"data_{name}", tmp_path / f"out_{name}"
+    shutil.copytree(sintel, data)
+    for kind in ("clean", "flow", "occlusions"):
+        (data / "training" / kind / "cave").rename(data / "training" / kind / name)
+    words = ["--checkpoint", str(network), "--occlusion", "none", "--eval", f"sintel_clean:{data}"]
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, getattr(sys, stream))  # put back afterwards
+    assert terminal.ended(lambda: evaluate.main([*words, "--out", str(out)])) == 0
+    sys.stdout.flush()
+    assert f"{tmp_path}/out_caf\\udce9/evaluation.json" in capfd.readouterr().out
+    frames = [
+        line["frame"] for line in csv.DictReader((out / "per_frame.csv").read_text(encoding="utf-8").splitlines())
+    ]
+    assert [os.fsencode(json.loads(f'"{frame}"')) for frame in frames] == [b"caf\xe9/frame_%04d" % n for n in (1, 2, 3)]
+    assert evaluate.main([*words, "--submission", str(tmp_path / "submission")]) == 2
+    assert "no archive can hold a file named" in capfd.readouterr().err
+    assert not (tmp_path / "submission").exists()
 
+
+@pytest.mark.parametrize("digest", [True, False])
+def test_a_damaged_checkpoint_leaves_nothing(network, sintel, tmp_path, capsys, digest):
     copy = tmp_path / "copy"
     shutil.copytree(network, copy)
     file = next(copy.rglob("*.ckpt"))
     file.chmod(0o644)
     data = bytearray(file.read_bytes())
-    data[-5] ^= 1
+    if digest:
+        data[-5] ^= 1
+    else:
+        file.with_suffix(".json").unlink()
+        data[data.index(b"Float32") - 1] ^= 1  # the length of that word
     file.write_bytes(data)
     out = tmp_path / "out"
     assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", file, "--out", out) == 2
-    assert "damaged" in capsys.readouterr().err and not out.exists()
+    said = capsys.readouterr().err
+    assert (
+        ("damaged" if digest else "not a readable checkpoint") in said and said.count("\n") == 1 and str(file) in said
+    )
+    assert not out.exists()
 
 
 def test_frames_that_are_too_small_are_named(network, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The command on frames whose flow the network is asked for again; and its pictures."""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from experiments import checkpoints, predict, records, trained
 from experiments.data.flow_files import read_flo
 from experiments.data.image_files import read_image
 from experiments.data.pairs import Pair
+from experiments.data.video import opened
 from experiments.estimation import estimates
 from experiments.flow_colors import colors
 from experiments.panels import FOOTER, GAP, legend, panel_size, panels
@@ -95,7 +97,7 @@ def test_a_folder_becomes_flow_pictures_and_a_video(network, images, tmp_path, c
     assert np.abs(shown - read_image(out / "panels/f0.png")).mean() < 10  # lossy, but the same picture
 
 
-def test_a_video_and_its_frames_have_the_same_flow(network, images, tmp_path):
+def test_a_video_and_its_frames_have_the_same_flow_whatever_their_names(network, images, tmp_path):
     clip = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 10, SIZE[::-1])
     for number in range(3):
@@ -103,15 +105,22 @@ def test_a_video_and_its_frames_have_the_same_flow(network, images, tmp_path):
     writer.release()
     decoded, capture = [], cv2.VideoCapture(str(clip))
     for number in range(3):
-        decoded.append(tmp_path / f"{number}.png")
-        cv2.imwrite(str(decoded[-1]), capture.read()[1])
+        decoded.append(tmp_path / os.fsdecode(b"%d\xe9.png" % number))  # these bytes are not UTF-8
+        decoded[-1].write_bytes(cv2.imencode(".png", capture.read()[1])[1].tobytes())
+    clip = clip.rename(tmp_path / os.fsdecode(b"clip%d\xe9.avi"))
     words = ("--checkpoint", network, "--occlusion", "none", "--longest", 2)
-    assert run(*words, clip, "--out", tmp_path / "a") == 0 and run(*words, *decoded, "--out", tmp_path / "b") == 0
+    a, b = tmp_path / os.fsdecode(b"a\xe9"), tmp_path / "b"
+    assert run(*words, clip, "--out", a) == 0 and run(*words, *decoded, "--out", b) == 0
+    assert sorted(os.listdir(os.fsencode(b / "flow"))) == [b"0\xe9.flo", b"1\xe9.flo"]
     for n in range(2):
-        np.testing.assert_array_equal(read_flo(tmp_path / f"a/flow/{n:06}.flo"), read_flo(tmp_path / f"b/flow/{n}.flo"))
-    assert not (tmp_path / "a" / "visible").exists() and (tmp_path / "b" / "panels.mp4").exists()
-    assert cv2.VideoCapture(str(tmp_path / "a" / "panels.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(10)
-    assert json.loads((tmp_path / "a" / "prediction.json").read_text())["longest_px"] == 2
+        name = decoded[n].stem
+        np.testing.assert_array_equal(read_flo(a / f"flow/{n:06}.flo"), read_flo(b / f"flow/{name}.flo"))
+        assert read_image(b / f"panels/{name}.png").any()
+    assert not (a / "visible").exists() and (b / "panels.mp4").exists()
+    assert opened(a / "panels.mp4").get(cv2.CAP_PROP_FPS) == pytest.approx(10) and count_frames(a / "panels.mp4") == 2
+    described = json.loads((b / "prediction.json").read_text())
+    assert described["longest_px"] == 2
+    assert [os.fsencode(name) for name in described["input"]] == [b"%d\xe9.png" % number for number in range(3)]
 
 
 def test_only_one_batch_of_frames_is_held():

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -371,6 +372,24 @@ def test_what_cannot_be_started_is_refused_in_one_sentence(tmp_path, capsys, mon
     said = capsys.readouterr().err
     assert sentence in said and len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["100%job", "a\\b"])
+@pytest.mark.parametrize("more", [[], ["--plan"], ["--launcher-option", "cluster=local"]])
+def test_a_folder_whose_name_is_a_pattern_is_refused_by_slurm(tmp_path, capsys, name, more):
+    words = ["occlusion_ablation", "--preset", "smoke", "--out", str(tmp_path / name)]
+    assert run.main([*words, "--launcher", "slurm", *more]) == 2
+    said = capsys.readouterr().err
+    assert f"{name}: % and \\ mean something" in said and len(said.splitlines()) == 1 and not list(tmp_path.iterdir())
+    assert run.main([*words, "--plan"]) == 0
+
+
+def test_any_other_name_of_a_folder_is_quoted_in_the_script(tmp_path):
+    out = tmp_path / "a b'c $d #e ü"
+    script = slurm_launcher.script({}, settings(out, "CPU", None)).splitlines()
+    asked = [word for line in script if line.startswith("#SBATCH ") for word in shlex.split(line[8:])]
+    assert f"--output={out}/trivial/slurm/%j_0_log.out" in asked
+    assert str(out) in shlex.split(next(line for line in script if line.startswith("exec ")))
 
 
 @pytest.mark.parametrize("launcher", ["ray", "slurm"])

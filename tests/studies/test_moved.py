@@ -70,8 +70,9 @@ def test_after_a_move_nothing_is_made_at_the_old_place(study, tmp_path, capsys):
     assert "1 runs were there already" in capsys.readouterr().out, "what is gone is not called there"
 
 
-def test_what_cannot_be_an_address_is_refused(tmp_path, capsys):
-    assert run.main([*WORDS, "--plan", "--out", str(tmp_path / "a\nb")]) == 2
+@pytest.mark.parametrize("name", [b"a\nb", b"caf\xe9"])
+def test_what_cannot_be_an_address_is_refused(tmp_path, capsys, name):
+    assert run.main([*WORDS, "--plan", "--out", str(tmp_path / os.fsdecode(name))]) == 2
     assert "cannot be printed" in capsys.readouterr().err
     with pytest.raises(ValueError, match="cannot be printed"):
         check_place(tmp_path / "a\x1bb")

@@ -132,6 +132,19 @@ def test_frames_that_pairs_share_are_stored_once(tmp_path):
     _same_set("frames", tmp_path / "frames", tmp_path / "out", "test")
 
 
+def test_names_that_are_not_utf8_are_kept(tmp_path):
+    source = tmp_path / os.fsdecode(b"caf\xe9")
+    source.mkdir()
+    random = np.random.default_rng(3)
+    for number in range(3):
+        encoded = cv2.imencode(".png", random.integers(0, 256, (20, 30, 3), np.uint8))[1]
+        (source / os.fsdecode(b"caf\xe9%d.png" % number)).write_bytes(encoded.tobytes())
+    assert _convert("frames", source, tmp_path / "out") == 0
+    _same_set("frames", source, tmp_path / "out", "train")
+    pairs = _open("frames", tmp_path / "out")
+    assert [os.fsencode(pair.name) for pair in (pairs[0], pairs[1])] == [b"caf\xe90", b"caf\xe91"]
+
+
 def test_one_split_can_be_converted(chairs, tmp_path):
     assert _convert("flyingchairs", chairs, tmp_path / "out", "--split", "test") == 0
     _same_set("flyingchairs", chairs, tmp_path / "out", "test")

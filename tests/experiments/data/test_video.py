@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -36,6 +38,14 @@ def test_neighbors_are_pairs_in_any_order(path):
     assert pairs[3].name == "000003" and pairs[3].first.shape == (48, 64, 3)
     with pytest.raises(IndexError):
         pairs[5]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.avi", b"caf\xe9", b"clip%d.avi", b"c.\xe9vi"])
+def test_a_file_may_have_any_name(path, name):
+    other = path.rename(path.with_name(os.fsdecode(name)))
+    pairs = video(other, "test")
+    assert [_levels(pairs[i]) for i in (4, 0)] == [_levels(video(other, "test")[i]) for i in (4, 0)]
+    assert np.abs(np.subtract(_levels(pairs[2]), LEVELS[2:4])).max() <= 3
 
 
 def test_reading_forward_decodes_each_frame_once(path, monkeypatch):

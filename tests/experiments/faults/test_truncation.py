@@ -64,6 +64,81 @@ def test_training_does_not_begin_anew_because_a_disk_failed(tmp_path):
         assert "step_000000002" in str(fault) and "Input/output error" in str(fault)
 
 
+def as_parameters(values):
+    return {name: ms.Parameter(ms.Tensor(value), name=name) for name, value in values.items()}
+
+
+def bare_checkpoint(path):
+    """Writes a file without a digest and returns its values by name."""
+    kernel = np.random.default_rng(4).normal(size=(3, 2, 1)).astype(np.float32)
+    values = {"kernel": kernel, "step": np.array(7, np.int32)}
+    checkpoints.save_parameters(path, as_parameters(values))
+    path.chmod(0o644)
+    return values
+
+
+def test_every_damage_to_a_checkpoint_without_a_digest_is_refused_or_within_one_tensor(tmp_path):
+    path = tmp_path / "bare.ckpt"
+    values = bare_checkpoint(path)
+    whole = path.read_bytes()
+    places = {name: whole.index(value.tobytes()) for name, value in values.items()}
+    inside = {place + i: name for name, place in places.items() for i in range(values[name].nbytes)}
+    cut = [whole[:length] for length in range(len(whole))]
+    zeroed = [whole[:length] + bytes(len(whole) - length) for length in range(places["step"])]
+    set_to = as_parameters({name: np.zeros_like(value) for name, value in values.items()})
+    for content in cut + zeroed + [flipped(whole, at, bit) for at in range(len(whole)) for bit in range(8)]:
+        path.write_bytes(content)
+        different = [at for at, (a, b) in enumerate(zip(whole, content, strict=False)) if a != b]
+        if len(content) == len(whole) and different[0] == different[-1] and different[0] in inside:
+            checkpoints.load_parameters(path, set_to)  # nobody can tell
+            assert all(set_to[name].asnumpy().shape == value.shape for name, value in values.items())
+            changed = [name for name, value in values.items() if value.tobytes() != set_to[name].asnumpy().tobytes()]
+            assert changed == [inside[different[0]]]
+            for parameter in set_to.values():
+                parameter.set_data(ms.Tensor(np.zeros(parameter.shape), parameter.dtype))
+        else:
+            with pytest.raises(records.RecordError, match=f"^{path}: [^\n]*$"):
+                checkpoints.load_parameters(path, set_to)
+    assert not any(parameter.asnumpy().any() for parameter in set_to.values())
+
+
+def flipped(whole, at, bit):
+    return whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "needed, message",
+    [
+        (np.zeros((2, 3, 1), np.float32), r"'kernel' has shape \(3, 2, 1\), the network needs \(2, 3, 1\)"),
+        (np.zeros((3, 2, 1), np.int32), "'kernel' has type 'Float32', the network needs Int32"),
+    ],
+)
+def test_a_checkpoint_of_another_shape_or_type_is_refused(tmp_path, needed, message):
+    values = bare_checkpoint(tmp_path / "bare.ckpt")
+    with pytest.raises(records.RecordError, match=message):
+        checkpoints.load_parameters(tmp_path / "bare.ckpt", as_parameters(values | {"kernel": needed}))
+
+
+def test_a_tensor_in_slices_is_put_together(tmp_path):
+    """MindSpore writes one above 512 MiB in slices."""
+    path = tmp_path / "bare.ckpt"
+    values = bare_checkpoint(path)
+    stored = ms.train.checkpoint_pb2.Checkpoint.FromString(path.read_bytes())
+    first = stored.value[0]
+    content = first.tensor.tensor_content
+    rest = type(stored)()
+    rest.value.add().CopyFrom(first)
+    first.tensor.tensor_content, rest.value[0].tensor.tensor_content = content[:10], content[10:]
+    rest.value.extend(stored.value[1:])
+    del stored.value[1:]
+    path.write_bytes(stored.SerializeToString() + rest.SerializeToString())
+    set_to = as_parameters({name: np.zeros_like(value) for name, value in values.items()})
+    checkpoints.load_parameters(path, set_to)
+    loaded = ms.load_checkpoint(str(path))
+    for name, value in values.items():
+        assert value.tobytes() == set_to[name].asnumpy().tobytes() == loaded[name].asnumpy().tobytes()
+
+
 def test_a_checkpoint_of_another_name_is_none(tmp_path):
     checkpoints.save(tmp_path, 1, parameters(1), {})
     for suffix in (".ckpt", ".json"):

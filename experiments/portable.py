@@ -48,7 +48,7 @@ def with_initial(spec: ExperimentSpec, path: pathlib.Path | None) -> tuple[Exper
     if path is None:
         return spec, None
     if spec.initial:
-        raise records.RecordError(f"checkpoint {path}: this run starts from run {spec.initial.run_id}: give one")
+        raise records.RecordError(f"checkpoint {path}: this run starts from another one (initial): give one")
     found = trained.find(path)
     if different := other_network(found.spec, spec):
         raise records.RecordError(f"checkpoint {found.file}: holds the weights of another network: {different}")

@@ -1,9 +1,9 @@
 """Study: does it help to train on other data first?
 
-`scratch` trains on the data of the study only. `pretrained` starts from a run of the same length on other data, which is
-built-in scenes of slower motion whatever `--data` says, or `--set initial.data.source=NAME:PATH`. `longer` starts from
-`scratch` itself, so it takes as many steps in all as `pretrained`, which is compared with it: what differs is the data of
-the first half, not the number of steps.
+`scratch` trains on the data of the study only. `pretrained` starts from a run of the same length on other data:
+built-in scenes of slower motion, whatever `--data` says, or those that `--set initial.data.source=NAME:PATH` says.
+`longer` starts from `scratch` itself and takes as many steps in all as `pretrained`, which is compared with it: what
+differs between them is the data of the first half, not the number of steps.
 """
 
 from studies.baselines import FROM_SCRATCH, SMALL_MOTION

@@ -411,6 +411,7 @@ def test_bad_input_about_what_arms_start_from_is_refused(study, given, message):
 def test_what_arms_start_from_has_a_line_and_is_to_do_until_it_has_a_result(tmp_path, finish):
     plan = make(PRETRAINING, asked(seeds=(0,)))
     plan_file.write(plan, tmp_path, merged(plan, tmp_path))
+    assert {path.parent.name for path in tmp_path.glob("runs/*/spec.json")} == {run.directory for run in plan.all_runs}
     more = make(PRETRAINING, asked(seeds=(1,)))
     plan_file.write(more, tmp_path, merged(more, tmp_path))
     found = status.status(tmp_path / "pretraining_ablation")

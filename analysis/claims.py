@@ -47,22 +47,21 @@ class Claim:
         expected_sign: of A minus B in the metric; -1 where lower is better.
         source: where it was stated.
         command: what follows `python -m studies.run` in a command whose study tests it; empty if no study does.
-        untestable: why no experiment can test it; such a claim has no choices.
     """
 
     claim: str
     number: int = 0
-    better: Choices = dataclasses.field(default_factory=dict)
-    worse: Choices = dataclasses.field(default_factory=dict)
+    better: Choices
+    worse: Choices
     metric: str = "epe/*/all"
     data: tuple[str, ...] = ("*",)
     expected_sign: int = -1
     source: str = PAPER
     command: str = ""
-    untestable: str = ""
 
 
 NONE = "none"
+SAME_DATA, OTHER_DATA = "the same data", "other data"  # what was trained on before; or `NONE`
 _UNAUGMENTED = {
     "color_swap": False,
     "hue": 0.0,
@@ -195,7 +194,9 @@ CLAIMS = (
     Claim(
         number=8,
         claim="pretraining on other data helps",
-        untestable="no study starts an arm from the weights of another run; a single run can, with train.initial",
+        command="pretraining_ablation",
+        better={"initial": OTHER_DATA},
+        worse={"initial": (NONE, SAME_DATA)},
     ),
     Claim(
         number=9,

@@ -35,6 +35,7 @@ def footnotes(
         *_failure_tests(rows, alpha),
         *_reasons(rows),
         *_references(data, kind, rows),
+        *_starts(data),
         *_repeated(data),
         *_gaps(data, metric, rows),
         *data.problems,
@@ -202,6 +203,13 @@ def _references(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
                 "" if row.comparison.margin is None else f"; equal inside +-{row.comparison.margin:.3g} {kind.unit}"
             )
             yield f"{row.label}: compared with {row.reference}, not with {data.plan.baseline}{margin}"
+
+
+def _starts(data: StudyData) -> Iterator[str]:
+    """Which arms start from other runs, whose cost is not shown with theirs."""
+    starting = [label for label in data.plan.labels if any("initial" in r.spec for r in data.of(label).values())]
+    if starting:
+        yield f"costs are without those of the runs that others start from: {', '.join(starting)}"
 
 
 def _repeated(data: StudyData) -> Iterator[str]:

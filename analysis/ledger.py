@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from analysis.claims import CLAIMS, Choices, Claim, Other, Relation
+from analysis.claims import CLAIMS, NONE, OTHER_DATA, SAME_DATA, Choices, Claim, Other, Relation
 from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import metric_kind
 from analysis.load import StudyData
@@ -143,8 +143,6 @@ def _judged(data: StudyData, claims: Sequence[Claim], alpha: float) -> tuple[Fin
 
 
 def _findings(data: StudyData, claim: Claim) -> list[Finding]:
-    if claim.untestable:
-        return [Finding(claim=claim, status="not run", reason=claim.untestable)]
     metrics = [m for m in data.plan.metrics if fnmatch.fnmatch(m, claim.metric) and _on_data(m, claim.data)]
     pairs = list(_pairs(data, claim))
     # In a factorial a claim can be tested in every setting of the other factors; meant is the one that is compared.
@@ -215,8 +213,13 @@ def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim, tuned
 def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
     """The spec of an arm by dotted key, options directly under their section.
 
-    From the record of a run, else from the `spec.json` of a planned one, else what the plan says that the arm changes.
+    What the run that it starts from was trained on is `initial`, see `analysis.claims`. From the record of a run, else
+    from the `spec.json` of a planned one, else what the plan says that the arm changes.
     """
+    return _folded(_spec(data, label))
+
+
+def _spec(data: StudyData, label: str) -> dict[str, Any]:
     if records := data.of(label):
         return dict(_flatten(next(iter(records.values())).spec, ""))
     for seed in data.plan.arm(label).runs:
@@ -225,6 +228,13 @@ def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
             if isinstance(plain, dict):
                 return _used(dict(_flatten(plain, "")))
     return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
+
+
+def _folded(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with one word, `initial`, for the run that it starts from: what that has been trained on."""
+    rest = {key: value for key, value in spec.items() if key.split(".")[0] != "initial"}
+    same = spec.get("initial.data.digest") == spec.get("data.digest")
+    return rest | {"initial": NONE if len(rest) == len(spec) else SAME_DATA if same else OTHER_DATA}
 
 
 def _used(spec: Mapping[str, Any]) -> dict[str, Any]:

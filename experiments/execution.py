@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import device, faults, locks, records
+from experiments import checkpoints, device, faults, locks, records
 from experiments.code_version import code_version
 from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.data.skipping import without_bad
@@ -21,6 +21,7 @@ from experiments.data.sources import absolute, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
+_COMPILED: list[str] = []  # run ids of which this process has compiled graphs, which are stored by their number in it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,14 +102,18 @@ def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
 def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSpec:
     """The spec with the digests and absolute paths of its data, after a check of the data's headers and sizes.
 
+    So of what it starts from.
+
     Args:
         spec: the experiment.
-        data: its pairs, if they are open already.
+        data: its own pairs, if they are open already.
 
     Raises:
         DataError: if the data is missing or damaged, is not what a digest in the spec says, or has no pixel to evaluate
             on.
     """
+    if spec.initial:
+        spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
     if data is None:
         training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
     else:
@@ -205,19 +210,38 @@ def _execute(
     directory: pathlib.Path,
     data: Data | None,
     joined: tuple[str, device.Team] | None,
+    weights: bool = False,
 ) -> records.RunRecord | None:
+    """The record of a run, trained or continued if it is not there, or if its `weights` are wanted and are not there.
+
+    What was found is kept then: on another machine the weights are not the same bits.
+    """
     with locks.held(directory / "lock", give_up=settings.stop if settings.wait else lambda: True) as alone:
         if not alone and not settings.wait:
             raise records.RecordError(f"{directory}: another process is training there")
         if not alone:
             return None
-        if (done := _finished(directory, spec)) is not None:
+        done = _finished(directory, spec)
+        if done is not None and not (weights and done.status == "completed" and weights_of(directory, spec) is None):
             return done
         _clear(directory)
         _write_spec(directory, spec)
+        first = None
+        if spec.initial and not checkpoints.latest(directory / "checkpoints"):
+            place = settings.out / "runs" / spec.initial.directory
+            print(f"starts from {place.name}", flush=True)
+            with locks.waiting(directory):
+                first = _execute(spec.initial, settings, place, None, None, weights=True)
+            if first is None:
+                return None
+            settings = dataclasses.replace(settings, initial=weights_of(place, spec.initial))
         cost = Cost(directory)
         try:
-            record = _train_and_evaluate(spec, settings, directory, data, cost, joined)
+            if first and first.status != "completed":
+                reason = f"it starts from {spec.initial.directory}, which {first.status}: {first.reason}"
+                record = _record(spec, "failed", reason)
+            else:
+                record = _train_and_evaluate(spec, settings, directory, data, cost, joined)
         except Exception as error:
             if settings.stop():
                 return None
@@ -230,9 +254,15 @@ def _execute(
             traceback.print_exc()
             record = _record(spec, "failed", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         cost.write()
-        if record is not None:
+        if record is not None and done is None:
             records.write_result(directory, record)
         return record
+
+
+def weights_of(directory: pathlib.Path, spec: ExperimentSpec) -> pathlib.Path | None:
+    """The file with the weights that a run ended with; `None` if it is not there, or not whole."""
+    found = checkpoints.latest(directory / "checkpoints")
+    return found.file if found and found.step >= spec.train.steps else None
 
 
 def _clear(directory: pathlib.Path) -> None:
@@ -299,7 +329,7 @@ def _train_and_evaluate(
 
     if data is None:
         data = open_data(spec)
-        with_digests(spec, data)
+        with_digests(dataclasses.replace(spec, initial=None), data)
     if joined is None:
         joined = device.prepare(settings.device, settings.device_id, directory / "mindspore"), device.Team()
     cost.device, team = joined
@@ -328,9 +358,10 @@ def _train_and_evaluate(
 
         def starting(start: int) -> None:
             cost.start = start
-            # the graphs of several processes differ, for each knows its number
-            if team.size == 1:
+            # the graphs of several processes differ, for each knows its number; those of a second run are counted on
+            if team.size == 1 and not _COMPILED:
                 graphs.append(stack.enter_context(graph_cache.stored(graph_cache.folder(), spec, start)))
+            _COMPILED.append(spec.run_id)
 
         outcome = training.train(
             spec,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import checkpoints, records, trained
-from experiments.spec import ExperimentSpec, flatten, to_config
+from experiments.spec import ExperimentSpec, other_network, to_config
 
 
 def save(
@@ -43,35 +43,30 @@ def with_initial(spec: ExperimentSpec, path: pathlib.Path | None) -> tuple[Exper
 
     Raises:
         records.RecordError: if there are no weights, or those of another network than the spec's, naming the options
-            that differ.
+            that differ, or if the spec starts from a run.
     """
     if path is None:
         return spec, None
+    if spec.initial:
+        raise records.RecordError(f"checkpoint {path}: this run starts from another one (initial): give one")
     found = trained.find(path)
-    wanted, given = (_network(s) for s in (spec, found.spec))
-    if different := [key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key)]:
-        told = ", ".join(f"{key} is {given.get(key)} there and {wanted.get(key)} here" for key in sorted(different))
-        raise records.RecordError(f"checkpoint {found.file}: holds the weights of another network: {told}")
+    if different := other_network(found.spec, spec):
+        raise records.RecordError(f"checkpoint {found.file}: holds the weights of another network: {different}")
     digest = checkpoints.file_digest(found.file)
     if found.sha256 and digest != found.sha256:
         raise records.RecordError(f"{found.file}: damaged, its content is not what was written (SHA-256 differs)")
     return dataclasses.replace(spec, train=dataclasses.replace(spec.train, initial=digest[:16])), found.file
 
 
-def _network(spec: ExperimentSpec) -> dict[str, Any]:
-    """The options that decide which parameters there are and what they mean."""
-    shape = {key: value for key, value in dataclasses.asdict(spec.network).items() if key != "level_dropout"}
-    return flatten({"network": shape})
-
-
 def load_initial(file: pathlib.Path | None, spec: ExperimentSpec, network: Any) -> None:
-    """Sets the parameters of a network to the weights that its spec names.
+    """Sets the parameters of a network to the weights that its spec names, by their digest or as those of a run.
 
     Raises:
         records.RecordError: if they are not given, are not those that the spec names, or do not fit.
     """
     if file is None:
-        raise records.RecordError(f"this run starts from weights with digest {spec.train.initial}, which are not given")
-    if (found := checkpoints.file_digest(file)[:16]) != spec.train.initial:
+        which = f"weights with digest {spec.train.initial}" if spec.train.initial else f"run {spec.initial.run_id}"
+        raise records.RecordError(f"this run starts from {which}, which are not given")
+    if spec.train.initial and (found := checkpoints.file_digest(file)[:16]) != spec.train.initial:
         raise records.RecordError(f"{file}: has digest {found}, the run starts from {spec.train.initial}")
     checkpoints.load_parameters(file, checkpoints.parameters_of((network,)))

@@ -20,7 +20,7 @@ from experiments import device, execution, faults, flags, portable, records, ter
 from experiments.addresses import check_place
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
-from experiments.spec import ExperimentSpec, changed, default_spec, from_config, problems_of, to_config
+from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
 
 INTERRUPTED = 130
 
@@ -102,8 +102,7 @@ def compose(arguments: argparse.Namespace) -> ExperimentSpec:
     words = [word for word in arguments.changes if word != "with"]
     base = from_config(records.read_json(arguments.spec)) if arguments.spec else default_spec()
     sources = {"data.source": arguments.data, "evaluation.source": arguments.eval}
-    asked = {key: value for key, value in sources.items() if value} | parse_changes(words)
-    spec = changed(base, asked)
+    spec = changed(moved(base, {key: value for key, value in sources.items() if value}), parse_changes(words))
     if found := problems_of(spec):
         raise ValueError("\n".join(found))
     return spec

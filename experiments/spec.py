@@ -68,6 +68,7 @@ class EvaluationOptions:
     protocol: str = option(PROTOCOL, Choices((PROTOCOL,)), help="name and version of the evaluation")
 
 
+INITIAL = "initial"  # in plain data and before a dotted key: the run that a run starts from
 SECTIONS = {"network": Architecture, "train": TrainOptions, "data": DataOptions, "evaluation": EvaluationOptions}
 _DEFAULT_NAMES = {
     "photometric": "census",
@@ -83,6 +84,10 @@ class ExperimentSpec:
     """One choice per axis, the network, how and on what it is trained and evaluated, and the seed.
 
     Equal specs give equal results. The defaults are the paper's settings for FlyingChairs.
+
+    Attributes:
+        initial: the run that this one starts from, which is trained before; `None` starts from weights that are drawn
+            from the seed, or those that `train.initial` is the digest of.
     """
 
     photometric: Any
@@ -95,6 +100,12 @@ class ExperimentSpec:
     data: DataOptions = DataOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
     seed: int = 0
+    initial: ExperimentSpec | None = None
+
+    @property
+    def starts(self) -> tuple[ExperimentSpec, ...]:
+        """The runs that are trained before, one from the other; the last one is `initial`."""
+        return (*self.initial.starts, self.initial) if self.initial else ()
 
     @property
     def run_id(self) -> str:
@@ -129,7 +140,7 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
         config[axis] = {"name": known.name, "revision": known.revision, **dataclasses.asdict(component)}
     for name in SECTIONS:
         config[name] = dataclasses.asdict(getattr(spec, name))
-    return config
+    return config | ({INITIAL: to_config(spec.initial)} if spec.initial else {})
 
 
 def canonical(spec: ExperimentSpec) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         synthetic = synthetic or "synthetic" in parts
     if not synthetic:
         del config["data"]["scenes"]
-    return config
+    return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -190,8 +201,8 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
         raise ValueError(f"the spec has format {config['format']}, this version reads and writes {FORMAT}")
     problems, chosen = [], {}
     for key in config:
-        if key not in (*registry.AXES, *SECTIONS, "seed", "format"):
-            problems.append(unknown_key(key, (*registry.AXES, *SECTIONS, "seed")))
+        if key not in (*registry.AXES, *SECTIONS, INITIAL, "seed", "format"):
+            problems.append(unknown_key(key, (*registry.AXES, *SECTIONS, INITIAL, "seed")))
     for axis in registry.AXES:
         given = dict(config.get(axis, {}))
         name, revision = given.pop("name", _DEFAULT_NAMES[axis]), given.pop("revision", None)
@@ -213,9 +224,36 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
     seed = config.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         problems.append(f"seed must be a whole number in [0, {2**31 - 1}], got {seed!r}")
+    if INITIAL in config:
+        try:
+            chosen[INITIAL] = from_config(config[INITIAL])
+        except ValueError as error:
+            problems += _of_initial(str(error).splitlines())
     if problems:
         raise ValueError("\n".join(problems))
     return ExperimentSpec(**chosen, seed=seed)
+
+
+def _of_initial(problems: Iterable[str]) -> list[str]:
+    return [f"{INITIAL} (the run that it starts from): {problem}" for problem in problems]
+
+
+def with_seed(spec: ExperimentSpec, seed: int) -> ExperimentSpec:
+    """The spec with another seed, which is that of all it starts from too."""
+    return dataclasses.replace(spec, seed=seed, initial=spec.initial and with_seed(spec.initial, seed))
+
+
+def moved(spec: ExperimentSpec, sources: Mapping[str, str]) -> ExperimentSpec:
+    """The spec with its data at other places, by dotted key; so of what it starts from, where that is the same data."""
+    made = changed(spec, sources)
+    if spec.initial is None:
+        return made
+    same = {key: s for key, s in sources.items() if _digest_of(spec.initial, key) == _digest_of(spec, key)}
+    return dataclasses.replace(made, initial=moved(spec.initial, same))
+
+
+def _digest_of(spec: ExperimentSpec, source: str) -> str:
+    return getattr(spec, source.split(".")[0]).digest
 
 
 def _build_section(name: str, cls: type, given: Mapping[str, Any]) -> Any:
@@ -268,7 +306,9 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> ExperimentSpec:
     """The spec with other values for some dotted keys, such as `occlusion.name` or `train.steps`.
 
-    Another component on an axis starts from its own defaults; what is changed is set after that.
+    Another component on an axis starts from its own defaults; what is changed is set after that. `initial` is what the
+    run that this one starts from changes in the spec that comes of all other changes, by dotted key; a key such as
+    `initial.train.steps` changes one option of that run.
 
     Args:
         spec: where to start.
@@ -279,7 +319,22 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
     Raises:
         ValueError: for unknown keys ("did you mean") and invalid values, naming all of them.
     """
+    ahead = {key.removeprefix(f"{INITIAL}."): v for key, v in changes.items() if key.startswith(f"{INITIAL}.")}
+    if ahead or INITIAL in changes:
+        if not isinstance(changes.get(INITIAL, {}), Mapping):
+            raise ValueError(f"{INITIAL!r} is a whole run, of which options can be set, such as {INITIAL}.train.steps")
+        rest = {key: v for key, v in changes.items() if key.split(".")[0] != INITIAL}
+        made = changed(spec, rest, usual)
+        first = made.initial
+        if first is None or INITIAL in changes:  # not the same data, it may be, whose digests it would have
+            first = changed(dataclasses.replace(made, initial=None), {"data.digest": "", "evaluation.digest": ""})
+        try:
+            first = changed(first, dict(changes.get(INITIAL, {})) | ahead, usual)
+        except ValueError as error:
+            raise ValueError("\n".join(_of_initial(str(error).splitlines()))) from None
+        return dataclasses.replace(made, initial=first)
     config = to_config(spec)
+    first = config.pop(INITIAL, None)
     for axis in registry.AXES:
         name = changes.get(f"{axis}.name", config[axis]["name"])
         if name == config[axis]["name"]:
@@ -291,7 +346,7 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
             if key.split(".", 1)[0] == axis and key.split(".", 1)[1] in fields
         }
     flat = flatten(config)
-    known = set(flatten(to_config(spec))) | {"seed"}
+    known = set(flatten(to_config(dataclasses.replace(spec, initial=None)))) | {"seed"}
     for axis in registry.AXES:
         known |= {f"{axis}.{f.name}" for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
     problems = []
@@ -309,7 +364,7 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
             flat[key] = value
     if problems:
         raise ValueError("\n".join(problems))
-    return from_config(nest(flat))
+    return from_config(nest(flat) | ({INITIAL: first} if first else {}))
 
 
 def _foreign(key: str, config: Mapping[str, Any]) -> str:
@@ -323,7 +378,21 @@ def _foreign(key: str, config: Mapping[str, Any]) -> str:
 
 def problems_of(spec: ExperimentSpec) -> list[str]:
     """Why a spec cannot be run: options that are valid by themselves and do not fit together; empty if they do."""
-    return compatibility.problems(spec.network, components(spec), spec.data.height, spec.data.width)
+    found = compatibility.problems(spec.network, components(spec), spec.data.height, spec.data.width)
+    if spec.initial is None:
+        return found
+    if spec.train.initial:
+        found.append(f"train.initial ({spec.train.initial}) and {INITIAL} both name weights to start from: give one")
+    if different := other_network(spec.initial, spec):
+        found.append(f"{INITIAL} is a run of another network, whose weights do not fit: {different}")
+    return found + _of_initial(problems_of(spec.initial))
+
+
+def other_network(there: ExperimentSpec, here: ExperimentSpec) -> str:
+    """The options in which the networks of two specs have other parameters, or such that mean something else; or ''."""
+    one, other = (dataclasses.asdict(spec.network) for spec in (there, here))
+    different = [key for key in sorted(other) if key != "level_dropout" and one[key] != other[key]]
+    return ", ".join(f"network.{key} is {one[key]} there and {other[key]} here" for key in different)
 
 
 def wanted_truth(spec: ExperimentSpec) -> frozenset[str]:

@@ -92,6 +92,8 @@ def compose(given: argparse.Namespace) -> ExperimentSpec:
             raise ValueError(f"--eval-every must be at least 1 step, got {given.eval_every}")
         spec = changed(spec, {"train.validations": math.ceil(spec.train.steps / given.eval_every)})
     found = problems_of(spec)
+    if spec.initial:
+        found.append("initial is for studies and experiments.run; here weights to start from are named by --checkpoint")
     if spec.train.batch_size % (size := device.team_size()):
         found.append(
             f"--batch-size {spec.train.batch_size} is the number of pairs of all devices together and cannot be shared"

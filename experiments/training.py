@@ -40,7 +40,7 @@ class Place:
         shared_steps: steps up to which other runs may have trained the same.
         checkpoint_seconds: least time between two checkpoints.
         portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
-        initial: the checkpoint that `train.initial` of the spec is the digest of, or `None`.
+        initial: the checkpoint that the run starts from, if its spec names one.
         team: the processes that train together; only one of them writes.
     """
 
@@ -220,7 +220,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
             records.atomic_write(place.metrics, curve)
             return State.of(found)
     initialize(network, spec.seed)
-    if spec.train.initial:
+    if spec.train.initial or spec.initial:
         portable.load_initial(place.initial, spec, network)
     return State()
 

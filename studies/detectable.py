@@ -16,6 +16,7 @@ from analysis.load import StudyData, load_study
 from analysis.plan import StudyError
 from analysis.power import POWER, seeds_for_equality, smallest_detectable
 from analysis.stats import differences, moments
+from experiments.spec import with_seed
 from studies.planning import Plan
 
 ALPHA = 0.05
@@ -95,7 +96,7 @@ def _same_experiments(plan: Plan, out: pathlib.Path) -> StudyData | None:
         if label not in specs:
             return False
         seed_of_run = seed + data.plan.arm(label).seed_offset
-        return dataclasses.replace(specs[label], seed=seed_of_run).directory == data.plan.arm(label).runs[seed]
+        return with_seed(specs[label], seed_of_run).directory == data.plan.arm(label).runs[seed]
 
     kept = {pair: record for pair, record in data.records.items() if same(*pair)}
     return dataclasses.replace(data, records=kept)

@@ -18,6 +18,13 @@ class DriftError(ValueError):
     """The same question would be asked of other runs than before: the code or the data has changed."""
 
 
+def rows(plan: Mapping[str, Any]) -> list[tuple[str, int, str]]:
+    """Label, seed and directory of every run of a `plan.json`: those that others start from, then those of the arms."""
+    starts = plan.get("starts", {}).items()
+    owners = [*starts, *((arm["label"], arm["runs"]) for arm in plan["arms"])]
+    return [(label, int(seed), name) for label, runs in owners for seed, name in runs.items()]
+
+
 def stored(directory: pathlib.Path) -> dict[str, Any] | None:
     """The `plan.json` of a study, or `None`."""
     path = directory / "plan.json"
@@ -66,6 +73,10 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     labels = [arm.label for arm in plan.study.arms]
     ordered = sorted(arms.values(), key=lambda arm: labels.index(arm["label"]) if arm["label"] in labels else 10**6)
     planned = {arm["label"] for arm in ordered}
+    starts, of_arms = {}, {name for arm in ordered for name in arm["runs"].values()}
+    for label, seed, name in [*rows(old | {"arms": []}), *rows(new | {"arms": []})]:
+        if name not in of_arms:
+            starts.setdefault(label, {})[str(seed)] = name
     return (
         new
         | {key: old[key] for key in KEPT if key in old}
@@ -74,6 +85,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
             "seeds": sorted({int(s) for arm in ordered for s in arm["runs"]}),
             "left_out": [label for label in labels if label not in planned],
         }
+        | ({"starts": starts} if starts else {})
     )
 
 
@@ -131,7 +143,7 @@ def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool
 
 def write_specs(plan: Plan, out: pathlib.Path) -> None:
     """Writes `spec.json` of every run that is not done; one that is there again, for its data may have been moved."""
-    for run in plan.runs:
+    for run in plan.all_runs:
         directory = out / "runs" / run.directory
         if not (directory / "result.json").exists():
             directory.mkdir(parents=True, exist_ok=True)

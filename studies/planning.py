@@ -11,6 +11,7 @@ from typing import Any
 from experiments import execution
 from experiments.data.sources import canonical as source_names
 from experiments.spec import (
+    INITIAL,
     ExperimentSpec,
     changed,
     components,
@@ -18,6 +19,7 @@ from experiments.spec import (
     prefix_id,
     problems_of,
     to_config,
+    with_seed,
 )
 from studies.baselines import PRESETS, Preset
 from studies.design import EVERY, Arm, Study
@@ -85,13 +87,29 @@ class Plan:
         return tuple(label for label in self.study.labels if label in planned)
 
     @functools.cached_property
+    def starts(self) -> tuple[PlannedRun, ...]:
+        """The runs that others start from and that are those of no arm, each once, in the order in which they train."""
+        found, own = {}, {run.directory for run in self.runs}
+        for run in self.runs:
+            for back, spec in enumerate(reversed(run.spec.starts), start=1):
+                start = PlannedRun(arm=f"{'start of ' * back}{run.arm}", seed=run.seed, spec=spec)
+                found.setdefault(start.directory, start)
+        starts = (run for name, run in found.items() if name not in own)
+        return tuple(sorted(starts, key=lambda run: len(run.spec.starts)))
+
+    @functools.cached_property
+    def all_runs(self) -> tuple[PlannedRun, ...]:
+        """The runs of the arms, after those that they start from."""
+        return self.starts + self.runs
+
+    @functools.cached_property
     def shared_steps(self) -> tuple[int, ...]:
         """Steps until which runs of one seed may train the same, ascending."""
-        steps = {s for run in self.runs for s in components(run.spec).starts(run.spec.train.steps)}
+        steps = {s for run in self.all_runs for s in components(run.spec).starts(run.spec.train.steps)}
         return tuple(sorted(s for s in steps if self._common(s)))
 
     def _common(self, step: int) -> bool:
-        names = [prefix_id(run.spec, step) for run in self.runs if step < run.spec.train.steps]
+        names = [prefix_id(run.spec, step) for run in self.all_runs if step < run.spec.train.steps]
         return len(set(names)) < len(names)
 
     @property
@@ -154,7 +172,14 @@ class Plan:
             "seeds": sorted({run.seed for run in self.runs}),
             "arms": arms,
             "left_out": [label for label in self.study.labels if label not in self.labels],
-        } | ({"gate": self.gate} if self.gate else {})
+        } | {key: value for key, value in (("starts", self._plain_starts()), ("gate", self.gate)) if value}
+
+    def _plain_starts(self) -> dict[str, dict[str, str]]:
+        """Directories of the runs that arms start from, by label and seed."""
+        found: dict[str, dict[str, str]] = {}
+        for run in self.starts:
+            found.setdefault(run.arm, {})[str(run.seed)] = run.directory
+        return found
 
 
 def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
@@ -209,9 +234,15 @@ def make(study: Study, asked: Asked) -> Plan:
             specs[arm.label] = spec
         except ValueError as error:
             problems += [_of_arm(arm, line) for line in str(error).splitlines()]
+    if study.searched and (starting := [label for label, spec in specs.items() if spec.initial]):
+        problems.append(
+            f"a search does not say what the runs that arms start from are trained with (arms: {', '.join(starting)});"
+            " run the study without --search"
+        )
     if "seed" in asked.changes:
         problems.append("the seeds of a study are given with --seeds, not as an option")
-    problems += [_unused(key, specs) for key in asked.changes if key not in used and specs]
+    told = tuple([f"{INITIAL}."] if len(specs) < len(arms) else ())  # what is wrong with these is said already
+    problems += [_unused(k, specs) for k in asked.changes if k not in used and specs and not k.startswith(told)]
     lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
     arms = tuple(arm for arm in arms if arm.label not in lacking)
     specs = {label: spec for label, spec in specs.items() if label not in lacking}
@@ -224,14 +255,15 @@ def make(study: Study, asked: Asked) -> Plan:
         PlannedRun(
             arm=arm.label,
             seed=seed,
-            spec=dataclasses.replace(completed[arm.label], seed=seed + arm.seed_offset),
+            spec=with_seed(completed[arm.label], seed + arm.seed_offset),
         )
         for seed in asked.seeds
         for arm in arms
     )
     notes = {
         note
-        for spec in completed.values()
+        for whole in completed.values()
+        for spec in (*whole.starts, whole)
         for part, split in (("data", "train"), ("evaluation", "test"))
         if (note := execution.open_pairs(spec, part, split).note)
     }
@@ -250,7 +282,7 @@ def _study_problems(study: Study) -> list[str]:
     found += [
         f"arm {arm.label!r} changes the seed, which every run has from the study; give the arm a seed_offset instead"
         for arm in study.arms
-        if "seed" in arm.changes
+        if "seed" in arm.changes or "seed" in arm.changes.get(INITIAL, ())
     ]
     keys = dict.fromkeys([*study.changes, *(k for changes in study.preset_changes.values() for k in changes)])
     for key in keys:
@@ -269,15 +301,27 @@ def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, asked: Asked) -> tu
     """The spec of an arm, and which of the changes asked for it could use.
 
     What the arm itself changes goes before what is asked for, and that before what the study changes for all arms. A
-    change of a component's option is for the arms that have the component's option.
+    change of a component's option is for the arms that have the component's option. One of the runs that arms start
+    from, such as `initial.data.source`, is for the arms that name that option themselves, whose word it replaces, or if
+    none does for all arms that start from a run.
     """
+    own, first = dict(arm.changes), arm.changes.get(INITIAL)
+    own.pop(INITIAL, None)
     given = common_changes(study, asked.preset) | dict(asked.changes)
-    given = {key: value for key, value in given.items() if key not in arm.changes}
+    given = {key: value for key, value in given.items() if key not in own}
+    ahead = {k: v for k, v in given.items() if k.split(".")[0] == INITIAL}
+    given = {k: v for k, v in given.items() if k not in ahead}
     plain = {k: v for k, v in given.items() if k.split(".")[0] not in registry.AXES or k.endswith(".name")}
-    spec = changed(start, plain | dict(arm.changes), asked.preset.usual)
+    spec = changed(start, plain | own, asked.preset.usual)
     has = set(flatten(to_config(spec)))
     fitting = {k: v for k, v in given.items() if k not in plain and k in has}
-    return changed(spec, fitting), (set(plain) | set(fitting)) & set(asked.changes)
+    spec = changed(spec, fitting)
+    used = (set(plain) | set(fitting)) & set(asked.changes)
+    if first is None:
+        return spec, used
+    named = {f"{INITIAL}.{key}" for other in study.arms for key in other.changes.get(INITIAL, ())}
+    ahead = {k: v for k, v in ahead.items() if k.removeprefix(f"{INITIAL}.") in first or k not in named}
+    return changed(spec, ahead | {INITIAL: first}, asked.preset.usual), used | set(ahead) & set(asked.changes)
 
 
 def _of_arm(arm: Arm, problem: str) -> str:
@@ -299,7 +343,7 @@ def _twins(arms: Sequence[Arm], specs: Mapping[str, ExperimentSpec], seeds: Sequ
     for arm in arms:
         if arm.label not in specs:
             continue
-        content = dataclasses.replace(specs[arm.label], seed=0).run_id
+        content = with_seed(specs[arm.label], 0).run_id
         for other in seen.setdefault(content, []):
             if {s + arm.seed_offset for s in seeds} & {s + other.seed_offset for s in seeds}:
                 found.append(f"arms {other.label!r} and {arm.label!r} are the same experiment")
@@ -328,31 +372,41 @@ def _lacking(study: Study, arms: Sequence[Arm], specs: Mapping[str, ExperimentSp
 def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[str, ExperimentSpec], list[str]]:
     """The specs with the digests of their data, and what is wrong with the data; arms share what is read of it."""
     known: dict[tuple[str, ...], ExperimentSpec | None] = {}
-    completed, problems = {}, []
-    for label, spec in specs.items():
+    problems = []
+
+    def with_digests(spec: ExperimentSpec) -> ExperimentSpec | None:
+        initial = spec.initial and with_digests(spec.initial)
         config = to_config(spec)
         truth = str(sorted(execution.wanted_truth(spec)))
         key = (json.dumps(config["data"], sort_keys=True), json.dumps(config["evaluation"], sort_keys=True), truth)
         if key not in known:
             known[key] = None
             try:
-                known[key] = execution.with_digests(spec)
-                _kinds(study, spec, source_names(spec.evaluation.source or spec.data.source).replace(";", "+"))
+                known[key] = execution.with_digests(dataclasses.replace(spec, initial=None))
             except ValueError as error:
                 problems.append(str(error))
-        if (ready := known[key]) is not None:
-            completed[label] = dataclasses.replace(spec, data=ready.data, evaluation=ready.evaluation)
+        ready = known[key]
+        if ready is None or bool(initial) != bool(spec.initial):
+            return None
+        return dataclasses.replace(spec, data=ready.data, evaluation=ready.evaluation, initial=initial)
+
+    completed = {label: done for label, spec in specs.items() if (done := with_digests(spec)) is not None}
+    for spec in completed.values():
+        try:
+            _kinds(study, spec, source_names(spec.evaluation.source or spec.data.source).replace(";", "+"))
+        except ValueError as error:
+            problems.append(str(error))
     return completed, problems
 
 
 def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
     """The runs in the order in which workers should take them.
 
-    The first runs of a seed train what its other runs share. With as many seeds under way as there are workers, no
-    worker has to wait for another one's shared part.
+    The first runs of a seed train what its other runs start from and share. With as many seeds under way as there are
+    workers, no worker has to wait for another one's shared part.
     """
     by_seed: dict[int, list[PlannedRun]] = {}
-    for run in plan.runs:
+    for run in plan.all_runs:
         by_seed.setdefault(run.seed, []).append(run)
     groups = list(by_seed.values())
     ordered = []

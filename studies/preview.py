@@ -52,8 +52,8 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Co
     waiting, searched = {run.directory for run in todo}, plan.study.searched
     shared = []
     for step in plan.shared_steps:
-        names = {prefix_id(run.spec, step) for run in plan.runs if step < run.spec.train.steps}
-        users = sum(step < run.spec.train.steps for run in plan.runs)
+        names = {prefix_id(run.spec, step) for run in plan.all_runs if step < run.spec.train.steps}
+        users = sum(step < run.spec.train.steps for run in plan.all_runs)
         shared.append({"steps": step, "runs": users, "trained": len(names)})
     time = estimate(plan, todo, workers, known)
     return {
@@ -69,7 +69,7 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Co
                 "done": run.arm not in searched and run.directory not in waiting,
                 "directory": None if run.arm in searched else run.directory,
             }
-            for run in plan.runs
+            for run in plan.all_runs
         ],
         "todo": len(todo),
         "workers": workers,

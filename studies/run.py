@@ -65,7 +65,7 @@ def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
     if command.looks:
         return _until_decided(command, arguments, words, stop)
     plan, content = _planned(command)
-    again = [run.directory for run in plan.runs] if arguments.retry_failed else []
+    again = [run.directory for run in plan.all_runs] if arguments.retry_failed else []
     return _run(plan, content, command, arguments, words, again, stop)
 
 
@@ -243,7 +243,7 @@ def _until_decided(
     seeds = asked.seeds + planning.following(asked.seeds, looks.counts[-1] - len(asked.seeds))
     sequential.check_seeds(stored, seeds if made else asked.seeds)
     arms = sequential.first_arms(command.study, asked, stored)
-    again = [name for arm in (stored or {"arms": []})["arms"] for name in arm["runs"].values()]
+    again = [name for _, _, name in plan_file.rows(stored or {"arms": []})]
     again = again if arguments.retry_failed else []
     for number, count in enumerate(looks.counts):
         plan = planning.make(command.study, dataclasses.replace(asked, seeds=seeds[:count], arms=arms))
@@ -292,7 +292,7 @@ def _run(
     for directory in retry.set_aside(out / "runs" / name for name in again):
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)
-    print(f"everything goes to {out}; {len(plan.runs)} runs, {len(plan.runs) - len(todo)} of them done")
+    print(f"everything goes to {out}; {len(plan.all_runs)} runs, {len(plan.all_runs) - len(todo)} of them done")
     mirror = _mirror(command)
     interrupted = False
     if todo:

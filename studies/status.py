@@ -9,7 +9,7 @@ from typing import Any
 from analysis.labels import printable
 from experiments import locks, records
 from studies import mirror_file, retry, search
-from studies.plan_file import stored
+from studies.plan_file import rows, stored
 from studies.planning import PlanError
 
 STATES = ("completed", "failed", "running", "waiting")
@@ -32,10 +32,8 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")
     runs = [
-        {"arm": arm["label"], "seed": int(seed), "directory": name}
-        | state(folder.parent / "runs" / name, name in elsewhere)
-        for arm in plan["arms"]
-        for seed, name in arm["runs"].items()
+        {"arm": label, "seed": seed, "directory": name} | state(folder.parent / "runs" / name, name in elsewhere)
+        for label, seed, name in rows(plan)
     ]
     counts = {name: sum(run["state"] == name for run in runs) for name in STATES}
     gap = mirror_file.gap(folder)

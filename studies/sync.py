@@ -16,6 +16,7 @@ from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
 from studies import mirror_file, search
 from studies.mirroring import open_mirror
+from studies.plan_file import rows
 
 DONE, USAGE, MISSING = 0, 2, 3
 DESCRIPTION = "description.md"  # in the folder of the report: what MLflow shows of the study
@@ -55,12 +56,10 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
         plan = records.read_json(folder / "plan.json")
         try:
             about = {"study": plan["study"], "preset": plan["preset"]}
-            owners = [
-                (name, arm["label"], int(seed)) for arm in plan["arms"] for seed, name in sorted(arm["runs"].items())
-            ]
+            owners = rows(plan)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise records.RecordError(f"{folder / 'plan.json'}: not the plan of a study ({error!r})") from None
-        for name, arm, seed in owners:
+        for arm, seed, name in owners:
             run = tracked(_inside(runs, name), arm, seed, about)
             found += [*earlier(run), run]
     if (folder / "search.json").exists():
@@ -151,7 +150,7 @@ def _noted(mirror: Mirror, write: Callable[[], None]) -> None:
 def directories(folder: pathlib.Path) -> list[pathlib.Path]:
     """The directories of all planned runs of a study."""
     plan = records.read_json(folder / "plan.json")
-    return [folder.parent / "runs" / name for arm in plan["arms"] for name in arm["runs"].values()]
+    return [folder.parent / "runs" / name for _, _, name in rows(plan)]
 
 
 def _completed(directory: pathlib.Path) -> bool:

@@ -27,7 +27,7 @@ from studies.mirroring import Mirroring
 from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
 from studies.pruning import record_pruned, watch
 from studies.queue import Claim, Queue, StorageError
-from studies.retry import attempt_of, set_aside_held
+from studies.retry import attempt_of, set_aside, set_aside_held
 from studies.stopping import stop_on_signals
 
 DRIFT = 4
@@ -169,15 +169,19 @@ def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
     _check_data(spec, settings.execution.data)
     if found:
         records.write_json(path, to_config(spec))
+    # where no common folder tells, an attempt at what it starts from that failed before this one was asked for
+    starts = [settings.out / "runs" / start.directory for start in spec.starts]
+    set_aside(start for start in starts if start.exists() and attempt_of(start) < job.attempt)
 
 
 def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the data of a run is here and is what its spec says."""
-    from experiments.spec import changed
+    from experiments.spec import moved
 
     keys = {"--data": "data.source", "--eval": "evaluation.source"}
-    spec = changed(spec, {keys[option]: source for option, source in sources.items()})
-    _verified(spec.data, spec.evaluation)
+    spec = moved(spec, {keys[option]: source for option, source in sources.items()})
+    for part in (*spec.starts, spec):
+        _verified(part.data, part.evaluation)
 
 
 @functools.cache  # each data set is looked at once, not for every run

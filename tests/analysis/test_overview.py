@@ -35,7 +35,7 @@ def test_every_study_that_speaks_to_a_finding_is_named_and_what_was_not_run_has_
         f"undecided: occlusion_ablation (short): brox - none, {ALL}: -0.040 [",
         f"not seen at this scale: other & more (short): uflow - none, {ALL}: ",
         f"self-supervision helps not run: python -m studies.run selfsup_ablation --out {out}",
-        "pretraining on other data helps not run: no study starts an arm from the weights of another run",
+        f"pretraining on other data helps not run: python -m studies.run pretraining_ablation --out {out}",
         "training at a larger resolution is better not run: no study of the package tests it",
         "left out: ",
         "broken/plan.json",

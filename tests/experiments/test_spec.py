@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -11,10 +12,12 @@ from experiments.spec import (
     default_spec,
     flatten,
     from_config,
+    moved,
     nest,
     prefix_id,
     problems_of,
     to_config,
+    with_seed,
 )
 from uflow import registry
 
@@ -192,3 +195,57 @@ def test_initial_weights_and_precision_are_part_of_the_run(changes):
     assert prefix_id(spec, 100) != prefix_id(SMALL, 100)
     with_scale = changed(SMALL, changes | {"train.loss_scale": 2})
     assert (with_scale.run_id != spec.run_id) == ("train.amp" in changes)
+
+
+PRETRAINED = changed(SMALL, {"initial": {"data.scenes.noise": 0.1}, "data.digest": "d", "initial.data.digest": "e"})
+
+
+def test_a_run_that_starts_from_another_is_named_by_the_content_of_both():
+    assert from_config(json.loads(json.dumps(to_config(PRETRAINED)))) == PRETRAINED
+    assert from_config(canonical(PRETRAINED)).run_id == PRETRAINED.run_id
+    assert PRETRAINED.starts == (PRETRAINED.initial,) and SMALL.starts == ()
+    later = [{"initial.train.steps": 3}, {"initial.seed": 1}, {"initial.data.digest": "f"}, {"seed": 1},
+             {"initial.initial.train.steps": 3}]  # fmt: skip
+    others = [SMALL, PRETRAINED, *(changed(PRETRAINED, change) for change in later)]
+    assert len({spec.run_id for spec in others}) == len({prefix_id(spec, 100) for spec in others}) == len(others)
+    assert changed(PRETRAINED, {"initial.data.source": "synthetic:/elsewhere"}).run_id == PRETRAINED.run_id
+    assert [spec.train.steps for spec in others[-1].starts] == [3, SMALL.train.steps]
+
+
+def test_what_a_run_starts_from_is_its_own_spec_but_for_what_is_changed():
+    first = changed(SMALL, {"train.batch_size": 2, "occlusion.name": "brox", "initial": {"train.steps": 9}}).initial
+    assert first == changed(SMALL, {"train.batch_size": 2, "occlusion.name": "brox", "train.steps": 9})
+    kept = changed(PRETRAINED, {"train.batch_size": 2})
+    assert kept.initial == PRETRAINED.initial and kept.train.batch_size == 2
+    assert changed(SMALL, {"data.digest": "d", "initial": {}}).initial.data.digest == "", "of other data, it may be"
+
+
+def test_a_seed_is_that_of_all_a_run_starts_from_and_a_place_that_of_the_same_data():
+    assert [spec.seed for spec in (with_seed(PRETRAINED, 7), *with_seed(PRETRAINED, 7).starts)] == [7, 7]
+    now = moved(PRETRAINED, {"data.source": "synthetic:/b"})
+    assert (now.data.source, now.initial.data.source) == ("synthetic:/b", "synthetic")
+    same = changed(PRETRAINED, {"initial.data.digest": "d"})
+    assert moved(same, {"data.source": "synthetic:/b"}).initial.data.source == "synthetic:/b"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"initial.network.width": 0.5}, "initial is .* another network.*network.width is 0.5 there and 1.0 here"),
+        ({"initial.network.levels": 6}, r"initial \(the run that it starts from\): .*too small for network.levels=6"),
+        ({"initial": {}, "train.initial": "abc"}, r"train.initial \(abc\) and initial both name weights"),
+    ],
+)  # fmt: skip
+def test_a_run_that_another_cannot_start_from_is_named(changes, message):
+    assert any(re.match(message, problem) for problem in problems_of(changed(SMALL, changes)))
+    assert problems_of(changed(SMALL, {"initial.network.level_dropout": 0.3})) == []
+
+
+@pytest.mark.parametrize(
+    "value, message", [("abc", "'initial' is a whole run"), ({"train.stps": 3}, "initial .*did you")]
+)
+def test_a_mistake_in_what_a_run_starts_from_is_refused(value, message):
+    with pytest.raises(ValueError, match=message):
+        changed(SMALL, {"initial": value})
+    with pytest.raises(ValueError, match="initial .*train.steps must"):
+        from_config(to_config(SMALL) | {"initial": to_config(SMALL) | {"train": {"steps": 0}}})

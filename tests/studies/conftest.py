@@ -11,7 +11,7 @@ def finish():
     """`finish(plan, out, value)` writes every run of a plan; `value(arm, seed)` is its error, or why it failed."""
 
     def write(plan, out, value):
-        for run in plan.runs:
+        for run in plan.all_runs:
             directory = out / "runs" / run.directory
             directory.mkdir(parents=True, exist_ok=True)
             found = value(run.arm, run.seed)

@@ -94,6 +94,17 @@ def test_the_baseline_differs_from_itself_by_its_seed_only(answer, place):
     assert other.metrics != first.metrics and other.spec["seed"] == 1_000_000
 
 
+def test_what_arms_start_from_was_trained_once(answer, place):
+    assert answer("pretraining_ablation")[0] == 0
+    (start,) = json.loads((place / "pretraining_ablation" / "plan.json").read_text())["starts"].values()
+    arms = runs_of(place, "pretraining_ablation")
+    trained = {place / "runs" / start["0"], *arms.values()}
+    assert [json.loads((path / "cost.json").read_text())["attempts"] for path in trained] == [1] * 4
+    specs = {label: records.read_result(path).spec for label, path in arms.items()}
+    assert specs["longer"]["initial"] == specs["scratch"] and "initial" not in specs["scratch"]
+    assert specs["pretrained"]["initial"] == records.read_result(place / "runs" / start["0"]).spec
+
+
 def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answer, place):
     code, plain, err = answer("hyperparameters")
     assert code == 0, err[-3000:]

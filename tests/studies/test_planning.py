@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments.spec import prefix_id
-from studies import catalog, plan_file, planning
+from studies import catalog, costs, plan_file, planning, preview, status, sync
 from studies.baselines import PRESETS
 from studies.design import Arm, Gate, Study
 from studies.plan_file import DriftError, merged
@@ -327,3 +327,109 @@ def test_of_two_commands_that_plan_differently_at_one_moment_the_second_writes_n
     with pytest.raises(PlanError, match="was planned with --set, --data or --eval"):
         plan_file.write(second, tmp_path, contents[1], fresh=False)
     assert sorted(tmp_path.rglob("*")) == written and len(list((tmp_path / "runs").iterdir())) == 6
+
+
+PRETRAINING = catalog.load("pretraining_ablation")
+BOTH = Study(
+    name="both",
+    question="?",
+    arms=(
+        Arm("scratch", {}),
+        Arm("small", {"train.batch_size": 1, "initial": {"data.scenes.noise": 0.1, "train.batch_size": 2}}),
+        Arm("large", {"initial": {"data.scenes.noise": 0.1}}),
+        Arm("chain", {"initial": {"train.steps": 30, "initial": {"train.steps": 20}}}),
+    ),
+    baseline="scratch",
+)
+
+
+def test_what_arms_start_from_is_planned_once_and_before_them():
+    plan = make(BOTH, asked())
+    starts = [(run.arm, run.seed, run.spec.train.steps) for run in plan.starts]
+    assert starts == [
+        ("start of small", 0, 40), ("start of start of chain", 0, 20),
+        ("start of small", 1, 40), ("start of start of chain", 1, 20),
+        ("start of chain", 0, 30), ("start of chain", 1, 30),
+    ]  # fmt: skip
+    assert all(run.spec.seed == spec.seed for run in plan.all_runs for spec in (run.spec, *run.spec.starts))
+    small, large = plan.runs[1].spec, plan.runs[2].spec
+    assert small.initial == large.initial and small.train.batch_size == 1
+    for workers in (1, 2, 5):
+        order = [run.directory for run in planning.in_order(plan, workers)]
+        assert len(set(order)) == len(order) == 14
+        for run in plan.all_runs:
+            assert all(order.index(spec.directory) < order.index(run.directory) for spec in run.spec.starts)
+    assert plan.labels == BOTH.labels and set(plan.plain()["starts"]) == {name for name, _, _ in starts}
+    assert "starts" not in make(STUDY, asked()).plain()
+
+
+def test_an_arm_may_start_from_another_arm_which_is_one_run():
+    scratch, longer, pretrained = make(PRETRAINING, asked(seeds=(3,))).runs
+    assert longer.spec.initial == scratch.spec and pretrained.spec.initial != scratch.spec
+    assert [run.arm for run in make(PRETRAINING, asked(seeds=(3,))).starts] == ["start of pretrained"]
+
+
+def test_an_option_of_what_arms_start_from_is_for_the_arms_that_name_it_or_for_all_of_them():
+    def starts(**changes):
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        return {run.arm: run.spec.initial for run in make(PRETRAINING, asked(seeds=(0,), changes=changes)).runs}
+
+    steps = starts(initial__train__steps="7", train__steps="9")
+    assert steps["scratch"] is None and {steps[arm].train.steps for arm in ("longer", "pretrained")} == {7}
+    slow = starts(initial__data__scenes__object_motion_max="30")
+    assert [slow[arm].data.scenes.object_motion_max for arm in ("longer", "pretrained")] == [9.0, 30.0]
+    assert starts(train__learning_rate="0.01")["pretrained"].train.learning_rate == 0.01
+
+
+def test_data_is_what_arms_train_on_and_not_what_they_were_pretrained_on(chairs):
+    plan = make(PRETRAINING, asked(seeds=(0,), changes={"data.source": chairs}))
+    sources = {run.arm: [spec.data.source.split(":")[0] for spec in (*run.spec.starts, run.spec)] for run in plan.runs}
+    assert sources == {
+        "scratch": ["flyingchairs"], "longer": ["flyingchairs"] * 2, "pretrained": ["synthetic", "flyingchairs"],
+    }  # fmt: skip
+    plan = make(PRETRAINING, asked(seeds=(0,), changes={"initial.data.source": chairs}))
+    assert plan.plain()["changes"] == {"initial.data.source": "flyingchairs"}
+    assert plan.starts[0].spec.data.digest and plan.starts[0].spec.data.source == chairs
+
+
+@pytest.mark.parametrize(
+    "study, given, message",
+    [
+        (PRETRAINING, {"changes": {"initial.train.stps": "3"}}, r"^initial \(.*unknown option 'train.stps'.*steps'\?$"),
+        (PRETRAINING, {"changes": {"initial.network.levels": "2"}}, "arm 'longer': initial is .* another network"),
+        (PRETRAINING, {"changes": {"initial.data.source": "flyingchairs:/nowhere"}}, "/nowhere"),
+        (STUDY, {"changes": {"initial.train.steps": "3"}}, "'initial.train.steps'.*no arm of this study has it"),
+        (of_two_arms(arms=(Arm("none", {}), Arm("b", {"initial": {"seed": 3}}))), {}, "arm 'b' changes the seed"),
+        (dataclasses.replace(PRETRAINING, searched=("longer",), trials=2), {}, "run the study without --search"),
+    ],
+)  # fmt: skip
+def test_bad_input_about_what_arms_start_from_is_refused(study, given, message):
+    with pytest.raises(PlanError, match=message):
+        make(study, asked(**given))
+
+
+def test_what_arms_start_from_has_a_line_and_is_to_do_until_it_has_a_result(tmp_path, finish):
+    plan = make(PRETRAINING, asked(seeds=(0,)))
+    plan_file.write(plan, tmp_path, merged(plan, tmp_path))
+    assert {path.parent.name for path in tmp_path.glob("runs/*/spec.json")} == {run.directory for run in plan.all_runs}
+    more = make(PRETRAINING, asked(seeds=(1,)))
+    plan_file.write(more, tmp_path, merged(more, tmp_path))
+    found = status.status(tmp_path / "pretraining_ablation")
+    assert [(run["arm"], run["seed"], run["state"]) for run in found["runs"][:2]] == [
+        ("start of pretrained", 0, "waiting"), ("start of pretrained", 1, "waiting"),
+    ]  # fmt: skip
+    assert found["counts"]["planned"] == 8 == len(sync.directories(tmp_path / "pretraining_ablation"))
+    content = preview.plan_content(plan, plan_file.pending(plan, tmp_path), 1, costs.known(tmp_path, "CPU", "smoke"))
+    assert (content["todo"], len(content["runs"]), content["all_steps"]) == (4, 4, 160)
+    finish(plan, tmp_path, lambda arm, seed: "asked to" if arm.startswith("start of") else 1.0)
+    assert plan_file.pending(plan, tmp_path) == []
+    assert [run.arm for run in plan_file.pending(plan, tmp_path, again=True)] == ["start of pretrained"]
+
+
+def test_drift_of_what_an_arm_starts_from_is_named(tmp_path):
+    plan = make(PRETRAINING, asked(seeds=(0,)))
+    plan_file.write(plan, tmp_path, merged(plan, tmp_path))
+    arms = [*PRETRAINING.arms[:2], Arm("pretrained", {"initial": {"data.scenes.noise": 0.2}}, against="longer")]
+    other = dataclasses.replace(PRETRAINING, arms=tuple(arms))
+    with pytest.raises(DriftError, match=r"arm 'pretrained' seed 0 .*initial.data.scenes.noise \(0.0 then, 0.2 now\)"):
+        merged(make(other, asked(seeds=(0,))), tmp_path)

@@ -77,6 +77,7 @@ TESTED_BY = {
     "over brox": ("occlusion_ablation", "wang", "brox"),
     "over wang": ("occlusion_ablation", "brox", "wang"),
     "augmentation helps": ("augmentation_ablation", "color", "none"),
+    "pretraining on other data": ("pretraining_ablation", "pretrained", "longer"),
     "with image resizing": ("selfsup_ablation", "crop+resize", "crop"),
     "the loss is the bottleneck": ("model_ablation", "true flow", "full"),
 }

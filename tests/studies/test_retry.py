@@ -9,7 +9,11 @@ from analysis.tables import comparison_table
 from experiments import records
 from studies import catalog, plan_file, retry, run
 from studies.baselines import PRESETS
+from studies.job import Job
 from studies.planning import Asked, make
+from studies.process import Execution
+from studies.queue import Queue
+from studies.worker import WorkerSettings, prepare
 
 STUDY = catalog.load("occlusion_ablation")
 PLACE = ["occlusion_ablation", "--preset", "smoke", "--seeds", "2", "--tracking-uri", "none", "--out"]
@@ -103,3 +107,15 @@ def test_the_table_lists_earlier_attempts(done, finish):
     data = load_study(out / "occlusion_ablation")
     notes = comparison_table(data, data.plan.metric).notes
     assert "wang, seed 1: attempt 2; earlier: diverged: the loss was not finite" in notes
+
+
+@pytest.mark.parametrize("attempt, earlier", [(1, ()), (2, ("diverged: asked to",))])
+def test_a_worker_does_not_take_a_failure_of_before_for_that_of_a_new_attempt(tmp_path, finish, attempt, earlier):
+    plan = make(catalog.load("pretraining_ablation"), Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    finish(plan, tmp_path, lambda arm, seed: "asked to" if arm.startswith("start of") else 1.0)
+    directory = tmp_path / "runs" / plan.runs[-1].directory
+    (directory / "result.json").unlink()
+    plan_file.write(plan, tmp_path, plan.plain())
+    settings = WorkerSettings(execution=Execution(out=tmp_path), study=plan.study.name, queue=plan.study.name)
+    prepare(settings, Queue(tmp_path / plan.study.name), Job(directory=directory.name, attempt=attempt))
+    assert records.earlier_attempts(tmp_path / "runs" / plan.starts[0].directory) == earlier

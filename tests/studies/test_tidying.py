@@ -31,6 +31,23 @@ def test_prefixes_go_when_no_run_waits_for_them(finish, tmp_path):
     assert prune_prefixes(tmp_path / "nowhere") == []
 
 
+def test_what_a_run_starts_from_keeps_its_weights_and_its_prefix_until_it_is_done(finish, tmp_path):
+    changes = {"initial.occlusion.name": "wang", "initial.occlusion.start": "0.5"}
+    asked = Asked(preset=PRESETS["smoke"], seeds=(0,), changes=changes)
+    plan = planning.make(load("pretraining_ablation"), asked)
+    finish(plan, tmp_path, lambda arm, seed: 1.0)
+    start, waits = plan.starts[0], plan.runs[-1]
+    weights = _made(tmp_path / "runs" / start.directory / "checkpoints") / "step_000000040.ckpt"
+    weights.write_text("weights")
+    (tmp_path / "runs" / waits.directory / "result.json").unlink()
+    prefix = prefix_id(start.spec, 20)
+    records.write_json(_made(tmp_path / "prefixes" / prefix) / "step_000000020.json", {})
+    (tmp_path / "runs" / start.directory / "result.json").rename(tmp_path / "aside")
+    assert prune_prefixes(tmp_path) == []
+    (tmp_path / "aside").rename(tmp_path / "runs" / start.directory / "result.json")
+    assert prune_prefixes(tmp_path) == [prefix] and weights.exists()
+
+
 def _made(folder):
     folder.mkdir(parents=True)
     return folder

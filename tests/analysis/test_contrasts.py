@@ -269,3 +269,11 @@ def test_without_any_effect_a_family_errs_in_at_most_one_study_of_twenty(measure
     p = crossed_p(matrices(with_failures_filled(3 + shared + own + by_frame, random, rate), measure, k))
     errs = (p.min(0) * len(p) <= 0.05).mean()  # Holm rejects something if and only if it rejects the smallest
     assert errs <= 0.05 + 3 * (0.05 * 0.95 / count) ** 0.5
+
+
+def test_a_plan_that_names_no_references_has_both_directions_too(study_of):
+    study = study_of(FIVE, noisy, seeds=range(4), only=is_direction)
+    expected = effects_of(study).contrasts
+    write_json(study.directory / "plan.json", study.plan())  # as plans were stored before
+    assert effects_of(study).contrasts == expected
+    assert {row.reference for row in comparison_table(load_study(study.directory), ALL).rows} == {"full"}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from statistics import NormalDist
 
 import numpy as np
 
 from analysis.crossed import Frames, crossed_error, paired_frames
+
+DRAWS_SEED = 0  # of the draws: fixed, so that the same files give the same report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,9 +62,7 @@ def crossed_bootstrap(
     if difference is None or min(difference.shape) < 2:
         return None
     seeds, frames = difference.shape
-    generator = np.random.default_rng(seed)
-    seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-    frame_counts = generator.multinomial(frames, np.full(frames, 1 / frames), size=draws)
+    seed_counts, frame_counts = _drawn(seed, seeds, frames, draws)
     means = ((seed_counts @ difference) * frame_counts).sum(axis=1) / (seeds * frames)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     mean, stretch = float(difference.mean()), 1.0
@@ -73,3 +74,11 @@ def crossed_bootstrap(
         stretch = error * float(stats.t.ppf((1 + level) / 2, freedom)) / (spread * normal)
     low, high = mean - stretch * (mean - float(low)), mean + stretch * (float(high) - mean)
     return CrossedInterval(mean=mean, low=low, high=high, seeds=seeds, frames=frames, level=level)
+
+
+@functools.lru_cache(maxsize=4)  # the comparisons of a study mostly have the same seeds and frames
+def _drawn(seed: int, seeds: int, frames: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed and each frame is in each draw: (draws, seeds) and (draws, frames)."""
+    generator = np.random.default_rng(seed)
+    seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    return seed_counts, generator.multinomial(frames, np.full(frames, 1 / frames), size=draws)

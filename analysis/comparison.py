@@ -127,13 +127,17 @@ def measure(
     level: float = 0.95,
     against: Mapping[str, str] | None = None,
     frames: Mapping[str, Frames] | None = None,
+    margin: float | None = None,
 ) -> list[Comparison]:
-    """The comparisons of `compare` before they are adjusted and decided, for a family that goes beyond one table."""
+    """The comparisons of `compare` before they are adjusted and decided, for a family that goes beyond one table.
+
+    `margin` is the half-width of the zone of equality, where that is not to follow from the mean of the reference.
+    """
     if baseline not in values:
         raise ValueError(f"the baseline {baseline!r} is not among the arms ({', '.join(values)})")
     references = {arm: baseline for arm in values} | dict(against or {})
     margins = {
-        arm: kind.equivalence_margin(sum(row.values()) / len(row)) if (row := values[arm]) else None
+        arm: margin or (kind.equivalence_margin(sum(row.values()) / len(row)) if (row := values[arm]) else None)
         for arm in set(references.values())
     }
     failed, frames = failed or {}, frames or {}

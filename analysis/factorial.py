@@ -1,7 +1,6 @@
-"""Exact effects of a 2^k factorial: which part matters, alone, within the whole, and together with another.
+"""A 2^k factorial: its parts, found in the arms of a study, and the weighted sums of its cells that are effects.
 
-Every effect is a weighted sum of the 2^k cells. It is computed within each seed and then averaged over seeds, with the
-t-interval of its values, so that what the seeds share cancels.
+An effect is computed within each seed, so that what the arms of a seed share cancels.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ import json
 import math
 from collections.abc import Mapping
 
-from analysis.load import StudyData
 from analysis.plan import StudyPlan
-from analysis.stats import Estimate, mean_interval
 
 Cell = tuple[int, ...]  # one 0 (off) or 1 (on) per factor
 Weights = Mapping[Cell, float]
-MEASURES = ("leave one out", "add one in", "main", "shapley")
 
 
 def main_effect(factor: int, k: int) -> Weights:
@@ -67,17 +63,9 @@ def cells(k: int) -> list[Cell]:
     return list(itertools.product((0, 1), repeat=k))
 
 
-def effect(weights: Weights, values: Mapping[Cell, Mapping[int, float]]) -> Estimate | None:
-    """The weighted sum within each seed, averaged over the seeds that have every cell it needs; `None` without one.
-
-    Args:
-        weights: weight of each cell.
-        values: value of each completed run, by cell and seed.
-    """
-    needed = {cell: weight for cell, weight in weights.items() if weight}
-    seeds = set.intersection(*(set(values.get(cell, {})) for cell in needed))
-    sums = [sum(weight * values[cell][seed] for cell, weight in needed.items()) for seed in sorted(seeds)]
-    return mean_interval(sums) if sums else None
+def everything(k: int) -> Weights:
+    """Everything on minus everything off."""
+    return {(1,) * k: 1.0, (0,) * k: -1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +73,7 @@ class Factor:
     """A switch of the study: the keys that change together, and what they are set to.
 
     Attributes:
-        name: how it is called, such as `occlusion wang`.
+        name: how the arms call it, `a` where they are `no a` and `only a`, else by its setting, as `occlusion wang`.
         off, on: its settings by dotted key; `None` where the arm does not mention the key.
     """
 
@@ -96,15 +84,31 @@ class Factor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Factorial:
-    """A study that is a full 2^k factorial: its factors, and the arm in each cell."""
+    """A study whose arms are cells of a 2^k factorial.
+
+    Attributes:
+        factors: the parts, in the order in which the arms that leave one out are in the study.
+        arms: label of the arm in each cell that the study has: both ends and all cells one step from them, at least.
+    """
 
     factors: tuple[Factor, ...]
     arms: Mapping[Cell, str]
+
+    @property
+    def k(self) -> int:
+        """Number of factors."""
+        return len(self.factors)
+
+    @property
+    def complete(self) -> bool:
+        """True if all 2^k cells are there."""
+        return len(self.arms) == 2**self.k
 
 
 def find_factorial(plan: StudyPlan) -> Factorial | None:
     """The factorial that the arms of a plan form, or `None` if they are not one with two factors or more.
 
+    Not all 2^k cells need to be there, but everything on, everything off, and what is one factor away from either.
     Keys that change together are one factor. A setting `none`, false, 0 or not mentioned is off. Where neither or both
     settings are that, the baseline tells: its setting is on if the baseline has more of the other factors on than off,
     as in a study that takes parts away, else off.
@@ -132,51 +136,52 @@ def find_factorial(plan: StudyPlan) -> Factorial | None:
         merged.setdefault(opposite if opposite in merged else split, []).extend(group)
     k = len(merged)
     arms = {tuple(int(split[place]) for split in merged): label for place, label in enumerate(plan.labels)}
-    if k < 2 or len(plan.arms) != 2**k or len(arms) != 2**k:
+    if k < 2 or len(arms) < len(plan.arms) or not _near_an_end(k) <= arms.keys():
         return None
-    factors = tuple(_factor(plan, split, group) for split, group in merged.items())
-    return Factorial(factors=factors, arms=arms)
+    factors = [_factor(plan, split, group) for split, group in merged.items()]
+    for i, factor in enumerate(factors):
+        out, only = (arms[_switched(end, i)] for end in _ends(k))
+        if out.startswith("no ") and only == f"only {out[3:]}":
+            factors[i] = dataclasses.replace(factor, name=out[3:])
+    # A stored plan has its keys sorted, so it is the arms that tell in which order the study has its parts. Of two
+    # parts none comes first: to leave one out is to add the other.
+    left_out = [plan.labels.index(arms[_switched((1,) * k, i)]) for i in range(k)]
+    order = sorted(range(k), key=left_out.__getitem__) if k > 2 else range(k)
+    return Factorial(
+        factors=tuple(factors[i] for i in order),
+        arms={tuple(cell[i] for i in order): label for cell, label in arms.items()},
+    )
+
+
+def several_at_once(plan: StudyPlan, design: Factorial) -> frozenset[str]:
+    """Labels of the arms that differ from what they are compared with in more than one factor, and not in all."""
+    cell = {label: cell for cell, label in design.arms.items()}
+    steps = {
+        label: sum(a != b for a, b in zip(cell[label], cell[reference], strict=True))
+        for label, reference in plan.references.items()
+    }
+    return frozenset(label for label, count in steps.items() if 1 < count < design.k)
 
 
 def in_percent(plan: StudyPlan) -> bool:
-    """True if effects are in percent: arms that have several baselines were measured on data of several kinds.
+    """True if effects are in percent: the baselines of a study that has several were measured on data of several kinds.
 
     An error of 1 px is another thing where everything moves three times as far.
     """
-    return len(set(plan.references.values())) > 1
+    kinds = [
+        {key: value for key, value in plan.arm(label).changes.items() if key.split(".")[0] == "data"}
+        for label in set(plan.references.values())
+    ]
+    return any(kind != kinds[0] for kind in kinds)
 
 
-def cell_values(data: StudyData, design: Factorial, metric: str) -> dict[Cell, dict[int, float]]:
-    """Values of the completed runs by cell and seed; 100 times their logarithm where effects are in percent.
-
-    Differences of these are percent as long as they are small, and add up as percent do not: a half and a double are
-    -69 and +69.
-    """
-    found = {cell: data.values(label, metric) for cell, label in design.arms.items()}
-    if not in_percent(data.plan):
-        return found
-    return {
-        cell: {seed: 100 * math.log(value) for seed, value in row.items() if value > 0} for cell, row in found.items()
-    }
+def _ends(k: int) -> tuple[Cell, Cell]:
+    return (1,) * k, (0,) * k
 
 
-def factor_effects(data: StudyData, design: Factorial, metric: str) -> dict[str, dict[str, Estimate | None]]:
-    """Every measure of `MEASURES` for every factor, by measure and name of the factor."""
-    values, k = cell_values(data, design, metric), len(design.factors)
-    rules = dict(zip(MEASURES, (leave_one_out, add_one_in, main_effect, shapley), strict=True))
-    return {
-        measure: {factor.name: effect(rule(i, k), values) for i, factor in enumerate(design.factors)}
-        for measure, rule in rules.items()
-    }
-
-
-def interactions(data: StudyData, design: Factorial, metric: str) -> dict[tuple[str, str], Estimate | None]:
-    """Two-way interactions, by the names of the two factors."""
-    values, k = cell_values(data, design, metric), len(design.factors)
-    return {
-        (design.factors[i].name, design.factors[j].name): effect(interaction(i, j, k), values)
-        for i, j in itertools.combinations(range(k), 2)
-    }
+def _near_an_end(k: int) -> set[Cell]:
+    """Both ends, and the cells that are one step from either."""
+    return {*_ends(k), *(_switched(end, factor) for end in _ends(k) for factor in range(k))}
 
 
 def _switched(cell: Cell, factor: int) -> Cell:
@@ -191,7 +196,11 @@ def _blank(column: list[str | None]) -> tuple[str | None, ...]:
 
 def _factor(plan: StudyPlan, split: tuple[bool, ...], keys: list[str]) -> Factor:
     off, on = ({key: plan.arms[split.index(state)].changes.get(key) for key in keys} for state in (False, True))
-    named = next((key for key in keys if key.endswith(".name")), keys[0])
-    section, _, option = named.partition(".")
-    value = "" if on[named] in (None, True) else f" {on[named]}"
-    return Factor(f"{section}{value}" if option in ("", "name") else f"{section} {option}{value}", off, on)
+    named = [key for key in keys if key.endswith(".name")] or keys[:1]
+    return Factor(" + ".join(_named(key, on[key]) for key in named), off, on)
+
+
+def _named(key: str, on: object) -> str:
+    section, _, option = key.partition(".")
+    value = "" if on in (None, True) else f" {on}"
+    return f"{section}{value}" if option in ("", "name") else f"{section} {option}{value}"

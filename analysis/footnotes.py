@@ -12,7 +12,7 @@ from analysis.randomization import seeds_to_reach
 from experiments.records import earlier_attempts
 
 if TYPE_CHECKING:
-    from analysis.tables import ArmRow
+    from analysis.tables import ArmRow, Family
 
 
 def footnotes(
@@ -21,18 +21,17 @@ def footnotes(
     kind: MetricKind,
     rows: Sequence[ArmRow],
     margin: float | None,
-    alpha: float,
-    family: str,
+    families: Sequence[Family],
 ) -> tuple[str, ...]:
     """One sentence each: state and conditions first, then the arms that need a word, then files that were left out."""
     return (
         *_conditions(data, kind, rows),
-        *_meaning(kind, rows, margin, alpha, family),
+        *_meaning(kind, rows, margin, families),
         *_frames(rows),
         *_gate(data, metric, kind),
-        *_small_samples(rows, alpha),
+        *(note for family in families for note in _small_samples(_of(rows, family), family.alpha)),
         *_failures(kind, rows),
-        *_failure_tests(rows, alpha),
+        *(note for family in families for note in _failure_tests(_of(rows, family), family.alpha)),
         *_reasons(rows),
         *_references(data, kind, rows),
         *_starts(data),
@@ -40,6 +39,10 @@ def footnotes(
         *_gaps(data, metric, rows),
         *data.problems,
     )
+
+
+def _of(rows: Sequence[ArmRow], family: Family) -> list[ArmRow]:
+    return [row for row in rows if row.label in family.labels]
 
 
 def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
@@ -53,25 +56,27 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
     if data.search:
         yield data.search.note
     ids = {run_id for row in rows for run_id in row.run_ids.values()}
+    reference = "baseline" if len(set(plan.references.values())) == 1 else "what it is compared with"
     yield (
         f"protocol {plan.protocol}; preset {plan.preset}; seeds {', '.join(map(str, plan.seeds)) or 'none'};"
         f" {len(ids)} runs behind the means (their ids are in effects.json)"
     )
     yield (
         f"values in {kind.unit}, {'lower' if kind.lower_is_better else 'higher'} is better; mean +- half of the 95 %"
-        " t-interval over seeds; delta is arm minus baseline, paired by seed; costs are medians over runs"
+        f" t-interval over seeds; delta is arm minus {reference}, paired by seed; costs are medians over runs"
     )
 
 
 def _meaning(
-    kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, alpha: float, family: str
+    kind: MetricKind, rows: Sequence[ArmRow], margin: float | None, families: Sequence[Family]
 ) -> Iterator[str]:
     comparisons = sum(row.comparison is not None for row in rows)
+    adjusted = "; for ".join(f"{family.name}, level {family.alpha:g}" for family in families)
     if margin is not None and comparisons:
         yield (
             f"equal: inside +-{margin:.3g} {kind.unit} (the larger of {kind.margin:g} {kind.unit} and"
             f" {100 * kind.relative_margin:g} % of the baseline's mean) by two one-sided t-tests; helps, hurts:"
-            f" paired t-test; undecided: neither shown; p adjusted by Holm for {family}, level {alpha:g}"
+            f" paired t-test; undecided: neither shown; p adjusted by Holm for {adjusted}"
         )
     if any(row.crossed for row in rows):
         yield (
@@ -197,12 +202,15 @@ def _reasons(rows: Sequence[ArmRow]) -> Iterator[str]:
 
 def _references(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
     """Which arms are not compared with the study's baseline, and what counts as equal there."""
+    others: dict[str, list[ArmRow]] = {}
     for row in rows:
         if row.comparison and row.reference not in ("", data.plan.baseline):
-            margin = (
-                "" if row.comparison.margin is None else f"; equal inside +-{row.comparison.margin:.3g} {kind.unit}"
-            )
-            yield f"{row.label}: compared with {row.reference}, not with {data.plan.baseline}{margin}"
+            others.setdefault(row.reference, []).append(row)
+    for reference, group in others.items():
+        half = group[0].comparison.margin  # that of the reference
+        margin = "" if half is None else f"; equal inside +-{half:.3g} {kind.unit}"
+        which = ", ".join(row.label for row in group)
+        yield f"{which}: compared with {reference}, not with {data.plan.baseline}{margin}"
 
 
 def _starts(data: StudyData) -> Iterator[str]:

@@ -86,8 +86,9 @@ def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.0
     Whether two arms test a claim is read from the specs of their runs, whatever they are called: they make the claim's
     choices, and everything else is equal but what was searched for both, so that each stands at its best. Where the
     claim exchanges a component, options that only one of the two has may differ, and so may the weight, whose scale is
-    the component's own. Of several such pairs, those with the study's baseline count. The findings of a study are one
-    family. As the claims are directions, a significant difference decides by its sign even inside the margin of
+    the component's own. Of several such pairs those count that the study compares, and of these the ones with a
+    baseline, which is compared with no other arm. The findings of a study are one family. As the claims are
+    directions, a significant difference decides by its sign even inside the margin of
     equality; equality without a significant difference says that the effect is not seen at this scale, not that the
     claim is wrong at another one.
     """
@@ -145,9 +146,12 @@ def _judged(data: StudyData, claims: Sequence[Claim], alpha: float) -> tuple[Fin
 def _findings(data: StudyData, claim: Claim) -> list[Finding]:
     metrics = [m for m in data.plan.metrics if fnmatch.fnmatch(m, claim.metric) and _on_data(m, claim.data)]
     pairs = list(_pairs(data, claim))
-    # In a factorial a claim can be tested in every setting of the other factors; meant is the one that is compared.
+    # In a factorial a claim can be tested in every setting of the other factors. Meant is the one that is compared,
+    # with a baseline where there is such a pair: what a part does without all others is not what the paper says.
     references = data.plan.references
-    pairs = [(a, b) for a, b in pairs if references[a] == b or references[b] == a] or pairs
+    compared = [(a, b) for a, b in pairs if references[a] == b or references[b] == a]
+    baselines = {label for label, reference in references.items() if label == reference}
+    pairs = [pair for pair in compared if baselines & set(pair)] or compared or pairs
     if not pairs:
         return [Finding(claim=claim, status="not run", reason="no two arms differ in this alone")]
     if not metrics:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analysis.comparison import VERDICTS
+from analysis.contrasts import ALL_PARTS, INTERACTION, MEANING, PartEffects
 from analysis.directions import metric_kind
-from analysis.factorial import MEASURES, in_percent
 from analysis.footnotes import p_text
 from analysis.ledger import Finding
 from analysis.load import StudyData
 from analysis.pictures import OWN, collect, legends
 from analysis.published import beside_published
-from analysis.rendering import cells
+from analysis.rendering import cells, part_cells
 from analysis.stats import Estimate
 from analysis.tables import ComparisonTable
-
-Effects = Mapping[str, Mapping[str, Estimate | None]]
 
 
 def as_page(
@@ -25,7 +24,7 @@ def as_page(
     tables: Sequence[ComparisonTable],
     findings: Sequence[Finding],
     figures: Mapping[str, str],
-    effects: Effects | None = None,
+    parts: PartEffects | None = None,
 ) -> str:
     """The whole report as HTML; every text of the study is escaped.
 
@@ -34,7 +33,7 @@ def as_page(
         tables: one per metric, the deciding one first.
         findings: the claim ledger.
         figures: SVG text by name: `forest`, `curves`, `interactions`, `tuning`, as far as there are.
-        effects: of a factorial, by measure and factor.
+        parts: of a factorial, what each part is worth.
     """
     import jinja2
     import markupsafe
@@ -59,6 +58,7 @@ def as_page(
         plan=data.plan,
         done=data.done,
         planned=len(data.plan.pairs),
+        baselines=list(dict.fromkeys([data.plan.baseline, *data.plan.references.values()])),
         verdicts={verdict: [c.arm for c in compared if c.verdict == verdict] for verdict in VERDICTS},
         tables=[
             {"metric": t.metric, "kind": t.kind, "cells": cells(t), "notes": _own_notes(t, deciding)} for t in tables
@@ -67,9 +67,7 @@ def as_page(
         not_run=[f for f in findings if f.status == "not run"],
         beside=beside_published(data),
         figures={name: markupsafe.Markup(inline_svg(svg, name)) for name, svg in figures.items()},
-        effects={name: _effect_rows(effects, name) for name in effects[MEASURES[0]]} if effects else {},
-        effects_unit="% (100 times the difference of logarithms)" if in_percent(data.plan) else deciding.kind.unit,
-        measures=MEASURES,
+        parts=parts and _shown_parts(parts),
         frames=frames,
         pictures_note=pictures_note,
         own=OWN,
@@ -95,8 +93,25 @@ def _own_notes(table: ComparisonTable, deciding: ComparisonTable) -> tuple[str, 
     return table.notes if table is deciding else tuple(note for note in table.notes if note not in deciding.notes)
 
 
-def _effect_rows(effects: Effects, factor: str) -> list[str]:
-    return [_number(effects[measure][factor], 3, signed=True) for measure in MEASURES]
+def _shown_parts(parts: PartEffects) -> dict[str, Any]:
+    """The effects as the page has them: a row of measures for each part, the interactions, and all numbers."""
+    measures = [name for name in parts.measures if name not in (ALL_PARTS, INTERACTION)]
+    (together,) = parts.of(ALL_PARTS)
+    return {
+        "metric": parts.metric,
+        "unit": parts.kind.unit,
+        "measures": {name: MEANING[name] for name in measures},
+        "rows": {part: [c for name in measures for c in parts.of(name) if c.parts == (part,)] for part in parts.parts},
+        "together": together,
+        "missing": parts.planned < parts.settings,
+        "planned": parts.planned,
+        "settings": parts.settings,
+        "failed": sum(map(len, parts.filled.values())),
+        "whole": len(parts.whole),
+        "cells": part_cells(parts),
+        "notes": parts.notes,
+        "number": lambda contrast: _number(contrast.comparison.estimate, parts.kind.decimals, signed=True),
+    }
 
 
 def _number(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:

@@ -13,9 +13,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.comparison import Comparison
 from analysis.curves import Curve, expected_best
 from analysis.labels import fold
-from analysis.stats import Estimate
+from analysis.rendering import row_label
 from analysis.tables import ComparisonTable
 
 BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
@@ -46,7 +47,8 @@ def forest(table: ComparisonTable) -> str:
     """Difference of every arm from the baseline with its 95 % interval, the zone of equality and the verdicts."""
     rows = [row for row in table.rows if row.comparison is not None]
     with matplotlib.rc_context(SETTINGS):
-        lines = sum(1 + 0.5 * _folded(row.label).count("\n") for row in rows)
+        names = [_folded(row_label(table, row)) for row in rows]
+        lines = sum(1 + 0.5 * name.count("\n") for name in names)
         figure = Figure(figsize=(9, 1.5 + 0.42 * max(1, lines)), layout="constrained")
         axes = figure.subplots()
         if table.margin is not None:
@@ -57,10 +59,12 @@ def forest(table: ComparisonTable) -> str:
             _forest_row(axes, place, row.comparison, limit, table.kind.decimals)
         axes.set_xlim(-limit, limit)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), [_folded(row.label) for row in rows])
+        axes.set_yticks(range(len(rows)), names)
         axes.tick_params(axis="y", length=0)
         way = "left is better" if table.kind.lower_is_better else "right is better"
-        axes.set_xlabel(f"{table.metric}: difference from {_folded(table.baseline)}, {table.kind.unit} ({way})")
+        other = any(row.reference not in ("", table.baseline) for row in rows)
+        base = f"{_folded(table.baseline)}{' unless named' if other else ''}"
+        axes.set_xlabel(f"{table.metric}: difference from {base}, {table.kind.unit} ({way})")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
         return _svg(figure, f"forest {table.metric}")
@@ -109,25 +113,23 @@ def curves(panels: Mapping[str, Sequence[Curve]], baseline: str, most: int = 8) 
 
 def interaction_map(
     names: Sequence[str],
-    main: Mapping[str, Estimate | None],
-    pairs: Mapping[tuple[str, str], Estimate | None],
+    found: Mapping[tuple[str, ...], Comparison],
     unit: str,
 ) -> str:
-    """Main effects on the diagonal and two-way interactions below, with half-widths; brackets where 0 is inside.
+    """Main effects on the diagonal and two-way interactions below, with half-widths; brackets where no sign is shown.
 
     Args:
-        names: of the factors.
-        main: main effect by factor.
-        pairs: interaction by pair of factors, in the order of `names`.
+        names: of the parts.
+        found: main effect by part, interaction by two parts in the order of `names`.
         unit: of the numbers.
     """
     k = len(names)
-    estimates = np.full((k, k), None, object)
+    effects = np.full((k, k), None, object)
     for i, name in enumerate(names):
-        estimates[i, i] = main.get(name)
+        effects[i, i] = found.get((name,))
         for j in range(i):
-            estimates[i, j] = pairs.get((names[j], name))
-    values = np.array([[np.nan if e is None else e.mean for e in row] for row in estimates], float)
+            effects[i, j] = found.get((names[j], name))
+    values = np.array([[e.estimate.mean if e and e.estimate else np.nan for e in row] for row in effects], float)
     top = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(2.2 + 1.4 * k, 1.3 + 0.8 * k), layout="constrained")
@@ -137,13 +139,13 @@ def interaction_map(
         axes.invert_yaxis()
         for i in range(k):
             for j in range(i + 1):
-                _interaction_cell(axes, i, j, estimates[i, j], top)
+                _interaction_cell(axes, i, j, effects[i, j], top)
         axes.set_xticks(np.arange(k) + 0.5, [_folded(name, 18) for name in names])
         axes.set_yticks(np.arange(k) + 0.5, [_folded(name, 18) for name in names])
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        words = f"change in {unit}; diagonal: main effects, below: interactions\n(brackets): the 95 % interval holds 0"
+        words = f"change in {unit}; diagonal: main effects, below: interactions\n(brackets): undecided, or equal"
         axes.set_title(words, fontsize=9, loc="left")
         return _svg(figure, "interactions")
 
@@ -218,15 +220,14 @@ def _focus(axes, panel: Sequence[Curve]) -> None:
     axes.set_ylim(low - room, high + room)
 
 
-def _interaction_cell(axes, i: int, j: int, estimate: Estimate | None, top: float) -> None:
-    if estimate is None:
+def _interaction_cell(axes, i: int, j: int, effect: Comparison | None, top: float) -> None:
+    if effect is None or effect.estimate is None:
         text, light = "-", False
     else:
-        text, light = f"{estimate.mean:+.3f}", abs(estimate.mean) > 0.65 * top
-        if estimate.low is not None:
-            inside = estimate.low <= 0 <= estimate.high
-            text = f"({text})" if inside else text
-            text += f"\n+- {estimate.half_width:.3f}"
+        mean, half = effect.estimate.mean, effect.estimate.half_width
+        text, light = f"{mean:+.3f}", abs(mean) > 0.65 * top
+        text = text if effect.verdict in ("helps", "hurts") else f"({text})"
+        text += "" if half is None else f"\n+- {half:.3f}"
     axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
 
 

@@ -6,6 +6,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from analysis.comparison import Comparison
+from analysis.contrasts import MEANING, Contrast, PartEffects, in_words
 from analysis.footnotes import is_flagged, p_text
 from analysis.labels import cell, fold
 from analysis.tables import ArmRow, ComparisonTable
@@ -107,9 +109,69 @@ def as_csv(table: ComparisonTable) -> str:
     return table.frame.map(cell).to_csv(index=False, lineterminator="\n")
 
 
+def part_cells(effects: PartEffects) -> Cells:
+    """Header and one row of text per effect, its measure first; the last two columns only if runs were filled in."""
+    decimals = _decimals_of([c.comparison for c in effects.contrasts], effects.kind.decimals)
+    header = (
+        "measure",
+        "part",
+        f"delta [95 %], {effects.kind.unit}",
+        "seeds x frames",
+        "p",
+        "verdict",
+        "seeds",
+        "whole seeds only",
+        "its p, verdict",
+    )
+    rows = [_part_row(contrast, decimals) for contrast in effects.contrasts]
+    shown = len(header) if any(contrast.whole for contrast in effects.contrasts) else len(header) - 2
+    return tuple(row[:shown] for row in (header, *rows))
+
+
+def parts_as_text(effects: PartEffects, width: int = WIDTH) -> str:
+    """The effects of the parts for a terminal, and their notes; what they are over whole seeds follows below."""
+    header, *rows = part_cells(effects)
+    lines = [effects.title]
+    for columns in ((1, 2, 3, 4, 5, 6), (1, 7, 8)):
+        shown = [row for row in rows if columns[-1] < len(row) and row[columns[-1]]]
+        widths = {c: max(len(row[c]) for row in (header, *shown)) for c in columns if c < len(header)}
+        if not shown:
+            continue
+        aligned = ["  ".join(_just(row[c], widths[c], c in (1, 5, 8)) for c in columns) for row in (header, *shown)]
+        lines += ["", aligned[0].rstrip(), "  ".join("-" * widths[c] for c in columns)]
+        for place, row in enumerate(shown):
+            if place == 0 or shown[place - 1][0] != row[0]:
+                lines.append(f"{row[0]}: {MEANING[row[0]]}" if columns[1] == 2 else row[0])
+            lines.append(aligned[place + 1].rstrip())
+    lines.append("")
+    for note in effects.notes:
+        if note.split(":")[0] not in MEANING:  # said above each block
+            lines += textwrap.wrap(note, width, subsequent_indent="  ")
+    return "\n".join(lines) + "\n"
+
+
+def parts_as_markdown(effects: PartEffects) -> str:
+    """The effects of the parts in GitHub's Markdown, notes as a list."""
+    header, *rows = [[_escape_markdown(cell) for cell in row] for row in part_cells(effects)]
+    marks = [":--" if column in (0, 1, 5, 8) else "--:" for column in range(len(header))]
+    lines = [f"**{_escape_markdown(effects.title)}**", ""]
+    lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]
+    lines += ["", *(f"- {_escape_markdown(note)}" for note in effects.notes)]
+    return "\n".join(lines) + "\n"
+
+
 def title(table: ComparisonTable) -> str:
     """What the table is about, in one line."""
-    return f"{table.study}: {table.metric} ({table.kind.title}), against {table.baseline}"
+    own = any(row.comparison and row.reference != table.baseline for row in table.rows)
+    otherwise = " unless a row says otherwise" if own else ""
+    return f"{table.study}: {table.metric} ({table.kind.title}), against {table.baseline}{otherwise}"
+
+
+def row_label(table: ComparisonTable, row: ArmRow) -> str:
+    """The arm, and what it is compared with where that is not the study's baseline."""
+    if row.comparison is None:
+        return f"{row.label} (baseline)"
+    return row.label if row.reference in ("", table.baseline) else f"{row.label} (against {row.reference})"
 
 
 def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str, ...]:
@@ -123,7 +185,7 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
         compared = ("",) * 5 + ("baseline",)
         across, better = "", ""
     else:
-        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest, table.alpha) else ""
+        mark = " !" if is_flagged(c.p_flip, c.p_flip_smallest, row.alpha) else ""
         compared = (
             _interval(c.estimate, decimals),
             UNKNOWN if c.percent is None else f"{round(c.percent, 1) + 0.0:+.1f}",
@@ -137,7 +199,7 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
         chance = c.better and c.better.normal
         better = UNKNOWN if chance is None else f"{chance:.2f}"
     return (
-        f"{row.label} (baseline)" if c is None else row.label,
+        row_label(table, row),
         mean,
         *compared,
         f"{row.failures.failed}/{row.failures.runs}" if known else UNKNOWN,
@@ -148,6 +210,21 @@ def _row_cells(table: ComparisonTable, row: ArmRow, decimals: int) -> tuple[str,
             _cost(row.costs.get(name), digits)
             for name, digits in (("seconds", 1), ("peak_memory_mb", 0), ("ms_per_step", 1))
         ),
+    )
+
+
+def _part_row(contrast: Contrast, decimals: int) -> tuple[str, ...]:
+    one, whole = contrast.comparison, contrast.whole
+    return (
+        contrast.measure,
+        contrast.label,
+        _interval(one.estimate, decimals),
+        UNKNOWN if contrast.crossed is None else _ends(contrast.crossed.low, contrast.crossed.high, decimals),
+        p_text(one.p_adjusted),
+        contrast.verdict,
+        str(len(one.differences)),
+        "" if whole is None else f"{_interval(whole.estimate, decimals)} (n={len(whole.differences)})",
+        "" if whole is None else f"{p_text(whole.p_adjusted)}, {in_words(contrast.measure, whole)}",
     )
 
 
@@ -168,11 +245,14 @@ def _cost(value: float | None, digits: int) -> str:
 
 
 def _decimals(table: ComparisonTable) -> int:
+    return _decimals_of([row.comparison for row in table.rows if row.comparison], table.kind.decimals)
+
+
+def _decimals_of(comparisons: Sequence[Comparison], usual: int) -> int:
     """Digits after the point with which the narrowest interval of a difference still shows a digit, at most 6."""
-    halves = [row.comparison.estimate.half_width for row in table.rows if row.comparison and row.comparison.estimate]
-    narrow = [half for half in halves if half]
+    narrow = [half for c in comparisons if c.estimate and (half := c.estimate.half_width)]
     needed = -math.floor(math.log10(min(narrow))) if narrow else 0
-    return max(table.kind.decimals, min(6, needed))
+    return max(usual, min(6, needed))
 
 
 def _wrap_label(row: Sequence[str]) -> list[tuple[str, ...]]:
@@ -180,10 +260,12 @@ def _wrap_label(row: Sequence[str]) -> list[tuple[str, ...]]:
     return [(first, *row[1:]), *((f"  {line}", *("" for _ in row[1:])) for line in more)]
 
 
+def _just(text: str, width: int, left: bool) -> str:
+    return text.ljust(width) if left else text.rjust(width)
+
+
 def _align(line: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -> str:
-    return "  ".join(
-        line[c].ljust(widths[c]) if c in (0, 7, 11) else line[c].rjust(widths[c]) for c in columns
-    ).rstrip()
+    return "  ".join(_just(line[c], widths[c], c in (0, 7, 11)) for c in columns).rstrip()
 
 
 def _escape_markdown(text: str) -> str:

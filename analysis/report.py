@@ -10,16 +10,16 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.contrasts import INTERACTION, MAIN, PartEffects, part_effects
 from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
-from analysis.factorial import Factorial, factor_effects, find_factorial, in_percent, interactions
+from analysis.factorial import find_factorial
 from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
 from analysis.page import as_page
 from analysis.plan import StudyError
-from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text
+from analysis.rendering import WIDTH, as_csv, as_latex, as_markdown, as_text, parts_as_markdown, parts_as_text
 from analysis.search import as_csv as trials_as_csv
-from analysis.stats import Estimate
 from analysis.tables import ComparisonTable, comparison_tables
 from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
@@ -37,6 +37,7 @@ class Report:
         directory: where they were written; `None` if they were not.
         tables: one table per metric, the deciding one first.
         findings: the claim ledger.
+        parts: of a factorial, what each part is worth.
         text: tables and ledger for a terminal.
         description: question, brief tables and ledger in Markdown, for a narrow page.
     """
@@ -45,6 +46,7 @@ class Report:
     directory: pathlib.Path | None = None
     tables: tuple[ComparisonTable, ...]
     findings: tuple[Finding, ...]
+    parts: PartEffects | None = None
     text: str
     description: str
 
@@ -85,8 +87,8 @@ def make_report(
 
     It has `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
     `report.html`, the figures there are data for: `forest.svg`, `curves.svg`, `interactions.svg`, `tuning.svg`;
-    `trials.csv` if settings were searched; and if runs left values per frame `worst_frames/frames.csv`, with copies of
-    the pictures of these frames beside it.
+    `parts.md` of a factorial; `trials.csv` if settings were searched; and if runs left values per frame
+    `worst_frames/frames.csv`, with copies of the pictures of these frames beside it.
 
     Args:
         study_directory: `<out>/<study>`.
@@ -103,8 +105,8 @@ def make_report(
         tables = (dataclasses.replace(tables[0], notes=(*tables[0].notes, *extra)), *tables[1:])
     findings = ledger(data, alpha=alpha)
     design = find_factorial(data.plan)
-    parts = factor_effects(data, design, data.plan.metric) if design else None
-    figures = _figures(data, tables[0], design)
+    parts = part_effects(data, design, data.plan.metric, alpha) if design else None
+    figures = _figures(data, tables[0], parts)
     files: dict[str, str | bytes] = {}
     for table in tables:
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
@@ -114,24 +116,32 @@ def make_report(
     plain = effects(data, tables, findings, parts)
     files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
+    if parts:
+        files["parts.md"] = parts_as_markdown(parts)
     if data.search:
         files["trials.csv"] = trials_as_csv(data.search)
     files["report.html"] = as_page(data, tables, findings, figures, parts)
     files |= _worst_frames(data)
-    text = "\n".join([*(as_text(table, brief=table is not tables[0]) for table in tables), _ledger_text(findings)])
+    blocks = [parts_as_text(parts)] if parts else []
+    blocks += [as_text(table, brief=table is not tables[0]) for table in tables]
+    text = "\n".join([*blocks, _ledger_text(findings)])
     return Report(
         files=files,
         tables=tables,
         findings=findings,
+        parts=parts,
         text=text,
-        description=_description(data, tables, findings),
+        description=_description(data, tables, findings, parts),
     )
 
 
-def _description(data: StudyData, tables: Sequence[ComparisonTable], findings: Sequence[Finding]) -> str:
+def _description(
+    data: StudyData, tables: Sequence[ComparisonTable], findings: Sequence[Finding], parts: PartEffects | None
+) -> str:
     tested = [f"- {finding.sentence}" for finding in findings if finding.status != "not run"]
-    parts = [data.plan.question, *(as_markdown(table, brief=True) for table in tables)]
-    return "\n\n".join([*parts, "\n".join(["**findings of the paper**", "", *tested])] if tested else parts)
+    blocks = [data.plan.question, *([parts_as_markdown(parts)] if parts else [])]
+    blocks += [as_markdown(table, brief=True) for table in tables]
+    return "\n\n".join([*blocks, "\n".join(["**findings of the paper**", "", *tested])] if tested else blocks)
 
 
 def _worst_frames(data: StudyData) -> dict[str, str | bytes]:
@@ -146,7 +156,7 @@ def _worst_frames(data: StudyData) -> dict[str, str | bytes]:
 def _figures(
     data: StudyData,
     table: ComparisonTable,
-    design: Factorial | None,
+    parts: PartEffects | None,
 ) -> dict[str, str]:
     from analysis import plots  # matplotlib takes a second to import
 
@@ -154,12 +164,9 @@ def _figures(
     panels = {key: curves for key in logged_keys(data) if (curves := learning_curves(data, key))}
     if panels:
         figures["curves"] = plots.curves(panels, data.plan.baseline)
-    if design:
-        names = [factor.name for factor in design.factors]
-        main = factor_effects(data, design, table.metric)["main"]
-        pairs = interactions(data, design, table.metric)
-        unit = "% (100 ln)" if in_percent(data.plan) else table.kind.unit
-        figures["interactions"] = plots.interaction_map(names, main, pairs, unit)
+    if parts and MAIN in parts.measures:
+        drawn = {c.parts: c.comparison for c in (*parts.of(MAIN), *parts.of(INTERACTION))}
+        figures["interactions"] = plots.interaction_map(parts.parts, drawn, parts.kind.unit)
     if data.search and data.search.values:
         kind = metric_kind(data.search.metric)
         values, own = data.search.values, data.search.own_values
@@ -183,7 +190,7 @@ def effects(
     data: StudyData,
     tables: Sequence[ComparisonTable],
     findings: Sequence[Finding] = (),
-    parts: Mapping[str, Mapping[str, Estimate | None]] | None = None,
+    parts: PartEffects | None = None,
 ) -> dict[str, Any]:
     """Every number of the tables as plain data, with the run ids that it comes from."""
     plan = data.plan
@@ -202,8 +209,7 @@ def effects(
         "problems": list(data.problems),
         "metrics": {table.metric: _plain_table(table) for table in tables},
         "findings": [_plain(finding) for finding in findings],
-        "factors": _plain(parts),
-        "factors_unit": None if parts is None else "%" if in_percent(plan) else metric_kind(plan.metric).unit,
+        "parts": parts and _plain_parts(parts),
     }
 
 
@@ -212,10 +218,15 @@ def _plain_table(table: ComparisonTable) -> dict[str, Any]:
         "unit": table.kind.unit,
         "lower_is_better": table.kind.lower_is_better,
         "margin": table.margin,
-        "family": table.family,
-        "alpha": table.alpha,
+        "families": [_plain(family) for family in table.families],
         "notes": list(table.notes),
         "arms": [_plain(row) for row in table.rows],
+    }
+
+
+def _plain_parts(parts: PartEffects) -> dict[str, Any]:
+    return _plain(parts) | {
+        "contrasts": [_plain(c) | {"label": c.label, "verdict": c.verdict} for c in parts.contrasts]
     }
 
 

@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.bootstrap import CrossedInterval, crossed_bootstrap
+from analysis.bootstrap import DRAWS_SEED, CrossedInterval, crossed_bootstrap
 from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import MetricKind, metric_kind
+from analysis.factorial import find_factorial, several_at_once
 from analysis.failures import FailureCount, WorstRank, count_failures, worst_rank
 from analysis.footnotes import footnotes
 from analysis.load import StudyData
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pandas
 
 COSTS = ("seconds", "peak_memory_mb", "ms_per_step")
-DRAWS_SEED = 0  # of the bootstrap: fixed, so that the same files give the same report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class ArmRow:
         run_ids: the runs behind the estimate, by seed.
         planned: number of runs planned.
         reference: label of the arm that it is compared with; its own for a reference.
+        alpha: level of the tests of values after adjustment, of the family that the comparison belongs to.
     """
 
     label: str
@@ -49,6 +50,22 @@ class ArmRow:
     run_ids: Mapping[int, str]
     planned: int
     reference: str = ""
+    alpha: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Comparisons whose p values are adjusted together.
+
+    Attributes:
+        name: which comparisons they are.
+        alpha: level of the tests of values after adjustment.
+        labels: the arms of this table that belong to it.
+    """
+
+    name: str
+    alpha: float
+    labels: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,9 +78,8 @@ class ComparisonTable:
         kind: its unit, direction and margin.
         baseline: label of the arm compared with.
         rows: one per arm.
-        margin: half-width of the zone of equality, in the unit of the metric; `None` without a baseline run.
-        alpha: level of the tests of values after adjustment.
-        family: which comparisons the p values are adjusted for.
+        margin: half-width of the zone of equality, in the unit of the metric; `None` without a run of the baseline.
+        families: which comparisons the p values are adjusted for, and at which level.
         notes: the footnotes, a sentence each.
     """
 
@@ -73,9 +89,8 @@ class ComparisonTable:
     baseline: str
     rows: tuple[ArmRow, ...]
     margin: float | None
-    alpha: float
+    families: tuple[Family, ...]
     notes: tuple[str, ...]
-    family: str = ""
 
     def row(self, label: str) -> ArmRow:
         """The row of an arm."""
@@ -102,23 +117,41 @@ def comparison_tables(data: StudyData, metrics: Sequence[str], alpha: float = 0.
     """One table per metric. The comparisons of the first decide; those of the others are a second family together.
 
     Each family errs with at most `alpha`. Failures, which are the same whatever the metric, are tested in the first.
+    In the deciding table of a factorial, arms in which several parts are switched at once are a family of their own, so
+    that the verdicts on single parts do not depend on how many other cells were run.
 
     Raises:
         ValueError: if the family of a metric is unknown.
     """
     first, *others = metrics
     deciding = measured(data, first)
-    level = shares(deciding, alpha)[0]
-    family = f"{len(deciding)} comparisons of this table"
-    found = [_table(data, first, judge(deciding, [metric_kind(first)] * len(deciding), alpha), level, family)]
+    judged, families = [], []
+    for name, group in _groups(data, deciding):
+        judged += judge(group, [metric_kind(first)] * len(group), alpha)
+        families.append(Family(name, shares(group, alpha)[0], tuple(c.arm for c in group)))
+    found = [_table(data, first, judged, tuple(families))]
     rest = {metric: measured(data, metric) for metric in others}
     kinds = [metric_kind(metric) for metric, comparisons in rest.items() for _ in comparisons]
     judged = judge([c for comparisons in rest.values() for c in comparisons], kinds, alpha, failures=False)
-    family = f"the {len(judged)} comparisons of {' and '.join(others)} together; {first} decides"
+    name = f"the {len(judged)} comparisons of {' and '.join(others)} together; {first} decides"
     for place, metric in enumerate(others):
         own = judged[place * len(deciding) : (place + 1) * len(deciding)]
-        found.append(_table(data, metric, own, alpha, family))
+        found.append(_table(data, metric, own, (Family(name, alpha, tuple(c.arm for c in own)),)))
     return tuple(found)
+
+
+def _groups(data: StudyData, comparisons: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
+    """The families of the deciding table: name and comparisons."""
+    design = find_factorial(data.plan)
+    several = several_at_once(data.plan, design) if design else frozenset()
+    other = [c for c in comparisons if c.arm in several]
+    if not other or len(other) == len(comparisons):
+        return [(f"{len(comparisons)} comparisons of this table", list(comparisons))]
+    main = [c for c in comparisons if c.arm not in several]
+    return [
+        (f"the {len(main)} comparisons of this table in which one part is switched, or all", main),
+        (f"the {len(other)} others, in which several are", other),
+    ]
 
 
 def measured(data: StudyData, metric: str) -> list[Comparison]:
@@ -134,12 +167,13 @@ def measured(data: StudyData, metric: str) -> list[Comparison]:
     )
 
 
-def _table(data: StudyData, metric: str, judged: Sequence[Comparison], alpha: float, family: str) -> ComparisonTable:
+def _table(data: StudyData, metric: str, judged: Sequence[Comparison], families: Sequence[Family]) -> ComparisonTable:
     kind = metric_kind(metric)
     labels, baseline, references = data.plan.labels, data.plan.baseline, data.plan.references
     values = {label: data.values(label, metric) for label in labels}
     failed = {label: data.failed(label) for label in labels}
     comparisons = {c.arm: c for c in judged}
+    level = {label: family.alpha for family in families for label in family.labels}
     worst = worst_rank(values, failed, kind.lower_is_better)
     rows = tuple(
         ArmRow(
@@ -153,10 +187,12 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], alpha: fl
             costs=_costs(data, label),
             run_ids={seed: data.records[label, seed].run_id for seed in values[label]},
             planned=len(data.plan.arm(label).runs),
+            alpha=level.get(label, families[0].alpha),
         )
         for label in labels
     )
-    margin = next((c.margin for c in comparisons.values()), None)
+    by_baseline = sorted(judged, key=lambda c: references[c.arm] != baseline)
+    margin = by_baseline[0].margin if by_baseline else None
     return ComparisonTable(
         study=data.plan.study,
         metric=metric,
@@ -164,9 +200,8 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], alpha: fl
         baseline=baseline,
         rows=rows,
         margin=margin,
-        alpha=alpha,
-        family=family,
-        notes=footnotes(data, metric, kind, rows, margin, alpha, family),
+        families=tuple(families),
+        notes=footnotes(data, metric, kind, rows, margin, families),
     )
 
 

@@ -201,7 +201,9 @@ def factorial(factors: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
     """All 2^k ways to switch k factors on or off, from everything on to everything off.
 
     The labels are `full`, `no a` and `no a+b` where at most half of the factors are off, else `only a` and
-    `only a+b`, and `nothing`. Every arm says the setting of every factor, so the table can be read as a factorial.
+    `only a+b`, and `nothing`. What was taken away is compared with the study's baseline, which should be `full`; what
+    was brought in is compared with `nothing`, for `only a` against `full` would say how much all the others help.
+    Every arm says the setting of every factor, so the table can be read as a factorial.
 
     Args:
         factors: the changes for off and for on, by the name of the factor.
@@ -216,7 +218,8 @@ def factorial(factors: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
     for count in range(len(names) + 1):
         for off in itertools.combinations(names, count):
             changes = {k: v for name in names for k, v in factors[name][name not in off].items()}
-            arms.append(Arm(_cell_label(names, off), changes))
+            label = _cell_label(names, off)
+            arms.append(Arm(label, changes, against="nothing" if label.startswith("only ") else ""))
     return tuple(arms)
 
 
@@ -227,11 +230,3 @@ def _cell_label(names: Sequence[str], off: Sequence[str]) -> str:
     if not on:
         return "nothing"
     return f"no {'+'.join(off)}" if 2 * len(off) <= len(names) else f"only {'+'.join(on)}"
-
-
-def leave_one_out_and_add_one_in(factors: Iterable[str]) -> tuple[str, ...]:
-    """Labels of the cells of `factorial` that take one factor away or bring one in, with both ends."""
-    names = list(factors)
-    out = [_cell_label(names, (name,)) for name in names]
-    only = [_cell_label(names, [other for other in names if other != name]) for name in names]
-    return tuple(dict.fromkeys(("full", *out, *only, "nothing")))

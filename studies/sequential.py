@@ -1,10 +1,11 @@
 """Seeds added only where they are needed: looks that are fixed beforehand, and alpha spent on each.
 
 The comparisons are looked at after fixed numbers of seeds, the last of which is the largest. At each look every
-comparison is tested at level alpha / looks, adjusted by Holm within the table, and only arms that are still undecided
-get more seeds, with those they are compared with. If an arm has no effect, the chance that any look says it helps or
-hurts is at most alpha: a false finding needs some p value below alpha / (looks x arms without effect) at some look, and
-there are no more of those than looks x arms without effect. That holds whichever arms are continued.
+comparison is tested at level alpha / looks, adjusted by Holm within its family, which is all of the table except in a
+factorial, and only arms that are still undecided get more seeds, with those they are compared with. If an arm has no
+effect, the chance that any look says it helps or hurts is at most alpha within a family: a false finding needs some p
+value below alpha / (looks x arms without effect) at some look, and there are no more of those than looks x arms without
+effect. That holds whichever arms are continued.
 """
 
 from __future__ import annotations

@@ -11,66 +11,62 @@ from hypothesis import strategies as st
 from analysis.factorial import (
     add_one_in,
     cells,
-    effect,
-    factor_effects,
+    everything,
     find_factorial,
-    in_percent,
     interaction,
-    interactions,
     leave_one_out,
     main_effect,
     shapley,
 )
-from analysis.load import load_study
 from analysis.plan import read_plan
-from analysis.report import write_report
-from experiments.records import write_json
 
-ALL = "epe/synthetic/all"
 RULES = (leave_one_out, add_one_in, main_effect, shapley)
 
 
-def _values(function, k, seeds=(0,)):
-    return {cell: {s: function(cell, s) for s in seeds} for cell in cells(k)}
+def _values(function, k):
+    return {cell: function(cell) for cell in cells(k)}
+
+
+def effect(weights, values):
+    return sum(weight * values[cell] for cell, weight in weights.items())
 
 
 def test_an_additive_model_gives_every_measure_its_coefficient():
     coefficients = (-0.5, 0.2, 0.0, -1.0, 0.3)
-    values = _values(lambda cell, seed: 5 + seed + float(np.dot(coefficients, cell)), 5, seeds=(0, 1, 2))
+    values = _values(lambda cell: 5 + float(np.dot(coefficients, cell)), 5)
     for factor, rule in itertools.product(range(5), RULES):
-        found = effect(rule(factor, 5), values)
-        assert found.mean == pytest.approx(coefficients[factor]) and found.n == 3
+        assert effect(rule(factor, 5), values) == pytest.approx(coefficients[factor])
     for one, other in itertools.combinations(range(5), 2):
-        assert effect(interaction(one, other, 5), values).mean == pytest.approx(0, abs=1e-12)
+        assert effect(interaction(one, other, 5), values) == pytest.approx(0, abs=1e-12)
+    assert effect(everything(5), values) == pytest.approx(sum(coefficients))
 
 
 def test_two_factors_by_hand():
     #        off  on
     # off     10   8
     # on       9   4      interaction (4 - 9) - (8 - 10) = -3
-    values = {(0, 0): {0: 10.0}, (0, 1): {0: 8.0}, (1, 0): {0: 9.0}, (1, 1): {0: 4.0}}
-    assert effect(leave_one_out(0, 2), values).mean == 4 - 8
-    assert effect(add_one_in(0, 2), values).mean == 9 - 10
-    assert effect(main_effect(0, 2), values).mean == (9 + 4) / 2 - (10 + 8) / 2
-    assert effect(shapley(0, 2), values).mean == (-4 - 1) / 2
-    assert effect(interaction(0, 1, 2), values).mean == -3
+    values = {(0, 0): 10.0, (0, 1): 8.0, (1, 0): 9.0, (1, 1): 4.0}
+    assert effect(leave_one_out(0, 2), values) == 4 - 8
+    assert effect(add_one_in(0, 2), values) == 9 - 10
+    assert effect(main_effect(0, 2), values) == (9 + 4) / 2 - (10 + 8) / 2
+    assert effect(shapley(0, 2), values) == (-4 - 1) / 2
+    assert effect(interaction(0, 1, 2), values) == -3
 
 
 def test_a_product_of_three_is_shared_equally_by_shapley():
-    values = _values(lambda cell, seed: -6.0 * math.prod(cell), 3)
+    values = _values(lambda cell: -6.0 * math.prod(cell), 3)
     for factor in range(3):
-        assert effect(shapley(factor, 3), values).mean == pytest.approx(-2)
-        assert effect(leave_one_out(factor, 3), values).mean == -6  # each takes all of it: rows do not add up
-        assert effect(add_one_in(factor, 3), values).mean == 0
-        assert effect(main_effect(factor, 3), values).mean == -1.5
+        assert effect(shapley(factor, 3), values) == pytest.approx(-2)
+        assert effect(leave_one_out(factor, 3), values) == -6  # each takes all of it: rows do not add up
+        assert effect(add_one_in(factor, 3), values) == 0
+        assert effect(main_effect(factor, 3), values) == -1.5
 
 
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 def test_shapley_values_add_up_and_are_averages_over_orders(k, seed):
     table = dict(zip(cells(k), np.random.default_rng(seed).normal(size=2**k), strict=True))
-    values = {cell: {0: float(v)} for cell, v in table.items()}
-    found = [effect(shapley(i, k), values).mean for i in range(k)]
+    found = [effect(shapley(i, k), table) for i in range(k)]
     assert sum(found) == pytest.approx(table[(1,) * k] - table[(0,) * k], abs=1e-9)
     brute = np.zeros(k)
     for order in itertools.permutations(range(k)):
@@ -88,21 +84,6 @@ def test_weights_ignore_what_all_cells_share(k):
         assert sum(rule(0, k).values()) == pytest.approx(0, abs=1e-12)
     assert sum(interaction(0, 1, k).values()) == pytest.approx(0, abs=1e-12)
     assert interaction(0, 1, k) == interaction(1, 0, k)
-
-
-def test_what_the_seeds_share_cancels_and_the_rest_is_the_interval():
-    values = _values(lambda cell, seed: 100.0 * seed + (1 + 0.1 * seed) * cell[0], 2, seeds=(0, 1, 2))
-    found = effect(shapley(0, 2), values)
-    assert found.mean == pytest.approx(1.1) and found.sd == pytest.approx(0.1)
-
-
-def test_only_seeds_with_every_cell_that_is_needed_count():
-    values = _values(lambda cell, seed: float(sum(cell)), 3, seeds=(0, 1))
-    del values[(0, 1, 0)][1]
-    assert effect(shapley(0, 3), values).n == 1
-    assert effect(leave_one_out(0, 3), values).n == 2  # that cell has no part in it
-    del values[(1, 1, 1)][0], values[(1, 1, 1)][1]
-    assert effect(leave_one_out(0, 3), values) is None
 
 
 def _plan(simulate, settings, baseline=None, **more):
@@ -194,50 +175,3 @@ def test_what_is_not_a_full_grid_is_none(simulate, spoil):
     else:
         arms = {"none": {"occlusion.name": "none"}, "wang": {"occlusion.name": "wang"}}
     assert find_factorial(_plan(simulate, arms)[1]) is None
-
-
-def test_effects_of_a_study(simulate):
-    study, plan = _plan(simulate, GRID)
-    for (mask, order), value in {
-        ("none", "none"): 10,
-        ("none", "second"): 8,
-        ("wang", "none"): 9,
-        ("wang", "second"): 4,
-    }.items():
-        study.write_arm(f"{mask} {order}", [float(value), value + 1.0])
-    data = load_study(study.directory)
-    found = factor_effects(data, find_factorial(plan), ALL)
-    assert {m: found[m]["occlusion wang"].mean for m in found} == {
-        "leave one out": -4,
-        "add one in": -1,
-        "main": -2.5,
-        "shapley": -2.5,
-    }
-    (pair,) = interactions(data, find_factorial(plan), ALL).items()
-    assert pair[0] == ("occlusion wang", "smoothness second") and pair[1].mean == -3 and pair[1].sd == 0
-
-
-def test_effects_between_kinds_of_data_are_in_percent(simulate):
-    """Errors grow with the motion, three times each; the mask takes a tenth of both, so nothing interacts."""
-    settings = {
-        f"{mask} {kind}": {"occlusion.name": mask, "data.scenes.motion": motion}
-        for kind, motion in (("slow", 1.0), ("fast", 3.0))
-        for mask in ("none", "wang")
-    }
-    study, _ = _plan(simulate, settings)
-    plan = study.plan()
-    for arm in plan["arms"]:
-        arm["against"] = f"none {arm['label'].split()[1]}"
-    write_json(study.directory / "plan.json", plan)
-    for label, change in settings.items():
-        for seed in study.seeds:
-            value = (1 + 0.1 * seed) * change["data.scenes.motion"] * (0.9 if "wang" in label else 1.0)
-            study.write(label, seed, value)
-    data = load_study(study.directory)
-    design = find_factorial(data.plan)
-    (found,) = interactions(data, design, ALL).values()
-    assert found.mean == pytest.approx(0, abs=1e-9)
-    assert factor_effects(data, design, ALL)["main"]["occlusion wang"].mean == pytest.approx(100 * math.log(0.9))
-    assert in_percent(data.plan)
-    page = write_report(study.directory).paths["report.html"].read_text()
-    assert "Change of epe/synthetic/all in % (100 times the difference of logarithms)" in page

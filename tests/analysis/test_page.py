@@ -80,8 +80,9 @@ def test_the_page_holds_every_part(grid):
     report = write_report(grid.directory)
     text = report.paths["report.html"].read_text()
     _read(text)
-    for part in ("Which part matters", "<th>shapley</th>", "<td>occlusion wang</td>", "Learning curves"):
+    for part in ("Which part matters", "<th>Shapley value</th>", "<td>occlusion wang</td>", "Learning curves"):
         assert part in text
+    assert text.index("Which part matters") < text.index("<h2>Arms</h2>") < text.index("(decides)")
     assert (
         'class="tag reproduced"' in text
         and "occlusion masking helps: reproduced\n    reproduced: wang none - none" in report.text

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from analysis.comparison import Comparison
 from analysis.curves import Curve
 from analysis.load import load_study
 from analysis.plots import BLUE, GREEN, ORANGE, curves, forest, interaction_map, tuning
@@ -101,18 +102,25 @@ def test_a_single_seed_has_a_line_and_no_band():
 
 
 def test_an_interaction_map_marks_what_may_be_nothing():
-    def estimate(mean, half):
-        return Estimate(mean=mean, low=mean - half, high=mean + half, sd=half, n=5)
+    def effect(mean, half, verdict):
+        estimate = Estimate(mean=mean, low=mean - half, high=mean + half, sd=half, n=5)
+        return Comparison(arm="with", differences={}, estimate=estimate, verdict=verdict)
 
-    main = {"a": estimate(-0.5, 0.1), "b": estimate(0.02, 0.1), "c": None}
-    pairs = {("a", "b"): estimate(0.25, 0.1), ("a", "c"): mean_interval([0.125])}
-    texts = _texts(interaction_map(["a", "b", "c"], main, pairs, "px"))
-    assert {"-0.500", "(+0.020)", "+0.250", "+0.125", "-"} <= set(texts)
+    one = Comparison(arm="with", differences={0: 0.125}, estimate=mean_interval([0.125]))
+    found = {
+        ("a",): effect(-0.5, 0.1, "helps"),
+        ("b",): effect(0.02, 0.1, "undecided"),
+        ("c",): Comparison(arm="with", differences={}),
+        ("a", "b"): effect(0.25, 0.1, "hurts"),
+        ("a", "c"): one,
+    }
+    texts = _texts(interaction_map(["a", "b", "c"], found, "px"))
+    assert {"-0.500", "(+0.020)", "+0.250", "(+0.125)", "-"} <= set(texts)
     assert texts.count("+- 0.100") == 3
 
 
 def test_a_map_of_nothing_is_still_a_figure():
-    ElementTree.fromstring(interaction_map(["a", "b"], {}, {}, "px"))
+    ElementTree.fromstring(interaction_map(["a", "b"], {}, "px"))
 
 
 def test_tuning_names_its_axes():

@@ -8,6 +8,8 @@ from analysis.comparison import compare
 from analysis.directions import metric_kind
 from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
+from analysis.plots import forest
+from analysis.rendering import cells, title
 from analysis.report import write_report
 from analysis.tables import comparison_table
 
@@ -72,6 +74,11 @@ def test_arms_on_other_data_on_purpose_are_kept_and_never_compared_across(crosse
     }  # fmt: skip
     assert table.row("b+hard").crossed.low > 1.7 and table.row("a+hard").crossed is None
     assert "b+hard: compared with a+hard, not with a; equal inside +-0.0313 px" in table.notes
+    assert [row[0] for row in cells(table)[1:]] == [
+        "a (baseline)", "b", "a+hard (baseline)", "b+hard (against a+hard)",
+    ]  # fmt: skip
+    assert title(table).endswith("against a unless a row says otherwise")
+    assert "b+hard (against a+hard)" in forest(table) and "difference from a unless named" in forest(table)
     write_report(crossed.directory)
 
 
@@ -114,7 +121,7 @@ def test_the_tables_say_what_the_plan_says_of_itself(simulate):
     study.write_arm("b", [1.5, 1.6, 1.6, 1.8, 1.9])
     report = write_report(study.directory)
     (table,) = report.tables
-    assert table.alpha == 0.025
+    assert [family.alpha for family in table.families] == [0.025]
     assert "arms of the study that were not run: c, d" in table.notes and "looks after 2, 5 seeds" in table.notes
     assert "level 0.025" in " ".join(table.notes) and "were not run: c, d" in " ".join(report.text.split())
 

@@ -12,7 +12,6 @@ from studies.design import (
     cross,
     drop_each,
     factorial,
-    leave_one_out_and_add_one_in,
     vary,
 )
 
@@ -93,11 +92,13 @@ def test_labels_of_a_factorial_are_unique(count):
     assert len(set(labels)) == len(labels) == 2**count
 
 
-def test_the_ends_of_a_factorial():
-    assert leave_one_out_and_add_one_in("abc") == (
-        "full", "no a", "no b", "no c", "only a", "only b", "only c", "nothing",
-    )  # fmt: skip
-    assert set(leave_one_out_and_add_one_in("ab")) == {arm.label for arm in factorial({"a": ({}, {}), "b": ({}, {})})}
+def test_what_is_taken_away_is_compared_with_the_baseline_and_what_is_brought_in_with_nothing():
+    against = {arm.label: arm.against for arm in factorial(FACTORS)}
+    assert against == dict.fromkeys(("full", "no a", "no b", "no c", "nothing"), "") | dict.fromkeys(
+        ("only a", "only b", "only c"), "nothing"
+    )
+    four = {arm.label: arm.against for arm in factorial({name: ({name: 0}, {name: 1}) for name in "abcd"})}
+    assert four["no a+b"] == "" and four["only d"] == "nothing" and len(four) == 16
 
 
 def test_one_factor_is_no_factorial():

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from analysis.claims import CLAIMS, Claim
-from analysis.factorial import find_factorial
+from analysis.factorial import find_factorial, in_percent, several_at_once
 from analysis.ledger import ledger
 from analysis.load import StudyData
 from analysis.plan import PlannedArm, StudyPlan
@@ -96,14 +96,29 @@ def test_the_ledger_finds_the_arms_that_test_a_finding(words):
 def test_what_matters_is_a_factorial_of_the_five_axes():
     data = finished("what_matters")
     design = find_factorial(data.plan)
-    assert [factor.name for factor in design.factors] == [
-        "normalization center_scale", "occlusion wang", "photometric census", "selfsup teacher_student",
-        "smoothness first_order",
-    ]  # fmt: skip
+    assert [factor.name for factor in design.factors] == list(PARTS)
+    assert design.factors[0].on == {"photometric.name": "census"} and design.factors[4].off == {"selfsup.name": "none"}
     assert design.arms[1, 1, 1, 1, 1] == "full" and design.arms[0, 0, 0, 0, 0] == "nothing"
-    assert design.arms[1, 1, 0, 1, 1] == "no census" and design.arms[0, 0, 0, 1, 0] == "only selfsup"
-    core = plan_of("what_matters", arms=()).labels
-    assert len(core) == 12 and {"full", "nothing", "no census", "only selfsup"} <= set(core)
+    assert design.arms[0, 1, 1, 1, 1] == "no census" and design.arms[0, 0, 0, 0, 1] == "only selfsup"
+    assert design.complete and not in_percent(data.plan)
+    # single parts in both directions and all parts are one family, whatever else is run
+    assert set(data.plan.labels) - several_at_once(data.plan, design) == {"full", "nothing", *DIRECTIONS}
+
+
+PARTS = ("census", "occlusion", "smoothness", "normalization", "selfsup")
+DIRECTIONS = {f"{way} {part}": reference for way, reference in (("no", "full"), ("only", "nothing")) for part in PARTS}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_matters_runs_all_settings_by_default_and_both_directions_have_their_reference(preset):
+    plan = plan_of("what_matters", preset, arms=())
+    against = {arm["label"]: arm.get("against", plan.study.baseline) for arm in plan.plain()["arms"]}
+    assert len(against) == 32 and {label: against[label] for label in DIRECTIONS} == DIRECTIONS
+    assert against["nothing"] == "full"
+
+
+def test_an_arm_that_is_asked_for_brings_what_it_is_compared_with():
+    assert plan_of("what_matters", arms=("only census",)).labels == ("full", "only census", "nothing")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,7 @@ def test_what_matters_is_a_factorial_of_the_five_axes():
 def test_a_component_against_a_difficulty_is_a_factorial(name, factors, harder):
     data = finished(name)
     design = find_factorial(data.plan)
-    assert [factor.name for factor in design.factors] == factors
+    assert [factor.name for factor in design.factors] == factors and in_percent(data.plan)
     assert design.arms[1, 1] == harder and design.arms[0, 0] == data.plan.baseline
     # an arm is compared on the data that it was measured on
     spec = {label: data.records[label, 0].spec["data"] for label in data.plan.labels}

@@ -130,9 +130,9 @@ def test_the_database_is_restarted_under_load(server, storage, machines, number)
     here, there = machines
     for out in machines:
         behave(out, _all={"steps": 5, "seconds": 0.05})
-    first = launch(here, storage, 40, 2)
+    first = launch(here, storage, 40, 2, "heartbeat=2")
     wait_for(lambda: offered(here, storage))
-    second = launch(there, storage, 40, 2, "join", "linger=8")
+    second = launch(there, storage, 40, 2, "join", "linger=8", "heartbeat=2")
     for _ in range(3):
         done = len(list(here.glob("runs/*/result.json")))
         wait_for(lambda done=done: len(list(here.glob("runs/*/result.json"))) > done)
@@ -141,7 +141,8 @@ def test_the_database_is_restarted_under_load(server, storage, machines, number)
         server.start()
     assert first.wait() == 0 and second.wait() == 0, terminal(here) + terminal(there)
     check_all_here(here, storage, 40)
-    assert set(once(here, there).values()) == {1}
+    # one whose worker was not heard of may have been begun again
+    assert set(once(here, there, what="ended").values()) == {1}
     said = (here / "trivial" / "study.log").read_text() + (there / "trivial" / "study.log").read_text()
     assert "trying again" in said + terminal(here) + terminal(there)
     assert files_with(PASSWORD.encode(), here, there) == []
@@ -327,7 +328,7 @@ def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker
     directory.mkdir(parents=True)
     records.write_result(directory, record)
     assert not queue.is_done(job)
-    again = launch(there, storage, 2, 1, "join", "linger=1")
+    again = launch(there, storage, 2, 1, "join", "linger=1", "heartbeat=1")
     wait_for(lambda: queue.is_done(job))
     assert queue.states() == (set(), {run.directory})  # it did not have to be taken again for that
     assert again.wait() == 0 and once(here, there) == {}

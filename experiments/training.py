@@ -85,6 +85,7 @@ class State:
         metrics_bytes: size of the learning curve.
         metrics_crc: its CRC-32; `None` if nobody wrote it down.
         best: least end-point error on validation pairs.
+        collapsed: why training has ended here, if it has collapsed.
     """
 
     step: int = 0
@@ -93,6 +94,7 @@ class State:
     metrics_bytes: int = 0
     metrics_crc: int | None = 0
     best: float | None = None
+    collapsed: str | None = None
 
     def memory(self) -> dict[str, Any]:
         """What a checkpoint has to remember beside parameters and step."""
@@ -369,7 +371,8 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     durations: list[float] = []
     saved_at = time.monotonic()
     outcome, waited = None, 0.0
-    with contextlib.closing(curve), ahead(job.batches(), state.step, steps) as source:
+    start = steps if state.collapsed else state.step  # it has ended and was saved, but its result was not written
+    with contextlib.closing(curve), ahead(job.batches(), start, steps) as source:
         for number, batch in source:
             began = time.perf_counter()
             if number == frozen_at:
@@ -408,8 +411,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                 state.low_visible = state.low_visible + 1 if low else 0
                 if state.low_visible >= COLLAPSED_REPORTS or (low and state.step == steps):
                     share = f"{100 * line['visible']:.1f} %"
-                    reason = f"only {share} of the pixels were taken to be visible at step {state.step}"
-                    outcome = Outcome("collapsed", state.step, reason)
+                    state.collapsed = f"only {share} of the pixels were taken to be visible at step {state.step}"
                     break
             if state.step in shared:
                 _save_prefix(shared[state.step], state, job.parameters, place)
@@ -424,8 +426,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                 outcome = Outcome("interrupted", state.step)
                 break
     if outcome is None:
-        outcome = Outcome("completed", state.step)
-    if outcome.status in ("completed", "collapsed"):
+        outcome = Outcome("collapsed" if state.collapsed else "completed", state.step, state.collapsed or "")
         job.save(state, keep=1)
     speed = float(np.median(durations)) * 1e3 if durations else None
     return dataclasses.replace(outcome, ms_per_step=speed, waited=waited)

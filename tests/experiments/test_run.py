@@ -113,10 +113,15 @@ def test_a_loss_that_is_not_finite_is_a_result(runner, tmp_path):
     assert lines(run)[-1]["total"] is None
 
 
-def test_a_mask_that_hides_everything_is_a_result(runner, tmp_path):
-    run = runner.finish(tmp_path, code=3, **{"train.collapse_below": 1.0})
-    record = records.read_result(run)
-    assert record.status == "collapsed" and record.step == 60 and "taken to be visible" in record.reason
+@pytest.mark.parametrize("start, end", [(0.9, 60), (0.25, 40)])
+def test_a_mask_that_hides_everything_is_a_result_also_if_it_dies_before_it_is_written(runner, tmp_path, start, end):
+    """At the last step, after which no step is left to do again, and before it, where training could go on."""
+    changes = {"train.collapse_below": 1.0, "occlusion.start": start}
+    runner.stopped(tmp_path, "saved", end, **changes).go_on(signal.SIGKILL)
+    assert not list(tmp_path.glob("runs/*/result.json"))
+    record = records.read_result(runner.finish(tmp_path, code=3, **changes))
+    assert (record.status, record.step) == ("collapsed", end)
+    assert "taken to be visible" in record.reason and record.reason.endswith(f"at step {end}")
     assert record.metrics, "a collapsed run is measured all the same"
 
 

@@ -12,12 +12,13 @@ import textwrap
 import pytest
 
 from analysis.power import smallest_detectable
-from experiments import locks
+from experiments import locks, records
 from studies import catalog, plan_file, run, search, tuning
 from studies.baselines import PRESETS
 from studies.command import resumed
 from studies.detectable import detectable
 from studies.planning import Asked, make
+from studies.process import CannotRun
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--tracking-uri", "none"]
@@ -245,6 +246,36 @@ def test_a_partial_study_is_reported_as_partial(planned, capsys):
     plain = json.loads(out_text)
     assert (plain["exit_code"], plain["failed"]) == (3, [["brox", 0]]) and plain["left_out"][0] == "fb_abs"
     assert plain["effects"]["runs"] == {"done": 3, "planned": 6}
+
+
+def test_a_plan_that_means_other_runs_now_is_code_4_and_stays(planned, capsys):
+    out, _ = planned
+    path = out / "occlusion_ablation" / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["arms"][1]["runs"]["1"] = "synthetic_of_another_version_s1__0123456789ab"
+    records.write_json(path, plan)
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
+    for more in ([], ["--plan"]):
+        code, text, err = answered(["occlusion_ablation", *SMOKE, "--seeds", "2", "--out", str(out), *more], capsys)
+        assert code == 4 and text == "" and len(err.splitlines()) == 1
+        assert f"arm {plan['arms'][1]['label']!r} seed 1 is another experiment now" in err
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+
+
+def test_runs_that_the_machine_could_not_do_are_code_3(at, finish, capsys, monkeypatch):
+    first = make(catalog.load("occlusion_ablation"), Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    finish(first, at, lambda arm, seed: 1.0)  # none has failed
+    words = ["occlusion_ablation", *SMOKE, "--seeds", "2", "--out", str(at), "--workers", "1"]
+    monkeypatch.setattr("studies.launcher.run_all", lambda *_, **__: False)  # workers that got nothing done
+    code, text, _ = answered(words, capsys)
+    assert code == 3 and "3 runs could not be done here and have no result" in text
+
+    def unable(*_, **__):
+        raise CannotRun("the disk is full")
+
+    monkeypatch.setattr("studies.launcher.run_all", unable)
+    code, _, err = answered(words, capsys)
+    assert code == 3 and err.splitlines()[-1] == "studies.run: the disk is full"
 
 
 def test_seeds_are_added_to_the_arms_that_were_planned(planned, capsys):

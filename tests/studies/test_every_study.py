@@ -15,8 +15,8 @@ from studies import catalog, search
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
-# What costs is compiling a graph for every kind of arm, so there are two levels of the network and four steps, which all
-# are of one kind (`begins`), and one worker, which loads MindSpore once.
+# What costs is compiling a graph for every kind of arm, so there are two levels of the network and four steps of one kind
+# (`begins`), and one worker, which loads MindSpore once.
 TINY = {
     "train.steps": 4,
     "network.levels": 2,
@@ -37,7 +37,8 @@ def begins(study):
     """Lets what a study's arms bring act from the first step on: a later start is one more graph to compile."""
     arms = [] if study.startswith(".") else catalog.load(study).arms
     axes = ("occlusion", "selfsup")
-    return {f"{axis}.start": 0 for axis in axes if any(arm.changes.get(f"{axis}.name", "none") != "none" for arm in arms)}
+    brought = {axis for axis in axes for arm in arms if arm.changes.get(f"{axis}.name", "none") != "none"}
+    return {f"{axis}.start": 0 for axis in sorted(brought)}
 
 
 def command(out, study, *words, tracking="none"):

@@ -174,9 +174,7 @@ def test_a_killed_ray_node_loses_no_run_and_does_none_twice(ray_nodes, request, 
     assert len(finished(tmp_path)) == len(times) == RUNS
     assert all(times[name] == 1 for name in before), "a run that was done was begun again"
     counts = collections.Counter(times.values())
-    assert counts[1] >= RUNS - 1 and counts[1] + counts[2] == RUNS, (
-        "more was begun again than was being done there"
-    )
+    assert counts[1] >= RUNS - 1 and counts[1] + counts[2] == RUNS, "more was begun again than was being done there"
     assert not of_study(tmp_path)
     if queue == "database":
         assert not files_with(PASSWORD, ray_nodes.session) and not files_with(PASSWORD, tmp_path)

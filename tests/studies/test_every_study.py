@@ -15,8 +15,8 @@ from studies import catalog, search
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
-# What costs is compiling a graph for every kind of arm, so there are two levels of the network and four steps, all of one
-# kind (`begins`), and one worker, which loads MindSpore once.
+# What costs is compiling a graph for every kind of arm, so there are two levels of the network, four steps of one kind
+# (`begins`), and one worker, which loads MindSpore once.
 TINY = {
     "train.steps": 4,
     "network.levels": 2,

@@ -9,11 +9,13 @@ import sys
 
 import pytest
 
+from experiments import records
 from experiments.addresses import check_place, sqlite_address
-from studies import planning, run, sync
+from studies import plan_file, planning, run, sync
 from studies.baselines import PRESETS
 from studies.catalog import load
 from studies.planning import Asked
+from uflow.kernels import build
 
 WORDS = ["occlusion_ablation", "--preset", "smoke", "--arms", "wang"]
 
@@ -106,6 +108,62 @@ def test_a_look_opens_nothing_for_writing(study, words):
     done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(run.__file__).parents[1])
     assert done.returncode == 0 and "wang" in done.stdout, done.stderr
     assert content(study) == before
+
+
+@pytest.fixture
+def read_only(study, tmp_path):
+    """The study on a file system that is mounted read-only; needs the right to mount."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        shutil.copytree(study, place, dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_looks_work_where_nothing_can_be_written(read_only, capsys):
+    before = content(read_only)
+    words = [*WORDS, "--seeds", "1", "--out", str(read_only)]
+    for more in (["--status"], ["--plan"], ["--report-only"], ["--report-only", "--json"]):
+        assert run.main([*words, *more]) == 0, more
+        said = capsys.readouterr()
+        assert "wang" in said.out and "read-only" not in said.out.lower() + said.err.lower()
+    assert run.main(words) == 2  # all is done, but a report would be written
+    assert "Read-only file system" in capsys.readouterr().err
+    assert content(read_only) == before
+
+
+@pytest.mark.slow
+def test_it_goes_on_with_the_cache_of_another_home(finish, tmp_path):
+    """Stored graphs and the kernels' library, whose place a graph names, are of whoever works in the folder."""
+    small = "train.steps=2 train.batch_size=1 network.levels=2 network.width=0.0625 data.height=32 data.width=48"
+    small += " data.scenes.train_pairs=1 data.scenes.validation_pairs=1 data.scenes.test_pairs=1"
+    small += " data.scenes.radius_min=5 data.scenes.radius_max=8"
+    changes = dict(word.split("=") for word in small.split())
+    asked = Asked(preset=PRESETS["smoke"], seeds=(0,), arms=("none",), changes=changes)
+    plan, out, home = planning.make(load("occlusion_ablation"), asked), tmp_path / "out", tmp_path / "home"
+    finish(plan, out, lambda arm, seed: 1.0)
+    plan_file.write(plan, out, plan_file.merged(plan, out))
+    cache = home / ".cache" / "uflow"
+    cache.mkdir(parents=True, mode=0o700)
+    for library in build.cache_folder().glob("kernels-*.so"):
+        shutil.copy(library, cache)  # compiling it takes longer than all the rest
+    words = ["occlusion_ablation", "--preset", "smoke", "--arms", "none", "--add-seeds", "1", "--out", str(out)]
+    words += ["--workers", "1", "--tracking-uri", "none"]
+    words += [f"--set={word}" for word in small.split()]
+    environment = {k: v for k, v in os.environ.items() if k not in ("UFLOW_CACHE", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-m", "studies.run", *words], env=environment | {"HOME": str(home)}, capture_output=True,
+        text=True, cwd=pathlib.Path(run.__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    statuses = {path.parent.name: records.read_result(path.parent).status for path in out.glob("runs/*/result.json")}
+    assert list(statuses.values()) == ["completed"] * 2 and list((cache / "graphs").glob("*/ready.json"))
 
 
 def test_a_report_of_a_look_goes_where_it_is_told(study, tmp_path, capsys):

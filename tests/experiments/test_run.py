@@ -171,7 +171,7 @@ def test_a_lost_learning_curve_does_not_keep_a_run_from_its_result(undisturbed, 
             "data.augmentation.noise": 0.02,
         },
         {"train.supervised": True, "data.augmentation.flip_horizontal": True},
-        {"occlusion.name": "ground_truth", "train.only_forward": True, "data.fit": "crop"},
+        {"occlusion.name": "ground_truth", "occlusion.start": 0, "train.only_forward": True, "data.fit": "crop"},
     ],
     ids=["frozen teacher, shifts, augmentation", "supervised", "true occlusion, forward only"],
 )

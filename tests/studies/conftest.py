@@ -6,7 +6,7 @@ from experiments import records
 from experiments.spec import canonical, to_config
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def finish():
     """`finish(plan, out, value)` writes every run of a plan; `value(arm, seed)` is its error, or why it failed."""
 

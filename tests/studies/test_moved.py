@@ -29,13 +29,21 @@ def done(finish, out, seeds):
     finish(plan, out, lambda arm, seed: 1.0 + seed + 0.1 * (arm == "wang"))
 
 
-@pytest.fixture
-def study(finish, tmp_path):
-    """A finished study, in a folder whose name means something in addresses."""
-    out = tmp_path / "q?x=1 100%41 #a"
+NAME = "q?x=1 100%41 #a"  # means something in addresses
+
+
+@pytest.fixture(scope="module")
+def made(finish, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / NAME
     done(finish, out, (0,))
     assert run.main([*WORDS, "--seeds", "1", "--out", str(out)]) == 0
     return out
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    """A finished study of a test's own."""
+    return shutil.copytree(made, tmp_path / NAME)
 
 
 def as_before(out):
@@ -47,12 +55,12 @@ def as_before(out):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_copy_goes_on_by_itself(study, finish, tmp_path, old):
+def test_a_copy_goes_on_by_itself(made, study, finish, tmp_path, old):
     if old:
         as_before(study)
     else:
-        assert not [path for path, data in content(study).items() if os.fsencode(study) in data]
-        assert not [path for path, data in content(study).items() if os.fsencode(study.as_uri()) in data]
+        assert not [path for path, data in content(made).items() if os.fsencode(made) in data]
+        assert not [path for path, data in content(made).items() if os.fsencode(made.as_uri()) in data]
     copy, before = tmp_path / "copy", content(study)
     shutil.copytree(study, copy)
     done(finish, copy, (1,))

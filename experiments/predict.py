@@ -30,8 +30,9 @@ import numpy as np
 from experiments import flags, records, terminal
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import read_flo, write_flo
+from experiments.data.folders import SUFFIXES
 from experiments.data.frames import frames
-from experiments.data.image_files import SUFFIXES, read_image
+from experiments.data.image_files import read_image
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.video import Video, opened
 from experiments.execution import check_writable

@@ -10,7 +10,7 @@ import pathlib
 import re
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError, check_split
 
 SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_release_test_train_split.list")

@@ -7,7 +7,7 @@ import pathlib
 import re
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder, images_in
+from experiments.data.folders import check_folder, images_in
 from experiments.data.pairs import DataError, check_split
 
 
@@ -21,7 +21,7 @@ def frames(folder: str | os.PathLike, split: str) -> FileSet:
     folder = check_folder(folder, "the frames")
     images = sorted(images_in(folder), key=_natural)
     if len(images) < 2:
-        raise DataError(f"{folder}: has {len(images)} images (png, ppm, pgm, jpg, bmp), a pair needs two")
+        raise DataError(f"{folder}: has {len(images)} images (png, ppm, pgm, jpg, bmp, tif, webp), a pair needs two")
     unique = len({path.stem for path in images}) == len(images)
     files = [PairFiles(a.stem if unique else a.name, a, b) for a, b in zip(images, images[1:], strict=False)]
     return FileSet("frames", tuple(files))

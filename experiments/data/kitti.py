@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError, check_split
 
 # Color of 2015, color of 2012, gray of 2012; the first folder that has a pair's frames is taken.

@@ -39,8 +39,9 @@ def frames(path: str | os.PathLike, split: str) -> FileSet:
     if not pairs:
         raise _too_few(folder, len(sequences))
     alone = sum(len(images) < 2 for _, images in sequences)
-    note = f"the frames are {len(sequences) - alone} sequences in folders, pairs are within each"
-    return _set(pairs, note, f"{alone} images are alone in their folder and make no pair" if alone else "")
+    notes = [f"sequences in folders, pairs are within each: {len(sequences) - alone}"]
+    notes += [f"images that are alone in their folder and make no pair: {alone}"] if alone else []
+    return _set(pairs, *notes)
 
 
 def neighbors(images: Sequence[pathlib.Path]) -> FileSet:

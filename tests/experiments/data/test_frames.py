@@ -74,8 +74,7 @@ def test_folders_of_folders_are_sequences_of_their_own(tmp_path):
     assert [f.name for f in pairs.files] == ["a/x/0", "b/1", "b/2"]
     assert [f.second.relative_to(tmp_path).as_posix() for f in pairs.files] == ["a/x/1.png", "b/2.png", "b/10.png"]
     assert pairs.note == (
-        "the frames are 2 sequences in folders, pairs are within each;"
-        " 1 images are alone in their folder and make no pair"
+        "sequences in folders, pairs are within each: 2; images that are alone in their folder and make no pair: 1"
     )
 
 

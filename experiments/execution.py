@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments import checkpoints, device, faults, locks, records
 from experiments.code_version import code_version
+from experiments.data.batches import check_room
 from experiments.data.pairs import DataError, PairSet, check_known
 from experiments.data.skipping import without_bad
 from experiments.data.sources import absolute, open_source
@@ -109,8 +110,8 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data: its own pairs, if they are open already.
 
     Raises:
-        DataError: if the data is missing or damaged, is not what a digest in the spec says, or has no pixel to evaluate
-            on.
+        DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
+            or has no pixel to evaluate on.
     """
     if spec.initial:
         spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
@@ -128,6 +129,8 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     if "flow" not in tested.provides:
         raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
     check_known(tested.name, (tested[index] for index in range(len(tested))))
+    if spec.data.fit == "crop":  # of the other pairs, whoever reads them
+        check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files
     found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
     for section, value in found.items():

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments import evaluation_files, flags, records, terminal
-from experiments.data.pairs import SPLITS, DataError, PairSet
+from experiments.data.pairs import SPLITS, DataError, PairSet, check_known
 from experiments.data.sources import names, open_source, parse
 from experiments.execution import check_writable
 from experiments.measuring import Measured, NotFinite, measure, readable
@@ -76,7 +76,7 @@ def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, p
     """The data sets to measure on, their headers checked unless faults are tolerated.
 
     Raises:
-        DataError: if one is missing or damaged, or has no ground truth.
+        DataError: if one is missing or damaged, has no ground truth, or none that is known in any pixel.
         ValueError: if the protocol is not made for it.
     """
     found = []
@@ -91,6 +91,8 @@ def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, p
             raise DataError(f"{text}: has no ground truth flow to evaluate on ({arguments.split} split)")
         if not arguments.skip_bad:
             pairs.verify()
+        total = len(pairs) if arguments.max_pairs is None else min(arguments.max_pairs, len(pairs))
+        check_known(pairs.name, readable(pairs, total, arguments.skip_bad, []))
         found.append(pairs)
     return found
 

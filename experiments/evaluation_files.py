@@ -57,7 +57,10 @@ def write(
         "format": FORMAT,
         "protocol": protocol.name,
         **described,
-        "sets": [{"name": found.name, **about, "skipped": list(found.skipped)} for found, about in sets],
+        "sets": [
+            {"name": found.name, **about, "skipped": list(found.skipped), "unknown": list(found.unknown)}
+            for found, about in sets
+        ],
         "numbers": {name: entry for found, _ in sets for name, entry in numbers(found, protocol).items()},
     }
     records.write_json(out / RESULT, plain)
@@ -98,4 +101,7 @@ def table(found: Measured, occlusion: str | None) -> str:
     rest = f", {speed:.2f} pairs/s after the first batch" if speed else ""
     lines.append(f"{len(found.pairs)} pairs in {found.seconds:.1f} s with compiling{rest}")
     lines += [f"skipped: {sentence}" for sentence in found.skipped]
+    if found.unknown:
+        named = ", ".join((*found.unknown[:5], *(["..."] if len(found.unknown) > 5 else [])))
+        lines.append(f"in no number, having no known pixel: {len(found.unknown)} of {len(found.pairs)} pairs ({named})")
     return "\n".join(lines)

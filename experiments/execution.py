@@ -15,7 +15,8 @@ from typing import Any
 
 from experiments import checkpoints, device, faults, locks, records
 from experiments.code_version import code_version
-from experiments.data.pairs import DataError, Pair, PairSet
+from experiments.data.batches import check_room
+from experiments.data.pairs import DataError, PairSet, check_known
 from experiments.data.skipping import without_bad
 from experiments.data.sources import absolute, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
@@ -109,8 +110,8 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data: its own pairs, if they are open already.
 
     Raises:
-        DataError: if the data is missing or damaged, is not what a digest in the spec says, or has no pixel to evaluate
-            on.
+        DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
+            or has no pixel to evaluate on.
     """
     if spec.initial:
         spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
@@ -127,11 +128,9 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         )
     if "flow" not in tested.provides:
         raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
-    if not any(_has_known_flow(tested[index]) for index in range(len(tested))):  # reads one pair of sound data
-        raise DataError(
-            f"{tested.name} has no pixel to evaluate on: in none of its {len(tested)} pairs is the flow known anywhere;"
-            " give other data with --eval"
-        )
+    check_known(tested.name, (tested[index] for index in range(len(tested))))
+    if spec.data.fit == "crop":  # of the other pairs, whoever reads them
+        check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files
     found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
     for section, value in found.items():
@@ -146,10 +145,6 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
         evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
     )
-
-
-def _has_known_flow(pair: Pair) -> bool:
-    return pair.valid is None or bool(pair.valid.any())
 
 
 def check_writable(out: pathlib.Path, option: str = "--out") -> None:

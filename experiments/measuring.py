@@ -36,6 +36,7 @@ class Measured:
         name: the data set.
         pairs: names of the pairs that were measured.
         skipped: one sentence for every pair that could not be read.
+        unknown: names of the pairs without a pixel that counts; they are in `pairs`, but in no number.
         numbers: by `<measure>/<region>`; of a region that no frame has there is none.
         frames: how many frames have pixels of the region, by the same names.
         rows: the values of every frame by the same names, `None` where a frame has no such pixels.
@@ -47,6 +48,7 @@ class Measured:
     name: str
     pairs: tuple[str, ...]
     skipped: tuple[str, ...]
+    unknown: tuple[str, ...]
     numbers: Mapping[str, float]
     frames: Mapping[str, int]
     rows: tuple[Mapping[str, float | None], ...]
@@ -100,7 +102,7 @@ def measure(
     """
     total = len(pairs) if count is None else min(count, len(pairs))
     skipped: list[str] = []
-    names, totals, hidden = [], [], []
+    names, unknown, totals, hidden = [], [], [], []
     began = time.perf_counter()
     warm, warmed = 0, began
     source = (_with_truth(check(pair)) for pair in readable(pairs, total, allowed, skipped))
@@ -110,8 +112,10 @@ def measure(
             raise NotFinite(f"the flow of pair {pair.name} of {pairs.name} is not finite")
         names.append(pair.name)
         totals.append(protocol.totals(pairs.name, pair, flow))
-        if pair.occluded is not None and estimate.visible is not None:
-            counted = protocol.counted(pairs.name, pair)
+        counted = protocol.counted(pairs.name, pair)
+        if not counted.any():
+            unknown.append(pair.name)
+        elif pair.occluded is not None and estimate.visible is not None:
             hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
         progress(len(names) + len(skipped), total)
         warm = warm or batch_size(loaded.network, pair.first)
@@ -126,6 +130,7 @@ def measure(
         name=pairs.name,
         pairs=tuple(names),
         skipped=tuple(skipped),
+        unknown=tuple(unknown),
         numbers={key: value for key, value in numbers.items() if value is not None},
         frames={key: sum(total.pixels > 0 for total in having[key]) for key in keys},
         rows=tuple({key: frame[key].mean if key in frame else None for key in keys} for frame in totals),

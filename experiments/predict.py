@@ -2,6 +2,7 @@
 
     python -m experiments.predict --checkpoint CKPT a.png b.png --out DIR
     python -m experiments.predict --checkpoint CKPT frames/ --out DIR
+    python -m experiments.predict --checkpoint CKPT frames/img_%05d.png --out DIR
     python -m experiments.predict --checkpoint CKPT video.mp4 --out DIR
 
 DIR then holds, for every pair of neighbors, named like its first frame:
@@ -12,12 +13,17 @@ DIR then holds, for every pair of neighbors, named like its first frame:
     panels/NAME.png     frame, flow and visibility side by side, with the legend
     panels.mp4          these as a video, if there are three frames or more
     prediction.json     what was computed from what; written last
+
+A folder of folders of images is several sequences: names of pairs then begin with the folder, as in
+flow/SEQUENCE/NAME.flo and panels/SEQUENCE.mp4. Images and videos are turned upright as viewers do, and what is computed
+belongs to that frame.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import pathlib
 import sys
 import tempfile
@@ -28,10 +34,10 @@ import cv2
 import numpy as np
 
 from experiments import flags, records, terminal
-from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import read_flo, write_flo
-from experiments.data.frames import frames
-from experiments.data.image_files import SUFFIXES, read_image
+from experiments.data.folders import SUFFIXES
+from experiments.data.frames import LEGEND, PREDICTION, frames, neighbors
+from experiments.data.image_files import read_image
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.video import Video, opened
 from experiments.execution import check_writable
@@ -41,7 +47,6 @@ from experiments.predictor import Loaded, Predictor, add_arguments, interruptibl
 from experiments.video_file import VideoFile
 
 PROGRAM = "experiments.predict"
-RESULT = "prediction.json"
 FPS = 24.0
 USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
 
@@ -52,8 +57,9 @@ def parser() -> flags.Parser:
         prog=f"python -m {PROGRAM}", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "input", nargs="+", type=pathlib.Path, metavar="INPUT", help="two or more images, or a folder, or a video"
-    )
+        "input", nargs="+", type=pathlib.Path, metavar="INPUT",
+        help="two or more images, a pattern of their names, a folder, or a video",
+    )  # fmt: skip
     add_arguments(made)
     made.shared("out", required=True)
     made.add_argument(
@@ -75,14 +81,13 @@ def open_input(paths: Sequence[pathlib.Path]) -> tuple[PairSet, float]:
     if len(paths) == 1 and paths[0].suffix.lower() not in SUFFIXES:
         rate = opened(paths[0]).get(cv2.CAP_PROP_FPS) if paths[0].is_file() else 0.0
         return Video(paths[0]), rate if 0 < rate < 1000 else FPS
+    if len(paths) == 1 and "%" in paths[0].name and not paths[0].exists():
+        return frames(paths[0], "test"), FPS
     if len(paths) == 1:
         raise DataError(f"{paths[0]}: is one image, a pair needs two")
     if odd := next((path for path in paths if path.suffix.lower() not in SUFFIXES), None):
         raise DataError(f"{odd}: several inputs must be images ({', '.join(SUFFIXES)})")
-    stems = [path.stem for path in paths[:-1]]
-    names = stems if len(set(stems)) == len(stems) else [f"{i:06}_{stem}" for i, stem in enumerate(stems)]
-    files = [PairFiles(name, a, b) for name, a, b in zip(names, paths, paths[1:], strict=False)]
-    return FileSet("frames", tuple(files)), FPS
+    return neighbors(paths), FPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,10 +100,15 @@ class Output:
         """Of one pair; `kind` is flow, color, visible or panels."""
         return self.directory / kind / (name + (".flo" if kind == "flow" else ".png"))
 
-    def make(self, kinds: Sequence[str]) -> None:
-        """Makes the folders."""
-        for kind in kinds:
-            (self.directory / kind).mkdir(parents=True, exist_ok=True)
+    def video(self, sequence: str) -> pathlib.Path:
+        """Of the panels of a sequence; '' is the only one of its input."""
+        return self.directory / (f"panels/{sequence}.mp4" if sequence else "panels.mp4")
+
+    def new(self, kind: str, name: str) -> pathlib.Path:
+        """Like `file`, in a folder that is made if it is not there."""
+        path = self.file(kind, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output) -> tuple[list[str], float, bool]:
@@ -117,9 +127,9 @@ def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output
         name = estimate.pair.name
         if not np.isfinite(estimate.flow).all():
             print(f"{name}: the flow has values that are not finite; they are black in the pictures", file=sys.stderr)
-        write_flo(output.file("flow", name), estimate.flow)
+        write_flo(output.new("flow", name), estimate.flow)
         if estimate.visible is not None:
-            write_png(output.file("visible", name), visibility_picture(estimate.visible))
+            write_png(output.new("visible", name), visibility_picture(estimate.visible))
         lengths = np.hypot(*estimate.flow)
         longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], USUAL)) if lengths.size else 0.0)
         names.append(name)
@@ -133,12 +143,12 @@ def draw(pairs: PairSet, output: Output, names: Sequence[str], longest: float, h
     """Draws the pictures of every pair from the files, with one scale for all, and yields its panels."""
     for index, name in enumerate(names):
         flow = read_flo(output.file("flow", name))
-        write_png(output.file("color", name), colors(flow, longest))
+        write_png(output.new("color", name), colors(flow, longest))
         visible = None
         if hidden:
             visible = read_image(output.file("visible", name))[..., 0] / np.float32(255)
         picture = panels(pairs[index].first, flow, visible, longest)
-        write_png(output.file("panels", name), picture)
+        write_png(output.new("panels", name), picture)
         yield picture
 
 
@@ -154,21 +164,20 @@ def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
 def predict(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, pairs: PairSet, rate: float) -> None:
     """Computes and draws everything; says where it is."""
     output = Output(arguments.out)
-    output.make(("flow", "color", "panels", *(("visible",) if loaded.hidden is not None else ())))
     began = time.monotonic()
     names, usual, hidden = compute(predictor, loaded, pairs, output)
     spent = time.monotonic() - began
     longest = arguments.longest or usual or 1.0
-    pictures = draw(pairs, output, names, longest, hidden)
-    if len(names) > 1:
-        with VideoFile(arguments.out / "panels.mp4", arguments.fps or rate) as video:
-            for picture in pictures:
-                video.add(picture)
-    else:
-        list(pictures)
-    write_png(arguments.out / "legend.png", legend(longest))
+    pictures = zip(names, draw(pairs, output, names, longest, hidden), strict=True)
+    for sequence, drawn in itertools.groupby(pictures, key=lambda named: named[0].rpartition("/")[0]):
+        begun = list(itertools.islice(drawn, 2))
+        if len(begun) > 1:
+            with VideoFile(output.video(sequence), arguments.fps or rate) as video:
+                for _, picture in itertools.chain(begun, drawn):
+                    video.add(picture)
+    write_png(arguments.out / LEGEND, legend(longest))
     about = {"pairs": len(names), "longest_px": longest, "note": pairs.note, "input": [p.name for p in arguments.input]}
-    records.write_json(arguments.out / RESULT, {"format": 1, **predictor.describe(), **about})
+    records.write_json(arguments.out / PREDICTION, {"format": 1, **predictor.describe(), **about})
     if pairs.note:
         print(pairs.note)
     print(f"{len(names)} pairs in {spent:.1f} s with compiling; full colour is {longest:.3g} px")
@@ -183,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             value = getattr(arguments, option)
             if value is not None and not 0 < value < 1e6:
                 raise ValueError(f"--{option} must be above 0, got {value:g}")
-        if (arguments.out / RESULT).exists():
+        if (arguments.out / PREDICTION).exists():
             raise ValueError(f"--out {arguments.out}: holds a prediction already, give another directory")
         predictor = Predictor.from_arguments(arguments)
         pairs, rate = open_input(arguments.input)

@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.scene_options import SceneOptions
+from experiments.data.source_text import set_names
 from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
@@ -116,7 +117,7 @@ class ExperimentSpec:
     def directory(self) -> str:
         """The name of the run's directory: readable, then the run id."""
         names = [registry.entry_of(getattr(self, axis)).name for axis in registry.AXES]
-        data = "+".join(part.split(":")[0] for part in self.data.source.split(";"))
+        data = "+".join(set_names(self.data.source))
         return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
 
 
@@ -156,7 +157,7 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         del config["train"]["amp"], config["train"]["loss_scale"]
     synthetic = False
     for name in ("data", "evaluation"):
-        parts = [part.split(":")[0] for part in config[name]["source"].split(";")]
+        parts = set_names(config[name]["source"])
         config[name]["source"] = ";".join(parts)
         synthetic = synthetic or "synthetic" in parts
     if not synthetic:

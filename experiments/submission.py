@@ -24,7 +24,7 @@ from experiments import atomic, records
 from experiments.data import kitti, sintel
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.flow_files import UNKNOWN, read_flo, read_kitti_flow, write_flo, write_kitti_flow
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError
 
 KITTI_RANGE = (-512.0, 511.984375)  # px, what 16 bits in steps of 1/64 px can say

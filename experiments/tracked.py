@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from experiments import records
+from experiments.data.source_text import set_names
 from experiments.spec import flatten
 
 FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
@@ -182,4 +183,4 @@ def sealed(files: Iterable[tuple[pathlib.Path, str]]) -> str:
 
 
 def _names(source: str) -> str:
-    return ";".join(piece.split(":")[0] for piece in source.split(";"))
+    return ";".join(set_names(source))

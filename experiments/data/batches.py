@@ -11,7 +11,7 @@ import numpy as np
 from experiments.data.augmentation import vary_colors, vary_geometry
 from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.geometric_changes import Sample
-from experiments.data.pairs import DataError, PairSet
+from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.data.resizing import resize_sparse_flow
 
 # Frames of a set that fits are decoded and resized once.
@@ -30,6 +30,16 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def check_room(name: str, pair: Pair, height: int, width: int) -> None:
+    """Raises `DataError` if frames of data set `name` are smaller than what is to be cut out of them, px."""
+    rows, columns = pair.first.shape[:2]
+    if rows < height or columns < width:
+        raise DataError(
+            f"pair {pair.name} of {name} has {columns}x{rows} px, which is too small for a crop of {width}x{height}"
+            " (data.fit=crop): give a smaller data.height and data.width, or data.fit=resize"
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +84,7 @@ class Batches:
 
     Raises:
         DataError: if there are no pairs, the wanted ground truth is not there, or a size or the seed is out of range;
-            from `batch`, if a pair cannot be read.
+            from `batch`, if a pair cannot be read, or is smaller than the crop.
     """
 
     def __init__(
@@ -148,6 +158,8 @@ class Batches:
         if index in self._kept:
             return self._kept[index]
         pair = self.pair_set[index]
+        if self.fit == "crop":
+            check_room(self.pair_set.name, pair, self.height, self.width)
         height, width = (self.height, self.width) if self.fit == "resize" else pair.first.shape[:2]
         frames = np.stack([resize(frame, height, width) for frame in (pair.first, pair.second)]) / np.float32(255)
         flow = valid = occluded = None

@@ -5,15 +5,17 @@ Dosovitskiy et al., "FlowNet: Learning Optical Flow with Convolutional Networks"
 
 from __future__ import annotations
 
+import codecs
 import os
 import pathlib
 import re
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder, entries
 from experiments.data.pairs import DataError, check_split
 
-SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_release_test_train_split.list")
+# Of the release, in its two versions, and of RAFT.
+SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_release_test_train_split.list", "chairs_split.txt")
 # Of the release, whose first pair is 1; and of the examples that come with FlowNet 2, whose first pair is 0.
 _NAMINGS = (
     (re.compile(r"(\d+)_(img1|img2)\.ppm|(\d+)_(flow)\.flo"), ("img1", "img2", "flow"), "{}_{}{}", 1),
@@ -26,7 +28,7 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
 
     The files are looked for in `folder/data`, then in `folder`, in the naming of the release (`00001_img1.ppm`,
     `00001_img2.ppm`, `00001_flow.flo`) or of the FlowNet 2 examples (`0000000-img0.ppm`, ...); the split file (a line
-    per pair of the whole release, 1 train, 2 test) beside them or one folder above.
+    per pair of the whole release, 1 train, 2 test) beside them, in `folder` or beside it.
 
     Test pairs are the official ones. Validation pairs are the last tenth of the training pairs and are not trained on;
     with less than 20 training pairs they are the test pairs. Without a split file, or where it leaves a split without
@@ -41,7 +43,8 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
     place = folder / "data" if (folder / "data").is_dir() else folder
     numbered = _pairs(place)
     files = [pair for _, pair in numbered]
-    split_file = next((p for d in (place, place.parent) for n in SPLIT_FILES if (p := d / n).is_file()), None)
+    looked = (entries(place) for place in dict.fromkeys((place, folder, folder.absolute().parent)))
+    split_file = next((there[n.lower()] for there in looked for n in SPLIT_FILES if n.lower() in there), None)
     if split_file is None:
         note = f"FlyingChairs without a split file ({' or '.join(SPLIT_FILES)}): every split has all {len(files)} pairs"
         return FileSet("flyingchairs", tuple(files), note)
@@ -66,16 +69,16 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
 
 def _pairs(place: pathlib.Path) -> list[tuple[int, PairFiles]]:
     """The pairs of a folder, each with the number of its line in a split file, counted from 0."""
-    entries = {entry.name for entry in os.scandir(place)}
+    there = entries(place)
     for pattern, kinds, form, start in _NAMINGS:
-        numbers = sorted({(m[1] or m[3]) for name in entries if (m := pattern.fullmatch(name))}, key=int)
+        numbers = sorted({(m[1] or m[3]) for name in there if (m := pattern.fullmatch(name))}, key=int)
         found = []
         for number in numbers:
             suffixes = (".ppm", ".ppm", ".flo")
             names = [form.format(number, kind, suffix) for kind, suffix in zip(kinds, suffixes, strict=True)]
-            if missing := [name for name in names if name not in entries]:
+            if missing := [name for name in names if name not in there]:
                 raise DataError(f"{place / missing[0]}: is missing, pair {number} is not complete")
-            found.append((int(number) - start, PairFiles(number, *(place / name for name in names))))
+            found.append((int(number) - start, PairFiles(number, *(there[name] for name in names))))
         if found:
             return found
     raise DataError(
@@ -85,7 +88,9 @@ def _pairs(place: pathlib.Path) -> list[tuple[int, PairFiles]]:
 
 def _marks(path: pathlib.Path) -> list[str]:
     try:
-        marks = path.read_text(encoding="ascii").split()
+        data = path.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as editors of Windows may save it
+        marks = data.removeprefix(codecs.BOM_UTF8).decode("utf-16" if wide else "ascii").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{path}: split file cannot be read ({reason})") from None

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder, entries
 from experiments.data.pairs import DataError, check_split
 
 # Color of 2015, color of 2012, gray of 2012; the first folder that has a pair's frames is taken.
@@ -26,6 +26,8 @@ _FRAME = re.compile(r"(\d+)_(\d+)\.png")
 
 def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
     """The pairs of a KITTI benchmark by number; validation and test have flow, and occlusions where `flow_noc` exists.
+
+    Of a pair with `flow_noc` only, that is the flow: pixels that are visible in both frames. `note` says so.
 
     Training takes all neighbors among the frames of the multi-view extension in `training` and `testing`, except for
     frames 9 to 12, as UFlow does. Without these frames it takes frames 10 and 11, of `testing` if it is there, else of
@@ -52,8 +54,9 @@ def kitti(folder: str | os.PathLike, split: str, *, year: int) -> FileSet:
             files = neighbors(places[-1], lambda n: n == 10)
             note = f"KITTI {year} without the multi-view frames: trained on frames 10 and 11 of {places[-1].name}"
     else:
-        files = _evaluated(folder / "training")
-        note = f"KITTI {year} is validated and tested on the same pairs" if split == "validation" else ""
+        files, note = _evaluated(folder / "training")
+        if split == "validation":
+            note = "; ".join(filter(None, (f"KITTI {year} is validated and tested on the same pairs", note)))
     if not files:
         raise DataError(f"{folder}: no {split} pairs, expected files like training/image_2/000000_10.png")
     return FileSet(name, tuple(files), note)
@@ -63,10 +66,9 @@ def neighbors(place: pathlib.Path, wanted: Callable[[int], bool]) -> list[PairFi
     """Pairs of neighboring frames whose first number is wanted, without ground truth."""
     frames: dict[str, dict[int, pathlib.Path]] = collections.defaultdict(dict)
     for images in reversed(IMAGES):
-        if (place / images).is_dir():
-            for path in (place / images).iterdir():
-                if m := _FRAME.fullmatch(path.name):
-                    frames[m[1]][int(m[2])] = path
+        for name, path in entries(place / images).items():
+            if m := _FRAME.fullmatch(name):
+                frames[m[1]][int(m[2])] = path
     return [
         PairFiles(f"{place.name}/{path.stem}", path, numbered[number + 1])
         for _, numbered in sorted(frames.items())
@@ -75,20 +77,27 @@ def neighbors(place: pathlib.Path, wanted: Callable[[int], bool]) -> list[PairFi
     ]
 
 
-def _evaluated(place: pathlib.Path) -> list[PairFiles]:
-    flows = check_folder(place / "flow_occ", "the flow of KITTI")
+def _evaluated(place: pathlib.Path) -> tuple[list[PairFiles], str]:
+    """The pairs that have flow, and what is to be known of it."""
+    all_flow, visible_flow = (entries(place / name) for name in ("flow_occ", "flow_noc"))
+    if not (all_flow or visible_flow):
+        check_folder(place / "flow_occ", "the flow of KITTI")
+    flows = visible_flow | all_flow
+    there = {images: entries(place / images) for images in IMAGES}
     found = []
-    for flow in sorted(p for p in flows.iterdir() if _FRAME.fullmatch(p.name)):
-        number, frame = _FRAME.fullmatch(flow.name).groups()
-        names = flow.name, f"{number}_{int(frame) + 1:02}.png"
-        images = next((d for d in IMAGES if any((place / d / n).exists() for n in names)), IMAGES[0])
-        first, second = (place / images / n for n in names)
-        for path in (first, second):
-            if not path.exists():
-                raise DataError(f"{path}: is missing, {flow} needs it")
-        visible = place / "flow_noc" / flow.name
-        found.append(PairFiles(flow.stem, first, second, flow, visible if visible.exists() else None))
-    return found
+    for name in sorted(flows):
+        if not (m := _FRAME.fullmatch(name)):
+            continue
+        names = name, f"{m[1]}_{int(m[2]) + 1:02}.png"
+        images = next((images for images in IMAGES if any(n in there[images] for n in names)), IMAGES[0])
+        if missing := next((n for n in names if n not in there[images]), None):
+            raise DataError(f"{place / images / missing}: is missing, {flows[name]} needs it")
+        first, second = (there[images][n] for n in names)
+        visible = visible_flow.get(name) if name in all_flow else None
+        found.append(PairFiles(flows[name].stem, first, second, flows[name], visible))
+    alone = sum(pair.flow.parent.name == "flow_noc" for pair in found)
+    note = f"KITTI without flow_occ of {alone} of {len(found)} pairs: their occluded pixels are not measured"
+    return found, note if alone else ""
 
 
 SOURCES = {f"kitti{year}": functools.partial(kitti, year=year) for year in (2012, 2015)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder, entries, subfolders
 from experiments.data.pairs import DataError, check_split
 
 
@@ -24,14 +24,14 @@ def middlebury(folder: str | os.PathLike, split: str) -> FileSet:
     folder = check_folder(folder, "Middlebury")
     frames = check_folder(folder / "other-data", "the frames of Middlebury")
     files = []
-    for scene in sorted(p for p in frames.iterdir() if p.is_dir()):
-        flow = folder / "other-gt-flow" / scene.name / "flow10.flo"
-        first, second = scene / "frame10.png", scene / "frame11.png"
-        for path in (first, second):
-            if not path.exists():
-                raise DataError(f"{path}: is missing, scene {scene.name} is not complete")
-        if split == "train" or flow.exists():
-            files.append(PairFiles(scene.name, first, second, flow if split != "train" and flow.exists() else None))
+    for scene in subfolders(frames):
+        flow = entries(folder / "other-gt-flow" / scene.name).get("flow10.flo")
+        names, there = ("frame10.png", "frame11.png"), entries(scene)
+        if missing := next((name for name in names if name not in there), None):
+            raise DataError(f"{scene / missing}: is missing, scene {scene.name} is not complete")
+        if split == "train" or flow:
+            first, second = (there[name] for name in names)
+            files.append(PairFiles(scene.name, first, second, None if split == "train" else flow))
     if not files:
         raise DataError(f"{folder}: no {split} scenes, expected files like other-data/Venus/frame10.png")
     note = "Middlebury is trained, validated and tested on the same frames; training does not see their flow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -88,3 +89,17 @@ def check_index(index: int, pairs: PairSet) -> None:
     """Raises `IndexError` unless `pairs` has a pair `index`, counted from 0."""
     if not 0 <= index < len(pairs):
         raise IndexError(f"{pairs.name} has pairs 0 to {len(pairs) - 1}, asked for {index}")
+
+
+def check_known(name: str, pairs: Iterable[Pair]) -> None:
+    """Raises `DataError` if the flow of data set `name` is known nowhere; of sound data one pair is read."""
+    count = 0
+    for pair in pairs:
+        if pair.valid is None or pair.valid.any():
+            return
+        count += 1
+    if count:
+        raise DataError(
+            f"{name} has no pixel to evaluate on: in none of its {count} pairs is the flow known anywhere;"
+            " give other data with --eval"
+        )

@@ -11,7 +11,7 @@ import pathlib
 import re
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder, entries, subfolders
 from experiments.data.pairs import DataError, check_split
 
 _FRAME = re.compile(r"frame_(\d+)\.png")
@@ -61,18 +61,19 @@ def sintel(folder: str | os.PathLike, split: str, *, rendering: str) -> FileSet:
 def neighbors(place: pathlib.Path, rendering: str) -> list[PairFiles]:
     """Pairs of neighboring frames, scene by scene, with the ground truth that there is for them."""
     found = []
-    for scene in sorted(p for p in (place / rendering).iterdir() if p.is_dir()):
-        frames = {int(m[1]): p for p in scene.iterdir() if (m := _FRAME.fullmatch(p.name))}
+    for scene in subfolders(place / rendering):
+        frames = {int(m[1]): p for name, p in entries(scene).items() if (m := _FRAME.fullmatch(name))}
+        truth = {kind: entries(place / kind / scene.name) for kind in ("flow", "occlusions", "invalid")}
         for number, first in sorted(frames.items()):
-            flow = place / "flow" / scene.name / f"{first.stem}.flo"
-            flow = flow if flow.exists() else None
+            stem = first.stem.lower()
+            flow = truth["flow"].get(f"{stem}.flo")
             second = frames.get(number + 1)
             if second is None and flow:
                 missing = first.with_name(f"frame_{number + 1:04}.png")
                 raise DataError(f"{missing}: is missing, {flow} is the flow towards it")
             if second is not None:
-                masks = [place / kind / scene.name / first.name for kind in ("occlusions", "invalid")]
-                occluded, invalid = (mask if flow and mask.exists() else None for mask in masks)
+                masks = (truth[kind].get(f"{stem}.png") for kind in ("occlusions", "invalid"))
+                occluded, invalid = (mask if flow else None for mask in masks)
                 name = f"{scene.name}/{first.stem}"
                 found.append(PairFiles(name, first, second, flow, occluded=occluded, invalid=invalid))
     return found

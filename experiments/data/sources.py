@@ -1,5 +1,7 @@
 """What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
 
+A path may hold a `;` unless a name and a colon follow it.
+
 The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
 both give the same pairs under the same name and digest, and so the same runs.
 
@@ -9,6 +11,7 @@ a data set is adding its file.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -16,12 +19,13 @@ import importlib
 import os
 import pathlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import experiments.data
 from experiments.data import mindrecord
 from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
 from experiments.data.scenes import SceneOptions, Scenes
+from experiments.data.source_text import pieces
 from uflow.registry import did_you_mean
 
 SYNTHETIC = "synthetic"
@@ -52,7 +56,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
     Raises:
         DataError: if a name is unknown, or a path is missing or not expected.
     """
-    parts = [part.strip() for part in text.split(";") if part.strip()]
+    parts = pieces(text)
     if not parts:
         raise DataError(f"no data given, expected 'synthetic' or name:path, name one of {', '.join(readers())}")
     parsed = []
@@ -90,7 +94,8 @@ def absolute(text: str) -> str:
 def open_source(text: str, split: str, *, height: int, width: int, scenes: SceneOptions) -> PairSet:
     """The pairs of a split of what `text` names; several sets stand one after the other.
 
-    Training takes the pairs of all of them. The reference can be given several sets, too, but trains on the first only.
+    Training takes the pairs of all of them, and twice those of a set that is given twice, which `note` says. The
+    reference can be given several sets, too, but trains on the first only.
 
     Args:
         text: see the head of this module.
@@ -106,7 +111,16 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     sets: list[PairSet] = []
     for name, path in parse(text):
         sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else _open(name, path, split))
-    return sets[0] if len(sets) == 1 else Joined(tuple(sets))
+    return sets[0] if len(sets) == 1 else Joined(tuple(sets), _repeated(parse(text)))
+
+
+def _repeated(named: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """A sentence for every set that is given more than once, by whatever way to its folder."""
+    places = [(name, path and root_of(pathlib.Path(path)).resolve()) for name, path in named]
+    counts = collections.Counter(places)
+    return tuple(
+        f"{name} is given {count} times, its pairs count as often" for (name, _), count in counts.items() if count > 1
+    )
 
 
 def _open(name: str, path: str, split: str) -> PairSet:
@@ -134,9 +148,15 @@ def root_of(path: pathlib.Path) -> pathlib.Path:
 
 @dataclasses.dataclass(frozen=True)
 class Joined:
-    """Several sets one after the other; names of pairs are preceded by the number and name of their set."""
+    """Several sets one after the other; names of pairs are preceded by the number and name of their set.
+
+    Args:
+        sets: the sets.
+        remarks: sentences about all of them.
+    """
 
     sets: tuple[PairSet, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,8 +165,8 @@ class Joined:
 
     @property
     def note(self) -> str:
-        """The notes of the sets."""
-        return "; ".join(s.note for s in self.sets if s.note)
+        """The remarks, and the notes of the sets."""
+        return "; ".join((*self.remarks, *(s.note for s in self.sets if s.note)))
 
     @property
     def provides(self) -> frozenset[str]:

@@ -83,9 +83,11 @@ class Video:
 
 
 def opened(path: pathlib.Path) -> cv2.VideoCapture:
-    """A file as OpenCV opens it, which stays open when its name is gone."""
+    """A file as OpenCV opens it, its frames upright as players show them; it stays open when its name is gone."""
     with plain_name(path) as link:
-        return cv2.VideoCapture(str(link))
+        capture = cv2.VideoCapture(str(link))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones store frames as the sensor lies, and how to turn them
+    return capture
 
 
 def video(path: str | os.PathLike, split: str) -> Video:

@@ -150,6 +150,7 @@ def test_a_submission_is_made_from_the_networks_flow(network, sintel, tmp_path, 
         (["--eval_on", "sintel_clean:/nowhere"], "/nowhere"),
         (["--eval_on", "sintle_clean:/nowhere"], "did you mean 'sintel_clean'"),
         (["--eval_on", "frames:pictures"], "has no ground truth flow to evaluate on"),
+        (["--eval_on", "middlebury:unknown"], "middlebury has no pixel to evaluate on: in none of its 1 pairs is the"),
         (["--eval_on", "middlebury:x", "--protocol", "uflow/1"], "protocol uflow/1 is not made for middlebury"),
         (["--eval_on", "sintel_clean:{sintel};sintel_clean:{sintel}"], "sintel_clean is given twice"),
         (["--max_pairs", "0"], "--max-pairs must be at least 1"),
@@ -168,6 +169,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(network, sintel, tmp_path,
     (tmp_path / "pictures").mkdir()
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / "pictures" / name), np.zeros((24, 40, 3), np.uint8))
+    for kind in ("other-data", "other-gt-flow"):
+        (tmp_path / "unknown" / kind / "scene").mkdir(parents=True)
+    for number in (10, 11):
+        shutil.copy("pictures/a.png", f"unknown/other-data/scene/frame{number}.png")
+    write_flo("unknown/other-gt-flow/scene/flow10.flo", np.full((2, 24, 40), 1e10, np.float32))
     before = sorted(tmp_path.rglob("*"))
     usual = {"--eval_on": f"sintel_clean:{sintel}", "--checkpoint": str(network)}
     given = dict(zip(words[::2], words[1::2], strict=True))

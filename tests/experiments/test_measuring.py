@@ -107,6 +107,21 @@ def test_pixels_that_are_not_known_do_not_score(given):
     assert measure(given, only, FULL).occlusion.f_score == pytest.approx(1.0, abs=1e-5)
 
 
+def test_frames_without_a_known_pixel_are_in_no_number_and_told(pairs, given):
+    hidden = np.array([[False, False, True, True]])
+    nothing = Pair("c", FRAME, FRAME, flow_of(0, 0, 0, 0), occluded=hidden, valid=np.zeros((1, 4), bool))
+    without = measure(given, pairs, FULL)
+    pairs.items.append(nothing)
+    given = Given([*given.flows, flow_of(1, 1, 1, 1)], [given.visible[0], None, given.visible[0]])
+    found = measure(given, pairs, FULL)
+    assert found.pairs == ("a", "b", "c") and found.unknown == ("c",) and without.unknown == ()
+    assert (found.numbers, found.frames, found.occlusion) == (without.numbers, without.frames, without.occlusion)
+    lines = evaluation_files.table(found, "brox").splitlines()
+    assert lines[-1] == "in no number, having no known pixel: 1 of 3 pairs (c)"
+    assert not any("in no number" in line for line in evaluation_files.table(without, "brox").splitlines())
+    assert measure(given, pairs, PROTOCOLS["uflow/1"]).unknown == ()  # which counts every pixel of such a set
+
+
 def test_unreadable_pairs_are_left_out_up_to_a_number(pairs, given):
     pairs.items[1:1] = [DataError("x.png: cut off"), DataError("y.png: is missing")]
     found = measure(given, pairs, FULL, allowed=2)
@@ -137,7 +152,9 @@ def test_files_hold_every_number_with_its_protocol(pairs, given, tmp_path):
     found = measure(given, pairs, FULL)
     evaluation_files.write(tmp_path, FULL, {"size": None}, [(found, {"digest": "d"})])
     plain = json.loads((tmp_path / "evaluation.json").read_text())
-    assert plain["protocol"] == "full/1" and plain["sets"] == [{"name": "made", "digest": "d", "skipped": []}]
+    assert plain["protocol"] == "full/1" and plain["sets"] == [
+        {"name": "made", "digest": "d", "skipped": [], "unknown": []}
+    ]
     assert plain["numbers"]["epe/made/all"] == {"value": 2.5, "unit": "px", "protocol": "full/1", "frames": 2}
     assert plain["numbers"]["fl/made/all"]["unit"] == "%" and plain["numbers"]["occlusion_f/made"]["frames"] == 1
     with open(tmp_path / "per_frame.csv", newline="") as file:

@@ -1,7 +1,9 @@
 """The command on frames whose flow the network is asked for again; and its pictures."""
 
+import argparse
 import json
 import os
+import types
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from experiments.data.flow_files import read_flo
 from experiments.data.image_files import read_image
 from experiments.data.pairs import Pair
 from experiments.data.video import opened
-from experiments.estimation import estimates
+from experiments.estimation import Estimate, estimates
 from experiments.flow_colors import colors
 from experiments.panels import FOOTER, GAP, legend, panel_size, panels
 from experiments.spec import changed, default_spec, to_config
@@ -123,6 +125,38 @@ def test_a_video_and_its_frames_have_the_same_flow_whatever_their_names(network,
     assert [os.fsencode(name) for name in described["input"]] == [b"%d\xe9.png" % number for number in range(3)]
 
 
+class Still:
+    """Stands for a network that sees no motion and nothing hidden."""
+
+    hidden = None
+
+    def estimates(self, pairs, always):
+        return (Estimate(pair, np.zeros((2, *SIZE), np.float32), None) for pair in pairs)
+
+
+def test_folders_of_frames_are_sequences_with_files_of_their_own(images, tmp_path):
+    for sequence, numbers in {"a/b": (0, 1, 2), "c": (2, 3)}.items():
+        (tmp_path / "in" / sequence).mkdir(parents=True)
+        for number in numbers:
+            (tmp_path / "in" / sequence / f"{number}.png").write_bytes((images / f"f{number}.png").read_bytes())
+    out = tmp_path / "in" / "out"
+    arguments = argparse.Namespace(input=[tmp_path / "in"], out=out, longest=None, fps=None)
+    predict.predict(arguments, types.SimpleNamespace(check=lambda pair: pair, describe=dict), Still(),
+                    *predict.open_input(arguments.input))  # fmt: skip
+    names = ("a/b/0", "a/b/1", "c/2")
+    kinds = (("color", "png"), ("flow", "flo"), ("panels", "png"))
+    expected = [f"{kind}/{name}.{suffix}" for kind, suffix in kinds for name in names]
+    assert files_in(out) == sorted([*expected, "legend.png", "panels/a/b.mp4", "prediction.json"])
+    assert count_frames(out / "panels/a/b.mp4") == 2
+    assert json.loads((out / "prediction.json").read_text())["note"] == "sequences in folders, pairs are within each: 2"
+    assert [f.name for f in predict.open_input(arguments.input)[0].files] == [*names]  # the result is no input
+
+
+def test_a_pattern_of_names_is_an_input(images):
+    pairs, _ = predict.open_input([images / "f%01d.png"])
+    assert [f.name for f in pairs.files] == ["f0", "f1", "f2"]
+
+
 def test_only_one_batch_of_frames_is_held():
     height, width = 128, 256  # a batch is one pair
     read = []
@@ -207,6 +241,7 @@ def test_a_video_is_whole_or_not_there(tmp_path):
         (["one.png", "cut.png"], "cut.png: cut off"),
         (["one.png", "large.png"], "large.png: has 50x40 pixels, but the first frame one.png has 42x30"),
         (["one.png", "nothing.png"], "nothing.png: image is missing"),
+        (["none_%03d.png"], "none_%03d.png: no image has such a name"),
         (["one.png", "clip.mp4"], "clip.mp4: several inputs must be images"),
         (["clip.mp4"], "clip.mp4: not a video"),
         (["gone.mp4"], "gone.mp4: video is missing"),

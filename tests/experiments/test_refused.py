@@ -113,5 +113,11 @@ def test_data_without_the_ground_truth_that_is_evaluated_with(tmp_path, capsys, 
     assert "no ground truth flow to evaluate on; give other data with --eval" in said
 
 
+def test_a_crop_that_is_larger_than_the_frames(tmp_path, capsys, frames):
+    changes = {"data.fit": "crop", "data.height": 96}
+    said = refused(tmp_path, capsys, "--data", f"frames:{frames}", "--eval", "synthetic", **changes)
+    assert "pair 0 of frames has 64x64 px, which is too small for a crop of 64x96 (data.fit=crop)" in said
+
+
 def test_what_is_refused_nowhere_fits_together():
     assert all(problems_of(preset.spec) == [] for preset in PRESETS.values())

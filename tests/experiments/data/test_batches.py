@@ -244,6 +244,14 @@ def test_truth_is_resized_with_the_frames():
     assert np.abs(batch.flow[0, 0]).mean() == pytest.approx(np.abs(whole.flow[0, 0]).mean(), rel=0.1)
 
 
+@pytest.mark.parametrize("size", [(5, 6), (4, 7)])
+def test_a_crop_that_is_larger_than_the_frame_is_refused(size):
+    Batches(Numbered(2, 4, 6), 2, 4, 6, 0, flips(), fit="crop").batch(0)
+    batches = Batches(Numbered(2, 4, 6), 2, *size, 0, flips(), fit="crop")
+    with pytest.raises(DataError, match=f"pair . of numbered has 6x4 px, which is too small for a crop of {size[1]}x"):
+        batches.batch(0)
+
+
 def test_a_crop_is_a_part_of_the_frame():
     batches = Batches(SCENES, 1, 16, 24, 0, flips(), fit="crop")
     places = set()

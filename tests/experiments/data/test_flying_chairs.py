@@ -79,6 +79,30 @@ def test_files_may_lie_in_the_folder_itself_and_the_split_file_beside_them(tmp_p
     assert _names(folder, "test") == ["00002"]
 
 
+def test_the_split_file_of_raft_may_lie_in_the_folder_or_beside_it(tmp_path):
+    folder = _release(tmp_path / "chairs", 3, ["1", "2", "1"], "chairs_split.txt")
+    assert _names(folder, "test") == _names(folder / "data", "test") == ["00002"]
+    shutil.move(folder / "chairs_split.txt", tmp_path)
+    assert _names(folder, "test") == ["00002"] and flying_chairs(folder, "test").note == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_split_file_may_have_been_saved_by_an_editor(tmp_path, encoding):
+    folder = _release(tmp_path / "chairs", 3)
+    (folder / SPLIT).write_text("1\n2\n1\n", encoding=encoding, newline="\r\n")
+    assert _names(folder, "train") == ["00001", "00003"]
+
+
+def test_names_may_be_in_upper_case(tmp_path):
+    folder = _release(tmp_path / "chairs", 3, ["1", "2", "1"])
+    for path in list((folder / "data").iterdir()):
+        path.rename(path.with_name(path.name.upper()))
+    (folder / "data/._00004_img1.ppm").touch()
+    pairs = flying_chairs(folder, "test")
+    pairs.verify()
+    assert [f.name for f in pairs.files] == ["00002"] and np.all(pairs[0].flow == 2)
+
+
 def test_the_naming_of_the_examples_counts_from_0(tmp_path):
     folder = _release(tmp_path / "chairs", 3, ["1", "2", "1"])
     for path in list((folder / "data").iterdir()):

@@ -38,6 +38,67 @@ def test_faults_are_named(tmp_path):
             check(frames(tmp_path, "test"))
 
 
+def test_a_superscript_is_no_digit(tmp_path):
+    for name in ("x1²10.png", "x1²9.png"):
+        _image(tmp_path / name, 0)
+    assert [f.name for f in frames(tmp_path, "test").files] == ["x1²9"]
+
+
+def test_a_picture_of_a_prediction_is_no_frame(tmp_path):
+    for name in ("a", "b", "legend"):
+        _image(tmp_path / f"{name}.png", 0)
+    assert len(frames(tmp_path, "test")) == 2  # somebody's own
+    (tmp_path / "prediction.json").touch()
+    assert [f.name for f in frames(tmp_path, "test").files] == ["a"]
+
+
+def test_folders_of_folders_are_sequences_of_their_own(tmp_path):
+    for name in (
+        "b/2",
+        "b/10",
+        "b/1",
+        "a/x/0",
+        "a/x/1",
+        "single/0",
+        "@eaDir/0",
+        "@eaDir/1",
+        "out/color/0",
+        "out/color/1",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        _image(tmp_path / f"{name}.png", 0)
+    (tmp_path / "out/prediction.json").touch()
+    (tmp_path / "a/x/around").symlink_to(tmp_path)
+    pairs = frames(tmp_path, "test")
+    pairs.verify()
+    assert [f.name for f in pairs.files] == ["a/x/0", "b/1", "b/2"]
+    assert [f.second.relative_to(tmp_path).as_posix() for f in pairs.files] == ["a/x/1.png", "b/2.png", "b/10.png"]
+    assert pairs.note == (
+        "sequences in folders, pairs are within each: 2; images that are alone in their folder and make no pair: 1"
+    )
+
+
+def test_a_pattern_names_frames_by_number(tmp_path):
+    for name in ("img_00002.png", "img_00010.png", "img_00001.png", "img_100000.png", "img_3.png", "other_00003.png"):
+        _image(tmp_path / name, 0)
+    found = frames(tmp_path / "img_%05d.png", "test")
+    assert [f.first.name for f in found.files] == ["img_00001.png", "img_00002.png", "img_00010.png"]
+    assert found.files[-1].second.name == "img_100000.png"
+    assert [f.first.name for f in frames(tmp_path / "img_%d.png", "test").files][:3] == [
+        "img_00001.png", "img_00002.png", "img_3.png"
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="im_%05d.png: no image has such a name"):
+        frames(tmp_path / "im_%05d.png", "test")
+    with pytest.raises(DataError, match="has 1 images"):
+        frames(tmp_path / "other_%05d.png", "test")
+
+
+def test_frames_that_are_read_too_dark_are_told(tmp_path):
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 6), 900, np.uint16))
+    assert "the largest value of a.png is 900 of 65535: frames of 10 bits" in frames(tmp_path, "train").note
+
+
 def test_real_frames(real):
     pairs = frames(real("video_noGT/davis_breakdance-flare"), "test")
     pairs.verify()

@@ -1,11 +1,14 @@
+import importlib.util
 import struct
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
-from experiments.data.image_files import check_folder, image_size, images_in, read_image, read_mask
+from experiments.data.folders import check_folder, entries, images_in, subfolders
+from experiments.data.image_files import empty_bits, image_size, read_image, read_mask
 from experiments.data.pairs import DataError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)
@@ -16,7 +19,7 @@ def _write(path, image=IMAGE):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".png", ".ppm", ".bmp"])
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".bmp", ".tif", ".tiff", ".PNG"])
 def test_pixels_come_back_as_rgb(tmp_path, suffix):
     path = _write(tmp_path / f"a{suffix}")
     assert image_size(path) == (9, 13)
@@ -37,8 +40,113 @@ def test_ppm_headers_with_other_spaces_and_comments_are_read(tmp_path):
         assert np.array_equal(read_image(path), IMAGE)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".ppm", ".jpg"])
+def _pnm(path, values, largest, text):
+    """A PGM or PPM; text ends without a line break."""
+    color = values.ndim == 3
+    head = f"P{2 + color if text else 5 + color}\n{values.shape[1]} {values.shape[0]}\n{largest}\n".encode()
+    body = " ".join(map(str, values.ravel())).encode() if text else values.astype(">u2" if largest > 255 else "u1")
+    path.write_bytes(head + bytes(body))
+    return path
+
+
+@pytest.mark.parametrize("largest", [1, 100, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_the_largest_value_of_a_pnm_is_full_brightness(tmp_path, largest, text, channels):
+    values = np.random.default_rng(1).integers(0, largest + 1, (5, 7, *channels))
+    values[0, 0], values[0, 1] = 0, largest
+    path = _pnm(tmp_path / "a.ppm", values, largest, text)
+    expected = values >> 8 if largest == 65535 else np.floor(values * 255 / largest + 0.5)
+    assert image_size(path) == (5, 7)
+    assert np.array_equal(read_image(path), expected if channels else np.repeat(expected[..., None], 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"P5 2 2 1023\n\0\1\0\2\0\3\0", "cut off, 19 bytes where 2x2 pixels need 20"),
+        (b"P2 2 2 255\n1 2 3", "cut off, 16 bytes where 2x2 pixels need at least 18"),
+        (b"P2 2 2 255\n100 200 3", "cut off, 3 values where 2x2 need 4"),
+        (b"P2 2 2 255\n1 2 3 x4", "cannot be decoded, b'x' stands among its numbers"),
+        (b"P2 2 2 255\n1 2 3 9999999999", "stands among its numbers"),
+        (b"P5 2 2 100\n\1\2\3\x65", "cannot be decoded, a value is 101, the header allows 100"),
+    ],
+)
+def test_damaged_pnm_are_refused(tmp_path, data, reason):
+    (tmp_path / "a.pgm").write_bytes(data)
+    with pytest.raises(DataError, match=f"a.pgm: .*{reason}"):
+        read_image(tmp_path / "a.pgm")
+    if "need" in reason and "values" not in reason:
+        with pytest.raises(DataError, match=reason):
+            image_size(tmp_path / "a.pgm")
+
+
+def _with_chunk(path, kind, body):
+    """Puts a chunk behind the header of a PNG."""
+    data = path.read_bytes()
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    return path
+
+
+def test_bits_that_a_png_tells_are_full_brightness_wherever_they_are(tmp_path):
+    twelve = np.random.default_rng(2).integers(0, 4096, (6, 8, 3), np.uint16)
+    twelve[0, 0] = 4095
+    expected = np.rint(twelve * (255 / 4095))
+    low = _with_chunk(_write(tmp_path / "low.png", twelve), b"sBIT", bytes([12] * 3))
+    assert np.array_equal(read_image(low), expected) and empty_bits(low) == ""
+    high = _with_chunk(_write(tmp_path / "high.png", twelve << 4 | twelve >> 8), b"sBIT", bytes([12] * 3))
+    assert np.array_equal(read_image(high), twelve >> 4) and empty_bits(high) == ""
+    dark = twelve >> 5  # as the standard has it, the picture is dark, not its container half empty
+    dark = _with_chunk(_write(tmp_path / "dark.png", dark << 4), b"sBIT", bytes([12] * 3))
+    assert np.array_equal(read_image(dark), twelve >> 9)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_bits_that_are_empty_and_not_told_are_named(tmp_path, suffix):
+    values = np.full((6, 8, 3), 3000, np.uint16)
+    said = empty_bits(_write(tmp_path / f"a{suffix}", values))
+    assert said.startswith(f"the largest value of a{suffix} is 3000 of 65535: frames of 12 bits are read too dark")
+    for top in (2**14, 65535, 0):
+        assert empty_bits(_write(tmp_path / f"a{suffix}", np.full_like(values, top))) == ""
+    assert empty_bits(_write(tmp_path / f"a{suffix}")) == "" == empty_bits(tmp_path / "none.png")
+    assert empty_bits(_pnm(tmp_path / "a.ppm", values, 4095, False)) == ""
+
+
+def test_the_most_that_a_tiff_says_it_holds_tells_its_bits(tmp_path):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={281: 4000})
+    assert np.array_equal(read_image(tmp_path / "a.tif")[..., 1], np.rint(values * (255 / 4095)))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_viewers_do(tmp_path, suffix, orientation):
+    path, exif = tmp_path / f"a{suffix}", Image.Exif()
+    exif[0x0112] = orientation
+    large = Image.fromarray(np.kron(IMAGE, np.ones((8, 8, 1), np.uint8)))
+    options = {"tiffinfo": {0x0112: orientation}} if suffix == ".tif" else {"exif": exif}
+    large.save(path, **options, **({"lossless": True} if suffix == ".webp" else {}))
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert image_size(path) == expected.shape[:2] == ((104, 72) if orientation > 4 else (72, 104))
+    got = read_image(path)
+    assert got.flags.c_contiguous and np.abs(got.astype(int) - expected).max() <= (3 if suffix == ".jpg" else 0)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_what_stands_behind_the_end_does_not_matter(tmp_path, suffix):
+    path = _write(tmp_path / f"a{suffix}")
+    expected = read_image(path)
+    for more in (bytes(5000), b"\0\0\0\x18ftypmp42" + bytes(range(250)) * 20):
+        whole = path.read_bytes()
+        path.write_bytes(whole + more)
+        assert image_size(path) == (9, 13) and np.array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".ppm", ".jpg", ".tif", ".webp"])
 @pytest.mark.parametrize("left", [0.5, 0.97])
+@pytest.mark.filterwarnings("ignore:Truncated File Read", "ignore:Corrupt EXIF")
 def test_images_that_are_cut_off_are_refused_without_decoding(tmp_path, suffix, left):
     path = _write(tmp_path / f"a{suffix}", np.kron(IMAGE, np.ones((8, 8, 1), np.uint8)))
     data = path.read_bytes()
@@ -46,7 +154,29 @@ def test_images_that_are_cut_off_are_refused_without_decoding(tmp_path, suffix, 
     for read in (image_size, read_image):
         with pytest.raises(DataError) as caught:
             read(path)
-        assert str(path) in str(caught.value) and "cut off" in str(caught.value)
+        reason = "cannot be read" if suffix in (".tif", ".webp") else "cut off"
+        assert str(path) in str(caught.value) and reason in str(caught.value)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("simplejpeg") is None, reason="needs the extra jpeg")
+def test_a_jpeg_with_zeros_inside_is_refused(tmp_path):
+    random = np.random.default_rng(3)
+    whole = _write(tmp_path / "a.jpg", random.integers(0, 256, (64, 96, 3), np.uint8)).read_bytes()
+    read_image(tmp_path / "a.jpg")
+    for begin in random.integers(700, len(whole) - 300, 20):
+        (tmp_path / "a.jpg").write_bytes(whole[:begin] + bytes(200) + whole[begin + 200 :])
+        with pytest.raises(DataError, match="a.jpg: cannot be decoded, the file is damaged"):
+            read_image(tmp_path / "a.jpg")
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_jpeg(tmp_path):
+    path = _write(tmp_path / "a.jpg")
+    note = b"\xff\xe1" + struct.pack(">H", 2 + 4) + b"\xff\xd8\xff\xd9"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:2] + note + whole[2:-2] + bytes(2000))
+    for read in (image_size, read_image):
+        with pytest.raises(DataError, match="a.jpg: cut off"):
+            read(path)
 
 
 def test_damaged_pixels_are_refused(tmp_path):
@@ -91,6 +221,17 @@ def test_missing_images_and_folders(tmp_path):
 
 
 def test_images_of_a_folder_are_sorted_and_nothing_else(tmp_path):
-    for name in ("b.png", "a.PNG", "c.ppm", ".hidden.png", "notes.txt"):
+    for name in ("b.png", "a.PNG", "c.ppm", "d.tif", "e.WebP", "._b.png", ".DS_Store", "Thumbs.db", "notes.txt"):
         (tmp_path / name).touch()
-    assert [p.name for p in images_in(tmp_path)] == ["a.PNG", "b.png", "c.ppm"]
+    assert [p.name for p in images_in(tmp_path)] == ["a.PNG", "b.png", "c.ppm", "d.tif", "e.WebP"]
+
+
+def test_names_in_upper_case_are_found_and_folders_of_systems_are_not(tmp_path):
+    for name in ("@eaDir", ".AppleDouble", "#recycle", "$RECYCLE.BIN", "__MACOSX", "lost+found", "Venus", "Army"):
+        (tmp_path / name).mkdir()
+    for name in ("A.PNG", "a.png", "B.FLO", "._B.FLO"):
+        (tmp_path / name).touch()
+    assert [p.name for p in subfolders(tmp_path)] == ["Army", "Venus"]
+    there = entries(tmp_path)
+    assert there["a.png"].name == "a.png" and there["b.flo"].name == "B.FLO" and "._b.flo" not in there
+    assert entries(tmp_path / "none") == {}

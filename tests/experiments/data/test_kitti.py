@@ -78,6 +78,38 @@ def test_color_is_preferred_to_gray(folder):
     assert kitti(folder, "test", year=2012).files[1].first.parent.name == "colored_0"
 
 
+def test_visible_flow_alone_is_measured_without_the_occluded_pixels(folder):
+    (folder / "training/flow_occ/000000_10.png").unlink()
+    pairs = kitti(folder, "test", year=2015)
+    pairs.verify()
+    columns = np.broadcast_to(np.arange(SIZE[1]), SIZE)
+    assert [f.name for f in pairs.files] == ["000000_10", "000007_10"] and pairs[0].occluded is None
+    assert np.array_equal(pairs[0].valid, columns < 4) and np.array_equal(pairs[1].valid, columns < 6)
+    assert pairs.note == "KITTI without flow_occ of 1 of 2 pairs: their occluded pixels are not measured"
+    (folder / "training/flow_occ/000007_10.png").unlink()
+    (folder / "training/flow_occ").rmdir()
+    for split, begin in (("test", "KITTI without"), ("validation", "KITTI 2015 is validated")):
+        pairs = kitti(folder, split, year=2015)
+        assert [f.name for f in pairs.files] == ["000000_10"] and pairs.note.startswith(begin)
+        assert "of 1 of 1 pairs" in pairs.note
+
+
+def test_flow_of_all_pixels_alone_has_no_occlusion(folder):
+    (folder / "training/flow_noc/000000_10.png").unlink()
+    (folder / "training/flow_noc").rmdir()
+    pairs = kitti(folder, "test", year=2015)
+    assert pairs.provides == {"flow"} and pairs.note == "" and pairs[0].valid.sum() == 5 * 6
+
+
+def test_names_may_be_in_upper_case(folder):
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        path.rename(path.with_suffix(".PNG"))
+    pairs = kitti(folder, "test", year=2015)
+    pairs.verify()
+    assert [f.name for f in pairs.files] == ["000000_10", "000007_10"] and pairs[0].occluded.sum() == 5 * 2
+    assert [f.name for f in kitti(folder, "train", year=2012).files] == ["training/000000_10", "training/000007_10"]
+
+
 def test_faults_are_named(folder, tmp_path):
     with pytest.raises(DataError, match="must hold a folder 'training' or 'testing'"):
         kitti(folder / "training", "test", year=2015)
@@ -94,7 +126,8 @@ def test_faults_are_named(folder, tmp_path):
     with pytest.raises(DataError, match="000007_11.png: is missing"):
         kitti(folder, "test", year=2015)
     with pytest.raises(DataError, match="flow_occ: the flow of KITTI is missing"):
-        (folder / "training/flow_occ").rename(folder / "training/flow")
+        for name in ("flow_occ", "flow_noc"):
+            (folder / "training" / name).rename(folder / "training" / f"old_{name}")
         kitti(folder, "test", year=2015)
 
 

@@ -35,6 +35,22 @@ def test_training_takes_scenes_without_flow(folder):
     assert pairs[1].flow is None
 
 
+def test_folders_of_systems_are_no_scenes(folder):
+    for name in ("@eaDir", ".AppleDouble", "__MACOSX"):
+        (folder / "other-data" / name).mkdir()
+    for name in ("._Venus", "Thumbs.db", ".DS_Store"):
+        (folder / "other-data" / name).touch()
+    assert [f.name for f in middlebury(folder, "train").files] == ["Army", "Venus"]
+
+
+def test_names_may_be_in_upper_case(folder):
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        path.rename(path.with_name(path.name.upper()))
+    pairs = middlebury(folder, "test")
+    pairs.verify()
+    assert [f.name for f in pairs.files] == ["Venus"] and (~pairs[0].valid).sum() == 2
+
+
 def test_faults_are_named(folder):
     with pytest.raises(DataError, match="other-data: the frames of Middlebury is missing"):
         middlebury(folder / "other-data", "test")

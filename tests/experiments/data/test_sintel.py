@@ -53,6 +53,20 @@ def test_pairs_with_flow_are_evaluated(folder):
     assert "same pairs" in sintel(folder, "validation", rendering="clean").note
 
 
+def test_names_of_files_may_be_in_upper_case(folder):
+    pairs = sintel(folder, "test", rendering="clean")
+    before = [pairs[i] for i in range(2)]
+    for path in [p for p in folder.rglob("*") if p.is_file()]:
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (folder / "training" / "clean" / "@eaDir").mkdir()
+    pairs = sintel(folder, "test", rendering="clean")
+    pairs.verify()
+    assert [f.name for f in pairs.files] == ["alley/frame_0001", "alley/frame_0002"]
+    for i in range(2):
+        for field in ("flow", "occluded", "valid"):
+            assert np.array_equal(getattr(pairs[i], field), getattr(before[i], field))
+
+
 def test_neighbors_of_all_scenes_are_trained_on(folder):
     without = sintel(folder, "train", rendering="clean")
     assert [f.name for f in without.files] == ["alley/frame_0001", "alley/frame_0002", "market/frame_0009"]

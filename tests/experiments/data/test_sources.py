@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -6,6 +7,7 @@ from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.batches import Batches
 from experiments.data.pairs import DataError, Pair
 from experiments.data.scenes import SceneOptions
+from experiments.data.source_text import set_names
 from experiments.data.sources import Joined, absolute, canonical, open_source, parse
 
 SCENES = SceneOptions(train_pairs=4, test_pairs=3)
@@ -84,6 +86,32 @@ def test_texts_that_name_no_data_are_refused(text, message):
     for use in (parse, canonical, lambda t: open_source(t, "train", height=8, width=8, scenes=SCENES)):
         with pytest.raises(DataError, match=message):
             use(text)
+
+
+def test_a_path_may_hold_what_stands_between_sets(tmp_path):
+    for text, expected in {
+        "frames:/a;b;c": (("frames", "/a;b;c"),),
+        "frames:/a;b ; flyingchairs:/c": (("frames", "/a;b"), ("flyingchairs", "/c")),
+        "video:/a;b/c:d.mp4;synthetic": (("video", "/a;b/c:d.mp4"), ("synthetic", "")),
+        "synthetic; sintel-clean:/a; b ;": (("synthetic", ""), ("sintel_clean", "/a; b")),
+    }.items():
+        assert parse(text) == parse(absolute(text)) == expected
+        assert canonical(text) == ";".join(set_names(text)).replace("-", "_") == ";".join(n for n, _ in expected)
+
+
+def test_a_set_that_is_given_twice_is_told(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+
+    def note(*paths):
+        text = ";".join(f"frames:{tmp_path / path}" for path in paths)
+        return open_source(text, "train", height=8, width=8, scenes=SCENES).note
+
+    assert note("a", "b") == ""
+    assert note("a", "b", "link") == note("a", "b/../a") == "frames is given 2 times, its pairs count as often"
 
 
 def test_unknown_splits_are_refused():

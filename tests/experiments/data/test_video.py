@@ -1,4 +1,5 @@
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -55,6 +56,28 @@ def test_reading_forward_decodes_each_frame_once(path, monkeypatch):
     for i in range(5):
         pairs[i]
     assert not restarts
+
+
+@pytest.mark.parametrize(
+    ("matrix", "quarters"),
+    [((0, 1, -1, 0, 48, 0), -1), ((-1, 0, 0, -1, 64, 48), 2), ((0, -1, 1, 0, 0, 64), 1)],
+)
+def test_frames_are_turned_as_players_do(tmp_path, matrix, quarters):
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = 255
+    for _ in range(3):
+        writer.write(stored)
+    writer.release()
+    a, b, c, d, x, y = (value * 2**16 for value in matrix)
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 44  # the matrix of the track
+    path.write_bytes(data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, x, y, 2**30) + data[at + 36 :])
+    pairs = video(path, "test")
+    for i in (1, 0, 1):  # also after it was opened again
+        shown = np.rot90(stored, quarters).astype(int)
+        assert pairs[i].first.shape == shown.shape and np.abs(pairs[i].first - shown).mean() < 10
 
 
 def test_faults_are_named(path, tmp_path):

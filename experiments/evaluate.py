@@ -22,7 +22,7 @@ import numpy as np
 
 from experiments import evaluation_files, flags, records, terminal
 from experiments.data.pairs import SPLITS, DataError, PairSet
-from experiments.data.sources import names, open_source, parse
+from experiments.data.sources import check_once, names, open_source, parse
 from experiments.execution import check_writable
 from experiments.measuring import Measured, NotFinite, measure, readable
 from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
@@ -65,7 +65,9 @@ def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tup
     spec = predictor.trained.spec
     if arguments.eval is None and not predictor.trained.whole:
         raise ValueError("--eval NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
-    asked = parse(arguments.eval or spec.evaluation.source or spec.data.source)
+    check_once(arguments.eval or "")
+    parts = parse(arguments.eval or spec.evaluation.source or spec.data.source)
+    asked = tuple((part.name, part.path) for part in parts)
     twice = {name for name, _ in asked if [n for n, _ in asked].count(name) > 1}
     if twice:
         raise ValueError(f"--eval: {twice.pop()} is given twice, evaluate one after the other")

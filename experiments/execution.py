@@ -17,7 +17,7 @@ from experiments import checkpoints, device, faults, locks, records
 from experiments.code_version import code_version
 from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.data.skipping import without_bad
-from experiments.data.sources import absolute, open_source
+from experiments.data.sources import absolute, check_once, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
@@ -94,6 +94,8 @@ def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
 
 def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
     """The pairs of a split of the data (`data`) or of what is evaluated on (`evaluation`)."""
+    if section == "evaluation":
+        check_once(spec.evaluation.source)
     source = getattr(spec, section).source or spec.data.source
     data = spec.data
     return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)

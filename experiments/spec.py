@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.scene_options import SceneOptions
+from experiments.data.source_text import source_parts, unplaced
 from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
@@ -116,7 +117,7 @@ class ExperimentSpec:
     def directory(self) -> str:
         """The name of the run's directory: readable, then the run id."""
         names = [registry.entry_of(getattr(self, axis)).name for axis in registry.AXES]
-        data = "+".join(part.split(":")[0] for part in self.data.source.split(";"))
+        data = "+".join(part.name for part in source_parts(self.data.source))
         return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
 
 
@@ -156,9 +157,8 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         del config["train"]["amp"], config["train"]["loss_scale"]
     synthetic = False
     for name in ("data", "evaluation"):
-        parts = [part.split(":")[0] for part in config[name]["source"].split(";")]
-        config[name]["source"] = ";".join(parts)
-        synthetic = synthetic or "synthetic" in parts
+        synthetic = synthetic or any(part.name == "synthetic" for part in source_parts(config[name]["source"]))
+        config[name]["source"] = unplaced(config[name]["source"])
     if not synthetic:
         del config["data"]["scenes"]
     return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})

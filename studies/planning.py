@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import execution
+from experiments.data.source_text import unplaced
 from experiments.data.sources import canonical as source_names
 from experiments.spec import (
     INITIAL,
@@ -163,7 +164,7 @@ class Plan:
             "study": self.study.name,
             "question": self.study.question,
             "preset": self.preset.name,
-            "changes": {k: source_names(v) if k.endswith(".source") else v for k, v in self.changes.items()},
+            "changes": {k: unplaced(v) if k.endswith(".source") else v for k, v in self.changes.items()},
             "common": common_changes(self.study, self.preset),
             "metrics": list(metrics),
             "metric": metrics[0],

@@ -113,5 +113,15 @@ def test_data_without_the_ground_truth_that_is_evaluated_with(tmp_path, capsys, 
     assert "no ground truth flow to evaluate on; give other data with --eval" in said
 
 
+def test_data_to_evaluate_on_counts_once(tmp_path, capsys, frames):
+    said = refused(tmp_path, capsys, "--data", f"frames:{frames}*2", "--eval", "synthetic*2")
+    assert "synthetic*2: what is evaluated on counts once, leave out *2" in said
+
+
+def test_data_that_is_named_twice(tmp_path, capsys, frames):
+    said = refused(tmp_path, capsys, "--data", f"frames:{frames};synthetic;frames:{frames}")
+    assert f"frames:{frames} is named twice; to take its pairs twice as often in training write frames:" in said
+
+
 def test_what_is_refused_nowhere_fits_together():
     assert all(problems_of(preset.spec) == [] for preset in PRESETS.values())

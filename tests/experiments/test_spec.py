@@ -65,6 +65,14 @@ def test_run_id_does_not_follow_paths_or_unused_scenes():
     assert here.run_id == there.run_id and "/here" not in json.dumps(canonical(here))
 
 
+def test_how_often_a_set_is_taken_is_recorded():
+    spec = changed(SMALL, {"data.source": "synthetic*2;sintel-clean:/here*3", "data.scenes.seed": 5})
+    assert canonical(spec)["data"]["source"] == "synthetic*2;sintel_clean*3" and "scenes" in canonical(spec)["data"]
+    assert spec.directory.startswith("synthetic+sintel_clean_")
+    assert spec.run_id != changed(spec, {"data.source": "synthetic;sintel_clean:/here*3"}).run_id
+    assert spec.run_id == changed(spec, {"data.source": "synthetic*2;sintel_clean:/there*3"}).run_id
+
+
 def test_text_is_read_in_the_type_of_the_option():
     spec = changed(
         SMALL, {"train.steps": "12", "train.only_forward": "true", "train.learning_rate": "2e-4", "seed": "3"}

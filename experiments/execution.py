@@ -69,12 +69,12 @@ class Data:
         training: what is trained on.
         validation: what is evaluated on the way, of the training data or, if they have no true flow, of the data of
             the evaluation; `None` if neither has.
-        tested: what the result is measured on.
+        tested: what the result is measured on; `None` if no data were named for it and the training data have no flow.
     """
 
     training: PairSet
     validation: PairSet | None
-    tested: PairSet
+    tested: PairSet | None
 
 
 def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
@@ -83,13 +83,20 @@ def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
     Raises:
         DataError: if data is missing, or more pairs than that cannot be read.
     """
-    splits = {"data": "train", "evaluation": "test"}
-    training, tested = (without_bad(open_pairs(spec, s, split), skip_bad) for s, split in splits.items())
-    for section in splits:
+    training, tested = open_pairs(spec, "data", "train"), _tested(spec)
+    training = without_bad(training, skip_bad)
+    tested = None if tested is None else without_bad(tested, skip_bad)
+    for section in ("data", "evaluation"):
         validation = open_pairs(spec, section, "validation")
         if "flow" in validation.provides:
             return Data(training, without_bad(validation, skip_bad), tested)
     return Data(training, None, tested)
+
+
+def _tested(spec: ExperimentSpec) -> PairSet | None:
+    """The pairs to evaluate on; `None` if those are the training data, which have no true flow."""
+    pairs = open_pairs(spec, "evaluation", "test")
+    return pairs if spec.evaluation.source or "flow" in pairs.provides else None
 
 
 def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
@@ -111,31 +118,26 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data: its own pairs, if they are open already.
 
     Raises:
-        DataError: if the data is missing or damaged, is not what a digest in the spec says, or has no pixel to evaluate
-            on.
+        DataError: if the data is missing or damaged, is not what a digest in the spec says, or what was named to
+            evaluate on has no pixel for it.
     """
     if spec.initial:
         spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
     if data is None:
-        training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
+        training, tested = open_pairs(spec, "data", "train"), _tested(spec)
     else:
         training, tested = data.training, data.tested
-    for pairs in {id(p): p for p in (training, tested)}.values():
+    for pairs in {id(p): p for p in (training, tested) if p is not None}.values():
         pairs.verify()
     if lacking := wanted_truth(spec) - training.provides:
         raise DataError(
             f"{training.name} has no ground truth {' and no '.join(sorted(lacking))}, which this experiment trains with"
             " (train.supervised or occlusion.name)"
         )
-    if "flow" not in tested.provides:
-        raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
-    if not any(_has_known_flow(tested[index]) for index in range(len(tested))):  # reads one pair of sound data
-        raise DataError(
-            f"{tested.name} has no pixel to evaluate on: in none of its {len(tested)} pairs is the flow known anywhere;"
-            " give other data with --eval"
-        )
+    if tested is not None:
+        _check_truth(tested)
     # the digest of a short set stands for its content; all splits of a set come from the same files
-    found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
+    found = {"data": training.digest[:16], "evaluation": "" if tested is None else tested.digest[:16]}
     for section, value in found.items():
         if (given := getattr(spec, section).digest) and given != value:
             raise DataError(
@@ -148,6 +150,20 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
         evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
     )
+
+
+def _check_truth(tested: PairSet) -> None:
+    """Raises `DataError` if there is nothing to evaluate on."""
+    if "flow" not in tested.provides:
+        raise DataError(
+            f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval, or none to train"
+            " without an evaluation"
+        )
+    if not any(_has_known_flow(tested[index]) for index in range(len(tested))):  # reads one pair of sound data
+        raise DataError(
+            f"{tested.name} has no pixel to evaluate on: in none of its {len(tested)} pairs is the flow known anywhere;"
+            " give other data with --eval"
+        )
 
 
 def _has_known_flow(pair: Pair) -> bool:
@@ -381,10 +397,14 @@ def _train_and_evaluate(
             return None
         if outcome.status == "diverged":
             return _record(spec, "diverged", outcome.reason, step=outcome.step)
-        final = evaluate(inference, data.tested)
+        final = evaluate(inference, data.tested) if data.tested is not None else None
         validated = evaluate(inference, validation).metrics if validation is not None else {}
         for stored in graphs:
             stored.complete = outcome.status == "completed"
+    if final is None:
+        device.leave_compile_cache()
+        reason = outcome.reason or f"not evaluated, {data.training.name} has no ground truth flow"
+        return _record(spec, outcome.status, reason, step=outcome.step)
     if not final.finite:
         return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
     device.leave_compile_cache()

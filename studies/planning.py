@@ -186,6 +186,10 @@ class Plan:
 def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
     """Which pixels the evaluation data tells apart, the deciding ones first."""
     pairs = execution.open_pairs(spec, "evaluation", "test")
+    if "flow" not in pairs.provides:
+        raise PlanError(
+            f"{data} has no ground truth flow, which a study is evaluated with; give other data with --eval"
+        )
     kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
     if study.metric not in kinds:
         raise PlanError(

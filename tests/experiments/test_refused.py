@@ -109,8 +109,8 @@ def test_data_without_the_ground_truth_that_is_trained_with(tmp_path, capsys, fr
 
 
 def test_data_without_the_ground_truth_that_is_evaluated_with(tmp_path, capsys, frames):
-    said = refused(tmp_path, capsys, "--data", f"frames:{frames}")
-    assert "no ground truth flow to evaluate on; give other data with --eval" in said
+    said = refused(tmp_path, capsys, "--data", "synthetic", "--eval", f"frames:{frames}")
+    assert "frames has no ground truth flow to evaluate on; give other data with --eval, or none to train" in said
 
 
 def test_data_to_evaluate_on_counts_once(tmp_path, capsys, frames):

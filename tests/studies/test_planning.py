@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from experiments.spec import prefix_id
@@ -159,6 +161,13 @@ def test_data_may_be_moved_before_a_run_is_done_and_its_place_is_absolute(chairs
     monkeypatch.chdir(tmp_path)
     now = f"flyingchairs:{tmp_path / 'moved'}"
     assert sorted(written("flyingchairs:moved")) == sorted([chairs, now, now]), "what is done is left as it is"
+
+
+def test_a_study_is_evaluated_on_ground_truth(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(PlanError, match="frames has no ground truth flow, which a study is evaluated with"):
+        make(STUDY, asked(changes={"data.source": f"frames:{tmp_path}"}, seeds=(0,)))
 
 
 def test_an_arm_that_needs_ground_truth_is_left_out_where_there_is_none(chairs):

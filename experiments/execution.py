@@ -327,7 +327,7 @@ def _record(spec: ExperimentSpec, status: str, reason: str = "", **known: Any) -
         status=status,
         reason=reason,
         spec=canonical(spec),
-        protocol=spec.evaluation.protocol,
+        protocol=spec.evaluation.numbers,
         **values,
     )
 
@@ -362,7 +362,7 @@ def _train_and_evaluate(
     )
     network = FlowNetwork(spec.network, spec.normalization)
     update = step.build_optimizer(spec, network)
-    inference = Inference(network)
+    inference = Inference(network, spec.evaluation.size)
     inference.set_train(False)
     validation = data.validation
 

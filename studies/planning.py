@@ -142,11 +142,13 @@ class Plan:
     def gate_dropped(self) -> tuple[str, ...]:
         """The changes that the limit of the study's gate says nothing about; empty if there is no gate or it stays.
 
-        Other test pairs leave the training, and the validation that the gate looks at, as they are.
+        Other test pairs leave the training, and the validation that the gate looks at, as they are; another working
+        size of the network does not.
         """
         if self.preset.name not in self.study.gates:
             return ()
-        return tuple(key for key in self.changes if not key.startswith("evaluation."))
+        kept = ("evaluation.source", "evaluation.digest", "evaluation.protocol")
+        return tuple(key for key in self.changes if key not in kept)
 
     def plain(self) -> dict[str, Any]:
         """The content of `plan.json`."""
@@ -169,7 +171,7 @@ class Plan:
             "metrics": list(metrics),
             "metric": metrics[0],
             "baseline": self.study.baseline,
-            "protocol": self.runs[0].spec.evaluation.protocol,
+            "protocol": self.runs[0].spec.evaluation.numbers,
             "seeds": sorted({run.seed for run in self.runs}),
             "arms": arms,
             "left_out": [label for label in self.study.labels if label not in self.labels],

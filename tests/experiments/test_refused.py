@@ -86,6 +86,14 @@ COMBINATIONS = {
         "ramp_start (0.5) must not exceed ramp_end (0.4)",
     ),
     "scales": ({"data.augmentation.scale_low": 1.2}, "scale_low (1.2) must not exceed scale_high (1)"),
+    "one side of the working size": (
+        {"evaluation.height": 64},
+        "evaluation.height=64 and evaluation.width=0: give both or neither",
+    ),
+    "working size for the levels": (
+        {"evaluation.height": 32, "evaluation.width": 64},
+        "evaluation.height=32 evaluation.width=64: height 32 is too small for network.levels=3: the cost volume",
+    ),
     "option of another component": (
         {"occlusion.name": "wang", "occlusion.beta": 1},
         "unknown option 'occlusion.beta'; did you mean",

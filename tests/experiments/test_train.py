@@ -159,6 +159,36 @@ def test_frames_without_ground_truth_are_trained_on_without_an_evaluation(traine
     assert trained.find(tmp_path / "run").file.name == "last.ckpt" and not (tmp_path / "run/best.ckpt").exists()
 
 
+@pytest.fixture
+def graphs():
+    """Networks are computed as graphs, as in a run."""
+    from uflow import backend as ms
+
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    yield
+    ms.set_context(mode=before)
+
+
+def test_is_evaluated_at_the_size_that_is_asked_for(trainer, tmp_path, graphs):
+    from experiments.data.scenes import Scenes
+    from experiments.evaluation import evaluate
+    from uflow.inference import Inference
+
+    size = {"evaluation.height": 40, "evaluation.width": 70, "train.steps": 2, "train.validations": 1}
+    trainer.finish(tmp_path / "run", **size)
+    found = trained.find(tmp_path / "run" / "last.ckpt")
+    record = records.read_result(tmp_path / "run", found.spec.run_id)
+    assert record.protocol == "full/1@40x70"
+    network = Inference(found.network(), (40, 70))
+    network.set_train(False)
+    for split, metrics in (("test", record.metrics), ("validation", record.validation)):
+        pairs = Scenes(found.spec.data.scenes, 32, 48, split)
+        assert metrics == pytest.approx(evaluate(network, pairs).metrics, rel=1e-5)
+    (line,) = (line for line in records.read_metrics(tmp_path / "run/metrics.jsonl") if "validation/" in str(line))
+    assert line["validation/epe/synthetic/all"] == record.validation["epe/synthetic/all"]
+
+
 def digest_of(directory):
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in paths)).hexdigest()

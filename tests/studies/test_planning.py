@@ -304,6 +304,8 @@ def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_bef
     assert "train.steps changed; all seeds count" in gate_dropped(shorter)
     other_pairs = make(STUDY, dataclasses.replace(short, changes={"evaluation.source": "synthetic"}))
     assert other_pairs.gate == plan.gate and gate_dropped(other_pairs) == gate_dropped(plan) == ""
+    sized = {"evaluation.height": "64", "evaluation.width": "64"}
+    assert make(STUDY, dataclasses.replace(short, changes=sized)).gate_dropped == tuple(sized)
     assert gate_dropped(make(STUDY, asked(changes={"train.steps": "30"}))) == "", "smoke has none that could be dropped"
     early = STUDY.arms + (Arm("early", {"occlusion.name": "wang", "occlusion.start": 0.4}),)
     differs = dataclasses.replace(STUDY, arms=early, core=(*STUDY.core, "early"))

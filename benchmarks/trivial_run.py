@@ -30,7 +30,7 @@ def trivial(spec: ExperimentSpec, settings: execution.Settings) -> records.RunRe
         spec=canonical(spec),
         metrics={f"epe/synthetic/{kind}": 2.0 + spec.seed / 100 for kind in ("all", "noc", "occ")},
         validation={"epe/synthetic/all": 2.0},
-        protocol=spec.evaluation.protocol,
+        protocol=spec.evaluation.numbers,
     )
     records.write_result(directory, record)
     return record

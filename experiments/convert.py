@@ -29,7 +29,8 @@ from experiments.data.conversion_plan import (
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.mindrecord import MANIFEST, is_converted
 from experiments.data.pairs import SPLITS, DataError
-from experiments.data.sources import readers, root_of, underscored
+from experiments.data.source_text import underscored
+from experiments.data.sources import LITERAL, readers, root_of
 from experiments.execution import check_writable
 
 FAILED, INTERRUPTED = 3, 130
@@ -48,7 +49,9 @@ def open_sets(name: str, folder: pathlib.Path, splits: Sequence[str]) -> dict[st
         DataError: if a data set cannot be found there.
     """
     chosen = _SEVERAL.get(name, (name,))
-    folder = root_of(folder)
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file, give the folder of a data set")
+    folder = folder if name in LITERAL else root_of(folder)
     if name == "kitti":
         later = any((folder / part / "image_2").is_dir() for part in ("training", "testing"))
         chosen = ("kitti2015",) if later else ("kitti2012",)

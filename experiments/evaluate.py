@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import pathlib
 import sys
@@ -22,12 +23,12 @@ import numpy as np
 
 from experiments import evaluation_files, flags, records, terminal
 from experiments.data.pairs import SPLITS, DataError, PairSet, check_known
-from experiments.data.sources import names, open_source, parse
+from experiments.data.sources import check_once, names, open_source, parse
 from experiments.execution import check_writable
 from experiments.measuring import Measured, NotFinite, measure, readable
 from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
 from experiments.protocols import PROTOCOLS
-from experiments.spec import PROTOCOL
+from experiments.spec import PROTOCOL, protocol_at
 from experiments.submission import CheckFailed, Task, open_task, submit
 from uflow import registry
 
@@ -47,7 +48,7 @@ def parser() -> flags.Parser:
         help="data, NAME:PATH[;NAME:PATH]; default: what the run of the checkpoint is evaluated on (names:"
         f" {', '.join(names())})",
     )
-    add_arguments(made)
+    add_arguments(made, "the size at which the run of the checkpoint is evaluated, or that of the frames")
     made.shared("out", help="keep the numbers there; default: only print them")
     made.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL, help="what is counted (%(default)s)")
     made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
@@ -65,7 +66,9 @@ def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tup
     spec = predictor.trained.spec
     if arguments.eval is None and not predictor.trained.whole:
         raise ValueError("--eval NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
-    asked = parse(arguments.eval or spec.evaluation.source or spec.data.source)
+    check_once(arguments.eval or "")
+    parts = parse(arguments.eval or spec.evaluation.source or spec.data.source)
+    asked = tuple((part.name, part.path) for part in parts)
     twice = {name for name, _ in asked if [n for n, _ in asked].count(name) > 1}
     if twice:
         raise ValueError(f"--eval: {twice.pop()} is given twice, evaluate one after the other")
@@ -131,6 +134,7 @@ def evaluate(
 ) -> list[Measured]:
     """Measures all sets, prints and keeps the numbers."""
     protocol = PROTOCOLS[arguments.protocol]
+    protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size))
     occlusion = registry.entry_of(predictor.occlusion).name if predictor.occlusion else None
     found = []
     print(f"{predictor.trained.file}\nprotocol {protocol.name}: {protocol.about}")
@@ -204,6 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_arguments(arguments)
         predictor = Predictor.from_arguments(arguments)
+        size = predictor.size or predictor.trained.spec.evaluation.size
+        predictor = dataclasses.replace(predictor, size=size)
         asked = asked_data(arguments, predictor)
         if arguments.submission:
             opened = [open_task(name, path) for name, path in asked]

@@ -18,7 +18,7 @@ from experiments.code_version import code_version
 from experiments.data.batches import check_room
 from experiments.data.pairs import DataError, PairSet, check_known
 from experiments.data.skipping import without_bad
-from experiments.data.sources import absolute, open_source
+from experiments.data.sources import absolute, check_once, open_source
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
@@ -70,12 +70,12 @@ class Data:
         training: what is trained on.
         validation: what is evaluated on the way, of the training data or, if they have no true flow, of the data of
             the evaluation; `None` if neither has.
-        tested: what the result is measured on.
+        tested: what the result is measured on; `None` if no data were named for it and the training data have no flow.
     """
 
     training: PairSet
     validation: PairSet | None
-    tested: PairSet
+    tested: PairSet | None
 
 
 def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
@@ -84,17 +84,26 @@ def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
     Raises:
         DataError: if data is missing, or more pairs than that cannot be read.
     """
-    splits = {"data": "train", "evaluation": "test"}
-    training, tested = (without_bad(open_pairs(spec, s, split), skip_bad) for s, split in splits.items())
-    for section in splits:
+    training, tested = open_pairs(spec, "data", "train"), _tested(spec)
+    training = without_bad(training, skip_bad)
+    tested = None if tested is None else without_bad(tested, skip_bad)
+    for section in ("data", "evaluation"):
         validation = open_pairs(spec, section, "validation")
         if "flow" in validation.provides:
             return Data(training, without_bad(validation, skip_bad), tested)
     return Data(training, None, tested)
 
 
+def _tested(spec: ExperimentSpec) -> PairSet | None:
+    """The pairs to evaluate on; `None` if those are the training data, which have no true flow."""
+    pairs = open_pairs(spec, "evaluation", "test")
+    return pairs if spec.evaluation.source or "flow" in pairs.provides else None
+
+
 def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
     """The pairs of a split of the data (`data`) or of what is evaluated on (`evaluation`)."""
+    if section == "evaluation":
+        check_once(spec.evaluation.source)
     source = getattr(spec, section).source or spec.data.source
     data = spec.data
     return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)
@@ -111,28 +120,27 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
 
     Raises:
         DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
-            or has no pixel to evaluate on.
+            or what was named to evaluate on has no pixel for it.
     """
     if spec.initial:
         spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
     if data is None:
-        training, tested = open_pairs(spec, "data", "train"), open_pairs(spec, "evaluation", "test")
+        training, tested = open_pairs(spec, "data", "train"), _tested(spec)
     else:
         training, tested = data.training, data.tested
-    for pairs in {id(p): p for p in (training, tested)}.values():
+    for pairs in {id(p): p for p in (training, tested) if p is not None}.values():
         pairs.verify()
     if lacking := wanted_truth(spec) - training.provides:
         raise DataError(
             f"{training.name} has no ground truth {' and no '.join(sorted(lacking))}, which this experiment trains with"
             " (train.supervised or occlusion.name)"
         )
-    if "flow" not in tested.provides:
-        raise DataError(f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval")
-    check_known(tested.name, (tested[index] for index in range(len(tested))))
+    if tested is not None:
+        _check_truth(tested)
     if spec.data.fit == "crop":  # of the other pairs, whoever reads them
         check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files
-    found = {"data": training.digest[:16], "evaluation": tested.digest[:16]}
+    found = {"data": training.digest[:16], "evaluation": "" if tested is None else tested.digest[:16]}
     for section, value in found.items():
         if (given := getattr(spec, section).digest) and given != value:
             raise DataError(
@@ -145,6 +153,16 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
         evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
     )
+
+
+def _check_truth(tested: PairSet) -> None:
+    """Raises `DataError` if there is nothing to evaluate on."""
+    if "flow" not in tested.provides:
+        raise DataError(
+            f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval, or none to train"
+            " without an evaluation"
+        )
+    check_known(tested.name, (tested[index] for index in range(len(tested))))
 
 
 def check_writable(out: pathlib.Path, option: str = "--out") -> None:
@@ -304,7 +322,7 @@ def _record(spec: ExperimentSpec, status: str, reason: str = "", **known: Any) -
         status=status,
         reason=reason,
         spec=canonical(spec),
-        protocol=spec.evaluation.protocol,
+        protocol=spec.evaluation.numbers,
         **values,
     )
 
@@ -339,7 +357,7 @@ def _train_and_evaluate(
     )
     network = FlowNetwork(spec.network, spec.normalization)
     update = step.build_optimizer(spec, network)
-    inference = Inference(network)
+    inference = Inference(network, spec.evaluation.size)
     inference.set_train(False)
     validation = data.validation
 
@@ -374,10 +392,14 @@ def _train_and_evaluate(
             return None
         if outcome.status == "diverged":
             return _record(spec, "diverged", outcome.reason, step=outcome.step)
-        final = evaluate(inference, data.tested)
+        final = evaluate(inference, data.tested) if data.tested is not None else None
         validated = evaluate(inference, validation).metrics if validation is not None else {}
         for stored in graphs:
             stored.complete = outcome.status == "completed"
+    if final is None:
+        device.leave_compile_cache()
+        reason = outcome.reason or f"not evaluated, {data.training.name} has no ground truth flow"
+        return _record(spec, outcome.status, reason, step=outcome.step)
     if not final.finite:
         return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
     device.leave_compile_cache()

@@ -119,7 +119,7 @@ def properties_of(found: trained.Trained, request: Request) -> dict[str, str]:
         "network": json.dumps(plain["network"]),
         "normalization": json.dumps(plain["normalization"]),
         "checkpoint_sha256": checkpoints.file_digest(found.file),
-        "protocol": found.spec.evaluation.protocol,
+        "protocol": found.spec.evaluation.numbers,
         "size": f"{request.height}x{request.width}",
         "version": uflow.__version__,
     }

@@ -55,7 +55,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
             "batch": [spec.train.batch_size, spec.data.height, spec.data.width],
             "training": [spec.train.optimizer, spec.train.only_forward, spec.train.supervised],
             "precision": [spec.train.amp, spec.train.loss_scale],
-            "evaluation": [spec.data.digest, spec.evaluation.digest],
+            "evaluation": [spec.data.digest, spec.evaluation.digest, spec.evaluation.size],
         }
     )
 

@@ -17,12 +17,15 @@ from experiments.flags import Parser
 from uflow import registry
 
 
-def add_arguments(parser: Parser) -> None:
-    """Adds the options that say which network is used, how and where."""
+def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
+    """Adds the options that say which network is used, how and where.
+
+    Args:
+        parser: of a command.
+        size: what the command takes if no size is given.
+    """
     parser.shared("checkpoint", required=True)
-    parser.add_argument(
-        "--height", type=int, metavar="PX", help="rows at which the network works; default: the frames'"
-    )
+    parser.add_argument("--height", type=int, metavar="PX", help=f"rows at which the network works; default: {size}")
     parser.add_argument(
         "--width", type=int, metavar="PX", help="columns at which the network works, given with --height"
     )
@@ -76,7 +79,7 @@ class Predictor:
             raise ValueError("--height and --width are given together or not at all")
         found = trained.find(arguments.checkpoint)
         size = None if size[0] is None else size
-        if size and (problem := _too_small(found, *size)):
+        if size and (problem := found.spec.network.working_size_problem(*size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")
         return cls(found, size, _occlusion(found, arguments.occlusion))
 
@@ -98,7 +101,7 @@ class Predictor:
     def check(self, pair: Pair) -> Pair:
         """The pair itself; raises `DataError` if its frames are too small for the network."""
         height, width = pair.first.shape[:2]
-        if self.size is None and (problem := _too_small(self.trained, height, width)):
+        if self.size is None and (problem := self.trained.spec.network.working_size_problem(height, width)):
             raise DataError(f"pair {pair.name}: {problem}, or a larger working size (--height --width)")
         return pair
 
@@ -135,14 +138,6 @@ class Loaded:
 
 def _plain(component: Any) -> dict[str, Any]:
     return {"name": registry.entry_of(component).name, **dataclasses.asdict(component)}
-
-
-def _too_small(found: trained.Trained, height: int, width: int) -> str:
-    """Why the network cannot work at a size, which is rounded up; '' if it can."""
-    unit = 2**found.spec.network.levels
-    if height < 1 or width < 1:
-        return "sizes are at least 1 px"
-    return "; ".join(found.spec.network.size_problems(-(-height // unit) * unit, -(-width // unit) * unit))
 
 
 def _occlusion(found: trained.Trained, name: str | None) -> Any:

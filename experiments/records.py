@@ -46,10 +46,11 @@ class RunRecord:
         run_id: hash of `spec`.
         status: `completed`; `diverged` (a loss or parameter was not finite); `collapsed` (nearly every pixel was
             declared occluded); `failed` (an exception); `pruned` (a search gave it up early).
-        reason: one sentence for every status but `completed`.
+        reason: one sentence for every status but `completed`, and for that if nothing was evaluated.
         step: number of training steps done.
         spec: the experiment, as `experiments.spec.to_config` writes it.
-        metrics: final values by name, such as `epe/synthetic/occ` in px; empty unless `completed` or `collapsed`.
+        metrics: final values by name, such as `epe/synthetic/occ` in px; empty unless `completed` or `collapsed`, and
+            if there was no ground truth to evaluate on.
         validation: the same on the validation split.
         frames: per-frame values of the evaluation set, by the same names, in the order of the set; `None` in a frame
             where the metric has no pixels.

@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.scene_options import SceneOptions
-from experiments.data.source_text import set_names
+from experiments.data.source_text import source_parts, unplaced
 from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
@@ -67,6 +67,26 @@ class EvaluationOptions:
     )
     digest: str = option("", Text("a digest of the content"), help="filled in: what the source held")
     protocol: str = option(PROTOCOL, Choices((PROTOCOL,)), help="name and version of the evaluation")
+    height: int = option(0, Range(0, 8192), unit="px", help="rows at which the network works then; 0 = the frames'")
+    width: int = option(0, Range(0, 8192), unit="px", help="columns at which it does, given with evaluation.height")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width at which the network works; `None` means those of each frame."""
+        return (self.height, self.width) if self.height and self.width else None
+
+    @property
+    def numbers(self) -> str:
+        """The protocol and the size, which make numbers comparable."""
+        return protocol_at(self.protocol, self.size)
+
+
+def protocol_at(protocol: str, size: tuple[int, int] | None) -> str:
+    """The name of a protocol for a network that works at a size: `full/1`, or `full/1@384x512`.
+
+    Images are resized to that size, the flow is resized and scaled back, and measured on the ground truth as it is.
+    """
+    return protocol if size is None else f"{protocol}@{size[0]}x{size[1]}"
 
 
 INITIAL = "initial"  # in plain data and before a dotted key: the run that a run starts from
@@ -117,7 +137,7 @@ class ExperimentSpec:
     def directory(self) -> str:
         """The name of the run's directory: readable, then the run id."""
         names = [registry.entry_of(getattr(self, axis)).name for axis in registry.AXES]
-        data = "+".join(set_names(self.data.source))
+        data = "+".join(part.name for part in source_parts(self.data.source))
         return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
 
 
@@ -155,11 +175,13 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":
         del config["train"]["amp"], config["train"]["loss_scale"]
+    for side in ("height", "width"):
+        if not config["evaluation"][side]:
+            del config["evaluation"][side]
     synthetic = False
     for name in ("data", "evaluation"):
-        parts = set_names(config[name]["source"])
-        config[name]["source"] = ";".join(parts)
-        synthetic = synthetic or "synthetic" in parts
+        synthetic = synthetic or any(part.name == "synthetic" for part in source_parts(config[name]["source"]))
+        config[name]["source"] = unplaced(config[name]["source"])
     if not synthetic:
         del config["data"]["scenes"]
     return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})
@@ -182,7 +204,9 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
             config[axis] = {"name": registry.entry_of(component).name}
         elif registry.entry_of(component).name == "none":
             config[axis] = {"name": "none"}
-    del config["evaluation"]
+    config["evaluation"] = {side: config["evaluation"].get(side) for side in ("height", "width")}
+    if not spec.evaluation.size:  # on which the validation on the way depends
+        del config["evaluation"]
     return digest({"until": step, **config})
 
 
@@ -380,6 +404,11 @@ def _foreign(key: str, config: Mapping[str, Any]) -> str:
 def problems_of(spec: ExperimentSpec) -> list[str]:
     """Why a spec cannot be run: options that are valid by themselves and do not fit together; empty if they do."""
     found = compatibility.problems(spec.network, components(spec), spec.data.height, spec.data.width)
+    given = spec.evaluation.height, spec.evaluation.width
+    if spec.evaluation.size is None and any(given):
+        found.append(f"evaluation.height={given[0]} and evaluation.width={given[1]}: give both or neither")
+    elif spec.evaluation.size and (problem := spec.network.working_size_problem(*given)):
+        found.append(f"evaluation.height={given[0]} evaluation.width={given[1]}: {problem}")
     if spec.initial is None:
         return found
     if spec.train.initial:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from experiments import records
-from experiments.data.source_text import set_names
+from experiments.data.source_text import unplaced
 from experiments.spec import flatten
 
 FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
@@ -96,7 +96,7 @@ class Tracked:
         found = {"arm": self.arm, "run_id": self.run_id} | {k: str(v) for k, v in self.about.items()}
         found |= {key: str(value) for key, value in config.items() if not key.endswith("source")}
         for part in ("data", "evaluation"):
-            found[f"{part}.source"] = _names(str(config.get(f"{part}.source", "")))
+            found[f"{part}.source"] = unplaced(str(config.get(f"{part}.source", "")))
         return found
 
     def data_sets(self) -> list[tuple[str, str, str]]:
@@ -106,7 +106,7 @@ class Tracked:
         for part, context in (("data", "training"), ("evaluation", "evaluation")):
             source = str(config.get(f"{part}.source") or config.get("data.source", ""))
             if digest := str(config.get(f"{part}.digest", "")):
-                found.append((context, _names(source), digest))
+                found.append((context, unplaced(source), digest))
         return found
 
     def source(self) -> dict[str, str]:
@@ -180,7 +180,3 @@ def sealed(files: Iterable[tuple[pathlib.Path, str]]) -> str:
         if size < 2**20:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
-
-
-def _names(source: str) -> str:
-    return ";".join(set_names(source))

@@ -219,6 +219,8 @@ def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: executi
     )
     if data.validation is None:
         print("no validation pairs with true flow: no best.ckpt, only last.ckpt")
+    if data.tested is None:
+        print(f"{data.training.name} has no true flow: nothing is evaluated, --eval names other data for it")
     sets = [pairs for pairs in (data.training, data.validation, data.tested) if pairs is not None]
     for note in dict.fromkeys(pairs.note for pairs in sets if pairs.note):
         print(f"note: {note}")

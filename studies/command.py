@@ -162,10 +162,10 @@ class Command:
     @property
     def queue(self) -> str:
         """Name of the study's queue in a database: the same for all who ask the same."""
-        from experiments.data.sources import canonical
+        from experiments.data.source_text import unplaced
         from experiments.spec import digest
 
-        changes = {k: canonical(v) if k.endswith(".source") else v for k, v in self.asked.changes.items()}
+        changes = {k: unplaced(v) if k.endswith(".source") else v for k, v in self.asked.changes.items()}
         return f"{self.study.name}/{self.asked.preset.name}" + (f"/{digest(changes)}" if changes else "")
 
 

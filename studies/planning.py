@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import execution
+from experiments.data.source_text import unplaced
 from experiments.data.sources import canonical as source_names
 from experiments.spec import (
     INITIAL,
@@ -141,11 +142,13 @@ class Plan:
     def gate_dropped(self) -> tuple[str, ...]:
         """The changes that the limit of the study's gate says nothing about; empty if there is no gate or it stays.
 
-        Other test pairs leave the training, and the validation that the gate looks at, as they are.
+        Other test pairs leave the training, and the validation that the gate looks at, as they are; another working
+        size of the network does not.
         """
         if self.preset.name not in self.study.gates:
             return ()
-        return tuple(key for key in self.changes if not key.startswith("evaluation."))
+        kept = ("evaluation.source", "evaluation.digest", "evaluation.protocol")
+        return tuple(key for key in self.changes if key not in kept)
 
     def plain(self) -> dict[str, Any]:
         """The content of `plan.json`."""
@@ -163,12 +166,12 @@ class Plan:
             "study": self.study.name,
             "question": self.study.question,
             "preset": self.preset.name,
-            "changes": {k: source_names(v) if k.endswith(".source") else v for k, v in self.changes.items()},
+            "changes": {k: unplaced(v) if k.endswith(".source") else v for k, v in self.changes.items()},
             "common": common_changes(self.study, self.preset),
             "metrics": list(metrics),
             "metric": metrics[0],
             "baseline": self.study.baseline,
-            "protocol": self.runs[0].spec.evaluation.protocol,
+            "protocol": self.runs[0].spec.evaluation.numbers,
             "seeds": sorted({run.seed for run in self.runs}),
             "arms": arms,
             "left_out": [label for label in self.study.labels if label not in self.labels],
@@ -185,6 +188,10 @@ class Plan:
 def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
     """Which pixels the evaluation data tells apart, the deciding ones first."""
     pairs = execution.open_pairs(spec, "evaluation", "test")
+    if "flow" not in pairs.provides:
+        raise PlanError(
+            f"{data} has no ground truth flow, which a study is evaluated with; give other data with --eval"
+        )
     kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
     if study.metric not in kinds:
         raise PlanError(

@@ -260,6 +260,6 @@ def _record(directory: pathlib.Path, reason: str) -> None:
     spec = from_config(records.read_json(directory / "spec.json"))
     record = records.RunRecord(
         run_id=spec.run_id, status="failed", reason=reason,
-        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.protocol,
+        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.numbers,
     )  # fmt: skip
     records.write_result(directory, record)

@@ -101,7 +101,7 @@ def record_pruned(bar: Bar, directory: pathlib.Path) -> bool:
     limit = dict(bar.limits)[step]
     result = records.RunRecord(
         run_id=spec.run_id, status="pruned", reason=f"{bar.metric} was {value:.4g} at step {step}, never {limit:.4g}",
-        step=step, spec=canonical(spec), metrics={}, validation={bar.metric: value}, protocol=spec.evaluation.protocol,
+        step=step, spec=canonical(spec), metrics={}, validation={bar.metric: value}, protocol=spec.evaluation.numbers,
     )  # fmt: skip
     records.write_result(directory, result)
     return True

@@ -13,6 +13,7 @@ OWNERS = {
     "mindspore": {"uflow/backend.py"},
     "sacred": {"experiments/run.py", "experiments/sacred_files.py"},
     "mlflow": {"experiments/mlflow_store.py"},
+    "h5py": {"experiments/data/flo5.py"},
     "onnx": {"experiments/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
     "optuna": {"studies/journal.py", "studies/queue.py", "studies/sweep.py"},

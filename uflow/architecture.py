@@ -59,6 +59,13 @@ class Architecture:
         sizes = PWC_PYRAMID if self.original_layer_sizes else plain
         return tuple((layers, self.channels(channels)) for layers, channels in sizes[: self.levels])
 
+    def working_size_problem(self, height: int, width: int) -> str:
+        """Why images cannot be resized to a size to find their flow, which is rounded up to fit; '' if they can."""
+        unit = 2**self.levels
+        if height < 1 or width < 1:
+            return "sizes are at least 1 px"
+        return "; ".join(self.size_problems(-(-height // unit) * unit, -(-width // unit) * unit))
+
     def size_problems(self, height: int, width: int) -> list[str]:
         """Why images of a size cannot be trained on; empty if they can."""
         unit = 2**self.levels

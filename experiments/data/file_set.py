@@ -10,14 +10,21 @@ import pathlib
 import numpy as np
 
 from experiments.data.encoded import Encoded
+from experiments.data.flo5 import flo5_size, read_flo5
 from experiments.data.flow_files import flo_size, read_flo, read_kitti_flow, unknown
 from experiments.data.image_files import image_size, read_image, read_mask
+from experiments.data.npy import npy_size, read_npy_flow, read_npy_mask
 from experiments.data.pairs import DataError, Pair, check_index
+from experiments.data.pfm import pfm_size, read_pfm
 
 # Up to this many bytes every byte goes into the digest of a set; beyond it, three samples of each file.
 WHOLE = 2**30
 _SAMPLE = 4096
 File = pathlib.Path | Encoded
+# of flow; `.png` besides, which is an image too
+_READERS = {".flo": read_flo, ".flo5": read_flo5, ".npy": read_npy_flow, ".pfm": read_pfm}
+_SIZES = {".flo": flo_size, ".flo5": flo5_size, ".npy": npy_size, ".pfm": pfm_size}
+FLOW_SUFFIXES = (*_READERS, ".png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +35,13 @@ class PairFiles:
         name: unique within its set.
         first: image.
         second: image of the same size.
-        flow: `.flo`, or `.png` in KITTI's layout.
+        flow: `.flo`, `.pfm`, `.npy`, `.flo5`, which may have four values for a pixel, or `.png` in KITTI's layout.
         flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
             is occluded.
-        occluded: mask image, set where the point is not visible in the second frame.
-        invalid: mask image, set where the ground truth must not be used.
+        occluded: mask, set where the point is not visible in the second frame: an image, or `.npy`, which is set where
+            it is not 0.
+        invalid: mask, set where the ground truth must not be used.
+        valid: mask, set where the ground truth may be used.
     """
 
     name: str
@@ -42,6 +51,7 @@ class PairFiles:
     flow_visible: File | None = None
     occluded: File | None = None
     invalid: File | None = None
+    valid: File | None = None
 
     @property
     def by_field(self) -> dict[str, File]:
@@ -99,7 +109,9 @@ class FileSet:
         whole = sum(sizes) <= WHOLE
         content = hashlib.sha256(repr([len(self.files), whole]).encode())
         for files in self.files:
-            content.update(repr([files.name, [path.name for path in files.paths]]).encode())
+            # names of files tell their fields apart, but for a mask that may say the one or the other
+            marks = ["valid"] if files.valid else []
+            content.update(repr([files.name, [path.name for path in files.paths], *marks]).encode())
             for path in files.paths:
                 with open(path, "rb") as file:
                     size = path.stat().st_size
@@ -127,7 +139,10 @@ class FileSet:
 
 def check_headers(files: PairFiles) -> None:
     """Looks at headers and lengths of the files of a pair; raises `DataError` for the first that cannot be right."""
-    _check_sizes(files, {path: _size(path) for path in files.paths})
+    sizes = {path: _size(path) for path in files.paths}
+    if files.flow is not None and _step(files.flow, sizes[files.flow], sizes[files.first]) == 2:
+        sizes[files.flow] = sizes[files.first]
+    _check_sizes(files, sizes)
 
 
 def read_pair(files: PairFiles) -> Pair:
@@ -141,12 +156,14 @@ def read_pair(files: PairFiles) -> Pair:
     flow = known = visible = occluded = None
     if files.flow is not None:
         flow, known = _read_flow(files.flow)
+        step = _step(files.flow, known.shape, arrays[files.first].shape[:2])
+        flow, known = np.ascontiguousarray(flow[:, ::step, ::step]), known[::step, ::step]
         arrays[files.flow] = known
     if files.flow_visible is not None:
         visible = arrays[files.flow_visible] = _read_flow(files.flow_visible)[1]
-    for path in (files.occluded, files.invalid):
+    for path in (files.occluded, files.invalid, files.valid):
         if path is not None:
-            arrays[path] = read_mask(path)
+            arrays[path] = read_npy_mask(path) if path.suffix.lower() == ".npy" else read_mask(path)
     _check_sizes(files, {path: array.shape[:2] for path, array in arrays.items()})
     if files.occluded is not None:
         occluded = arrays[files.occluded]
@@ -154,6 +171,8 @@ def read_pair(files: PairFiles) -> Pair:
         occluded = known & ~visible
     if files.invalid is not None:
         known = ~arrays[files.invalid] if known is None else known & ~arrays[files.invalid]
+    if files.valid is not None:
+        known = arrays[files.valid] if known is None else known & arrays[files.valid]
     valid = None if known is None or known.all() else known
     return Pair(files.name, arrays[files.first], arrays[files.second], flow, occluded, valid)
 
@@ -161,13 +180,18 @@ def read_pair(files: PairFiles) -> Pair:
 def _read_flow(path: File) -> tuple[np.ndarray, np.ndarray]:
     if path.suffix.lower() == ".png":
         return read_kitti_flow(path)
-    flow = read_flo(path)
+    flow = _READERS.get(path.suffix.lower(), read_flo)(path)
     known = ~unknown(flow)
     return np.where(known, flow, np.float32(0)), known
 
 
+def _step(file: File, size: tuple[int, int], frame: tuple[int, int]) -> int:
+    """2 for a flow of Spring's, which has four values for a pixel of its frame, the one at the upper left taken."""
+    return 2 if file.suffix.lower() == ".flo5" and tuple(size) == (2 * frame[0], 2 * frame[1]) else 1
+
+
 def _size(path: pathlib.Path) -> tuple[int, int]:
-    return flo_size(path) if path.suffix.lower() == ".flo" else image_size(path)
+    return _SIZES.get(path.suffix.lower(), image_size)(path)
 
 
 def _check_sizes(files: PairFiles, sizes: dict[File, tuple[int, int]]) -> None:

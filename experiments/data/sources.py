@@ -1,6 +1,7 @@
 """What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
 
-A path may hold a `;` unless a name and a colon follow it.
+Of `name:path*3;synthetic` an epoch of training has each pair of the first set three times; what is validated and tested
+on counts once. A path may hold a `;` unless a name and a colon follow it.
 
 The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
 both give the same pairs under the same name and digest, and so the same runs.
@@ -11,7 +12,6 @@ a data set is adding its file.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import hashlib
@@ -19,18 +19,21 @@ import importlib
 import os
 import pathlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import experiments.data
 from experiments.data import mindrecord
 from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
 from experiments.data.scenes import SceneOptions, Scenes
-from experiments.data.source_text import pieces
+from experiments.data.source_text import SourcePart, source_parts
 from uflow.registry import did_you_mean
 
 SYNTHETIC = "synthetic"
-UNLABELLED = ("frames", "video")  # their paths mean what they say
-ROOTS = ("training", "test", "testing", "data", "other-data")  # what the folder of a data set holds
+MOST_TIMES = 1000
+LITERAL = ("frames", "pairs", "video")  # their paths mean what they say
+# what the folder of a data set holds
+ROOTS = ("training", "test", "testing", "data", "other-data", "train", "val", "frames_cleanpass", "frames_finalpass",
+         "hd1k_input")  # fmt: skip
 PARTS = (*ROOTS, "other-gt-flow", "clean", "final", "flow", "flow_occ", "flow_noc", "occlusions", "invalid", "image_2",
          "image_0", "colored_0")  # fmt: skip
 
@@ -50,52 +53,53 @@ def names() -> tuple[str, ...]:
     return (SYNTHETIC, *readers())
 
 
-def parse(text: str) -> tuple[tuple[str, str], ...]:
-    """Name and path of every set in `text`; `sintel-clean` is `sintel_clean`, the path of `synthetic` is ''.
+def parse(text: str) -> tuple[SourcePart, ...]:
+    """Every set in `text`; the path of `synthetic` is ''.
 
     Raises:
-        DataError: if a name is unknown, or a path is missing or not expected.
+        DataError: if a name is unknown, a path is missing or not expected, or a set is to be taken 0 times.
     """
-    parts = pieces(text)
+    parts = source_parts(text)
     if not parts:
         raise DataError(f"no data given, expected 'synthetic' or name:path, name one of {', '.join(readers())}")
-    parsed = []
     for part in parts:
-        name, _, path = (piece.strip() for piece in part.partition(":"))
-        name = underscored(name)
-        if name not in names():
-            raise DataError(f"unknown data set {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
-        if name == SYNTHETIC and path:
-            raise DataError(f"'synthetic' takes no path, got {part!r}")
-        if name != SYNTHETIC and not path:
-            raise DataError(f"data set {name!r} needs its path, as in {name}:/data/{name}")
-        parsed.append((name, os.path.expanduser(path)))
-    return tuple(parsed)
-
-
-def underscored(name: str) -> str:
-    """The name of a data set as it is recorded: `sintel_clean` for `sintel-clean`."""
-    return name.strip().replace("-", "_")
+        if part.name not in names():
+            hint = did_you_mean(part.name, names())
+            raise DataError(f"unknown data set {part.name!r}{hint} (known: {', '.join(names())})")
+        if part.name == SYNTHETIC and part.path:
+            raise DataError(f"'synthetic' takes no path, got {str(part)!r}")
+        if part.name != SYNTHETIC and not part.path:
+            raise DataError(f"data set {part.name!r} needs its path, as in {part.name}:/data/{part.name}")
+        if not 1 <= part.times <= MOST_TIMES:
+            raise DataError(f"{part}: a set can be taken 1 to {MOST_TIMES} times")
+    return tuple(part._replace(path=os.path.expanduser(part.path)) for part in parts)
 
 
 def canonical(text: str) -> str:
     """The names in `text` without the paths, such as `flyingchairs;synthetic`; errors like `parse`.
 
-    What the sets hold is told apart by their digests.
+    What the sets hold, and how often each is taken, is told apart by their digests.
     """
-    return ";".join(name for name, _ in parse(text))
+    return ";".join(part.name for part in parse(text))
+
+
+def check_once(text: str) -> None:
+    """Raises `DataError` if a set in `text` is to be taken several times, which is for training only."""
+    if several := next((part for part in source_parts(text) if part.times != 1), None):
+        raise DataError(f"{several}: what is evaluated on counts once, leave out *{several.times}")
 
 
 def absolute(text: str) -> str:
     """`text` with paths that mean the same from every working directory, for runs are started in others."""
-    return ";".join(f"{name}:{pathlib.Path(path).absolute()}" if path else name for name, path in parse(text))
+    placed = (p._replace(path=str(pathlib.Path(p.path).absolute())) if p.path else p for p in parse(text))
+    return ";".join(map(str, placed))
 
 
 def open_source(text: str, split: str, *, height: int, width: int, scenes: SceneOptions) -> PairSet:
     """The pairs of a split of what `text` names; several sets stand one after the other.
 
-    Training takes the pairs of all of them, and twice those of a set that is given twice, which `note` says. The
-    reference can be given several sets, too, but trains on the first only.
+    Training takes the pairs of all of them, as often as `text` says. The reference can be given several sets, too, but
+    trains on the first only.
 
     Args:
         text: see the head of this module.
@@ -105,28 +109,30 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
         scenes: options of `synthetic`.
 
     Raises:
-        DataError: if a name is unknown, or a data set cannot be found at its path.
+        DataError: if a name is unknown, a data set cannot be found at its path, or one is named twice.
     """
     check_split(split)
     sets: list[PairSet] = []
-    for name, path in parse(text):
-        sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else _open(name, path, split))
-    return sets[0] if len(sets) == 1 else Joined(tuple(sets), _repeated(parse(text)))
+    places = set()
+    for part in parse(text):
+        place = part.name, _place(part).resolve() if part.path else None
+        if place in places:
+            once = str(part._replace(times=1))
+            raise DataError(f"{once} is named twice; to take its pairs twice as often in training write {once}*2")
+        places.add(place)
+        pairs = Scenes(scenes, height, width, split) if part.name == SYNTHETIC else _open(part, split)
+        sets.append(Repeated(pairs, part.times) if part.times > 1 and split == "train" else pairs)
+    return sets[0] if len(sets) == 1 else Joined(tuple(sets))
 
 
-def _repeated(named: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """A sentence for every set that is given more than once, by whatever way to its folder."""
-    places = [(name, path and root_of(pathlib.Path(path)).resolve()) for name, path in named]
-    counts = collections.Counter(places)
-    return tuple(
-        f"{name} is given {count} times, its pairs count as often" for (name, _), count in counts.items() if count > 1
-    )
+def _place(part: SourcePart) -> pathlib.Path:
+    return pathlib.Path(part.path) if part.name in LITERAL else root_of(pathlib.Path(part.path))
 
 
-def _open(name: str, path: str, split: str) -> PairSet:
-    if mindrecord.is_converted(path):
-        return mindrecord.open_converted(path, name, split)
-    return readers()[name](path if name in UNLABELLED else str(root_of(pathlib.Path(path))), split)
+def _open(part: SourcePart, split: str) -> PairSet:
+    if mindrecord.is_converted(part.path):
+        return mindrecord.open_converted(part.path, part.name, split)
+    return readers()[part.name](str(_place(part)), split)
 
 
 def root_of(path: pathlib.Path) -> pathlib.Path:
@@ -147,16 +153,49 @@ def root_of(path: pathlib.Path) -> pathlib.Path:
 
 
 @dataclasses.dataclass(frozen=True)
-class Joined:
-    """Several sets one after the other; names of pairs are preceded by the number and name of their set.
+class Repeated:
+    """A set of which an epoch has every pair several times; a pair has the same name each time."""
 
-    Args:
-        sets: the sets.
-        remarks: sentences about all of them.
-    """
+    pairs: PairSet
+    times: int
+
+    @property
+    def name(self) -> str:
+        """The name of the set."""
+        return self.pairs.name
+
+    @property
+    def note(self) -> str:
+        """The note of the set, and how often it is taken."""
+        return "; ".join(filter(None, (self.pairs.note, f"each pair of {self.name} is taken {self.times} times")))
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The ground truth that every pair has."""
+        return self.pairs.provides
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the digest of the set and of how often it is taken."""
+        return hashlib.sha256(f"{self.pairs.digest} * {self.times}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.pairs) * self.times
+
+    def __getitem__(self, index: int) -> Pair:
+        check_index(index, self)
+        return self.pairs[index % len(self.pairs)]
+
+    def verify(self) -> None:
+        """Verifies the set."""
+        self.pairs.verify()
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """Several sets one after the other; names of pairs are preceded by the number and name of their set."""
 
     sets: tuple[PairSet, ...]
-    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -165,8 +204,8 @@ class Joined:
 
     @property
     def note(self) -> str:
-        """The remarks, and the notes of the sets."""
-        return "; ".join((*self.remarks, *(s.note for s in self.sets if s.note)))
+        """The notes of the sets."""
+        return "; ".join(s.note for s in self.sets if s.note)
 
     @property
     def provides(self) -> frozenset[str]:

@@ -105,6 +105,7 @@ def test_size_pairs_and_faults_are_what_was_asked(network, sintel, tmp_path, cap
     finally:
         first.write_bytes(whole)
     plain = json.loads((out / "evaluation.json").read_text())
+    assert plain["protocol"] == "full/1@40x60" == plain["numbers"]["epe/sintel_clean/all"]["protocol"]
     assert plain["size"] == [40, 60] and plain["sets"][0]["measured"] == 1 and plain["occlusion"] is None
     assert len(plain["sets"][0]["skipped"]) == 1 and "frame_0001.png: cut off" in plain["sets"][0]["skipped"][0]
     assert "skipped: " in capsys.readouterr().out and not any("occlusion" in key for key in plain["numbers"])
@@ -112,6 +113,17 @@ def test_size_pairs_and_faults_are_what_was_asked(network, sintel, tmp_path, cap
     inference.set_train(False)
     study = evaluation.evaluate(inference, readers()["sintel_clean"](str(sintel), "test"), 2)
     assert numbers_in(out)["epe/sintel_clean/all"] == study.frames["epe/sintel_clean/all"][1]
+
+
+def test_a_run_that_is_evaluated_at_a_size_is_so_here(network, sintel, tmp_path):
+    folder = shutil.copytree(network, tmp_path / "network")
+    plain = records.read_json(folder / "spec.json")
+    records.write_json(folder / "spec.json", plain | {"evaluation": {"height": 40, "width": 60}})
+    words = ("--eval", f"sintel_clean:{sintel}", "--occlusion", "none", "--max-pairs", 1)
+    for name, place, size in (("own", folder, ()), ("asked", network, ("--height", 40, "--width", 60))):
+        assert run(*words, "--checkpoint", place, *size, "--out", tmp_path / name) == 0
+    own, asked = (records.read_json(tmp_path / name / "evaluation.json") for name in ("own", "asked"))
+    assert own["numbers"] == asked["numbers"] and own["protocol"] == "full/1@40x60"
 
 
 def test_a_fault_that_is_met_on_the_way_leaves_nothing(network, sintel, tmp_path, capsys):

@@ -86,6 +86,14 @@ COMBINATIONS = {
         "ramp_start (0.5) must not exceed ramp_end (0.4)",
     ),
     "scales": ({"data.augmentation.scale_low": 1.2}, "scale_low (1.2) must not exceed scale_high (1)"),
+    "one side of the working size": (
+        {"evaluation.height": 64},
+        "evaluation.height=64 and evaluation.width=0: give both or neither",
+    ),
+    "working size for the levels": (
+        {"evaluation.height": 32, "evaluation.width": 64},
+        "evaluation.height=32 evaluation.width=64: height 32 is too small for network.levels=3: the cost volume",
+    ),
     "option of another component": (
         {"occlusion.name": "wang", "occlusion.beta": 1},
         "unknown option 'occlusion.beta'; did you mean",
@@ -109,8 +117,18 @@ def test_data_without_the_ground_truth_that_is_trained_with(tmp_path, capsys, fr
 
 
 def test_data_without_the_ground_truth_that_is_evaluated_with(tmp_path, capsys, frames):
-    said = refused(tmp_path, capsys, "--data", f"frames:{frames}")
-    assert "no ground truth flow to evaluate on; give other data with --eval" in said
+    said = refused(tmp_path, capsys, "--data", "synthetic", "--eval", f"frames:{frames}")
+    assert "frames has no ground truth flow to evaluate on; give other data with --eval, or none to train" in said
+
+
+def test_data_to_evaluate_on_counts_once(tmp_path, capsys, frames):
+    said = refused(tmp_path, capsys, "--data", f"frames:{frames}*2", "--eval", "synthetic*2")
+    assert "synthetic*2: what is evaluated on counts once, leave out *2" in said
+
+
+def test_data_that_is_named_twice(tmp_path, capsys, frames):
+    said = refused(tmp_path, capsys, "--data", f"frames:{frames};synthetic;frames:{frames}")
+    assert f"frames:{frames} is named twice; to take its pairs twice as often in training write frames:" in said
 
 
 def test_a_crop_that_is_larger_than_the_frames(tmp_path, capsys, frames):

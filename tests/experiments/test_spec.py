@@ -65,6 +65,26 @@ def test_run_id_does_not_follow_paths_or_unused_scenes():
     assert here.run_id == there.run_id and "/here" not in json.dumps(canonical(here))
 
 
+def test_how_often_a_set_is_taken_is_recorded():
+    spec = changed(SMALL, {"data.source": "synthetic*2;sintel-clean:/here*3", "data.scenes.seed": 5})
+    assert canonical(spec)["data"]["source"] == "synthetic*2;sintel_clean*3" and "scenes" in canonical(spec)["data"]
+    assert spec.directory.startswith("synthetic+sintel_clean_")
+    assert spec.run_id != changed(spec, {"data.source": "synthetic;sintel_clean:/here*3"}).run_id
+    assert spec.run_id == changed(spec, {"data.source": "synthetic*2;sintel_clean:/there*3"}).run_id
+
+
+def test_the_working_size_of_the_evaluation_counts_where_it_is_given():
+    assert set(canonical(SMALL)["evaluation"]) == {"source", "digest", "protocol"}
+    assert SMALL.evaluation.size is None and SMALL.evaluation.numbers == "full/1"
+    sized = changed(SMALL, {"evaluation.height": 384, "evaluation.width": "512"})
+    assert sized.evaluation.size == (384, 512) and sized.evaluation.numbers == "full/1@384x512"
+    other = changed(sized, {"evaluation.height": 448})
+    assert len({spec.run_id for spec in (SMALL, sized, other)}) == 3
+    assert len({prefix_id(spec, 1) for spec in (SMALL, sized, other)}) == 3
+    assert from_config(canonical(sized)).run_id == sized.run_id
+    assert prefix_id(changed(SMALL, {"evaluation.digest": "1" * 16}), 1) == prefix_id(SMALL, 1)
+
+
 def test_text_is_read_in_the_type_of_the_option():
     spec = changed(
         SMALL, {"train.steps": "12", "train.only_forward": "true", "train.learning_rate": "2e-4", "seed": "3"}

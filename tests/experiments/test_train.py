@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 
+import cv2
+import numpy as np
 import pytest
 
 from experiments import checkpoints, records, train, trained
@@ -140,6 +142,51 @@ def test_starts_from_the_weights_it_is_given(left_alone, trainer, tmp_path):
     # moments start at 0: after a step the second is (1 - beta2) of the square of the first over (1 - beta1)
     moments = [state[f"moment{i}.decoders.0.head.weight"] for i in (1, 2)]
     assert moments[1] == pytest.approx(1e-3 * (moments[0] / 0.1) ** 2, rel=1e-3, abs=1e-12)
+
+
+def test_frames_without_ground_truth_are_trained_on_without_an_evaluation(trainer, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), np.uint8)):
+        cv2.imwrite(str(frames / f"{number}.png"), image)
+    log = trainer.finish(tmp_path / "run", "--data", f"frames:{frames}", **{"train.steps": 2})
+    assert "frames has no true flow: nothing is evaluated, --eval names other data for it" in log
+    assert "completed after 2 steps: not evaluated, frames has no ground truth flow" in log
+    record = records.read_result(tmp_path / "run", records.read_json(tmp_path / "run/last.json")["run_id"])
+    assert (record.status, record.reason) == ("completed", "not evaluated, frames has no ground truth flow")
+    assert not record.metrics and not record.validation and not record.frames
+    assert record.spec["data"]["digest"] and record.spec["evaluation"]["digest"] == ""
+    assert trained.find(tmp_path / "run").file.name == "last.ckpt" and not (tmp_path / "run/best.ckpt").exists()
+
+
+@pytest.fixture
+def graphs():
+    """Networks are computed as graphs, as in a run."""
+    from uflow import backend as ms
+
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    yield
+    ms.set_context(mode=before)
+
+
+def test_is_evaluated_at_the_size_that_is_asked_for(trainer, tmp_path, graphs):
+    from experiments.data.scenes import Scenes
+    from experiments.evaluation import evaluate
+    from uflow.inference import Inference
+
+    size = {"evaluation.height": 40, "evaluation.width": 70, "train.steps": 2, "train.validations": 1}
+    trainer.finish(tmp_path / "run", **size)
+    found = trained.find(tmp_path / "run" / "last.ckpt")
+    record = records.read_result(tmp_path / "run", found.spec.run_id)
+    assert record.protocol == "full/1@40x70"
+    network = Inference(found.network(), (40, 70))
+    network.set_train(False)
+    for split, metrics in (("test", record.metrics), ("validation", record.validation)):
+        pairs = Scenes(found.spec.data.scenes, 32, 48, split)
+        assert metrics == pytest.approx(evaluate(network, pairs).metrics, rel=1e-5)
+    (line,) = (line for line in records.read_metrics(tmp_path / "run/metrics.jsonl") if "validation/" in str(line))
+    assert line["validation/epe/synthetic/all"] == record.validation["epe/synthetic/all"]
 
 
 def digest_of(directory):

@@ -23,7 +23,7 @@ def finish():
                 spec=canonical(run.spec),
                 metrics={} if failed else dict.fromkeys(plan.metrics, found),
                 validation={},
-                protocol=run.spec.evaluation.protocol,
+                protocol=run.spec.evaluation.numbers,
             )
             records.write_json(directory / "spec.json", to_config(run.spec))
             records.write_result(directory, record)

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from experiments.spec import prefix_id
@@ -161,6 +163,13 @@ def test_data_may_be_moved_before_a_run_is_done_and_its_place_is_absolute(chairs
     assert sorted(written("flyingchairs:moved")) == sorted([chairs, now, now]), "what is done is left as it is"
 
 
+def test_a_study_is_evaluated_on_ground_truth(tmp_path):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(PlanError, match="frames has no ground truth flow, which a study is evaluated with"):
+        make(STUDY, asked(changes={"data.source": f"frames:{tmp_path}"}, seeds=(0,)))
+
+
 def test_an_arm_that_needs_ground_truth_is_left_out_where_there_is_none(chairs):
     given = {"changes": {"data.source": chairs}, "seeds": (0,)}
     plan = make(STUDY, asked(arms=("all",), **given))
@@ -295,6 +304,8 @@ def test_a_gate_holds_for_the_preset_as_it_is_and_arms_that_share_what_comes_bef
     assert "train.steps changed; all seeds count" in gate_dropped(shorter)
     other_pairs = make(STUDY, dataclasses.replace(short, changes={"evaluation.source": "synthetic"}))
     assert other_pairs.gate == plan.gate and gate_dropped(other_pairs) == gate_dropped(plan) == ""
+    sized = {"evaluation.height": "64", "evaluation.width": "64"}
+    assert make(STUDY, dataclasses.replace(short, changes=sized)).gate_dropped == tuple(sized)
     assert gate_dropped(make(STUDY, asked(changes={"train.steps": "30"}))) == "", "smoke has none that could be dropped"
     early = STUDY.arms + (Arm("early", {"occlusion.name": "wang", "occlusion.start": 0.4}),)
     differs = dataclasses.replace(STUDY, arms=early, core=(*STUDY.core, "early"))

@@ -7,7 +7,7 @@ from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.batches import Batches
 from experiments.data.pairs import DataError, Pair
 from experiments.data.scenes import SceneOptions
-from experiments.data.source_text import set_names
+from experiments.data.source_text import unplaced
 from experiments.data.sources import Joined, absolute, canonical, open_source, parse
 
 SCENES = SceneOptions(train_pairs=4, test_pairs=3)
@@ -67,7 +67,7 @@ def test_a_run_does_not_depend_on_paths():
         == canonical("flyingchairs:/b;synthetic")
         == "flyingchairs;synthetic"
     )
-    assert parse("flyingchairs: /data/a ;") == (("flyingchairs", "/data/a"),)
+    assert parse("flyingchairs: /data/a ;") == (("flyingchairs", "/data/a", 1),)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,9 @@ def test_a_run_does_not_depend_on_paths():
         ("flyingchairs", "'flyingchairs' needs its path, as in flyingchairs:/data/flyingchairs"),
         ("synthetic;flyingchairs:", "'flyingchairs' needs its path"),
         ("synthetic:/data", "'synthetic' takes no path, got 'synthetic:/data'"),
+        ("synthetic*0", "synthetic\\*0: a set can be taken 1 to 1000 times"),
+        ("synthetic;flyingchairs:/a*1001", "flyingchairs:/a\\*1001: a set can be taken 1 to 1000 times"),
+        ("synthetic*-1", "unknown data set 'synthetic\\*-1'"),
     ],
 )
 def test_texts_that_name_no_data_are_refused(text, message):
@@ -95,23 +98,25 @@ def test_a_path_may_hold_what_stands_between_sets(tmp_path):
         "video:/a;b/c:d.mp4;synthetic": (("video", "/a;b/c:d.mp4"), ("synthetic", "")),
         "synthetic; sintel-clean:/a; b ;": (("synthetic", ""), ("sintel_clean", "/a; b")),
     }.items():
-        assert parse(text) == parse(absolute(text)) == expected
-        assert canonical(text) == ";".join(set_names(text)).replace("-", "_") == ";".join(n for n, _ in expected)
+        assert parse(text) == parse(absolute(text)) == tuple((name, path, 1) for name, path in expected)
+        assert canonical(text) == unplaced(text) == ";".join(name for name, _ in expected)
 
 
-def test_a_set_that_is_given_twice_is_told(tmp_path):
+def test_a_set_that_is_given_twice_by_other_ways_is_refused(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(2):
             cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.zeros((4, 6, 3), np.uint8))
     (tmp_path / "link").symlink_to(tmp_path / "a")
 
-    def note(*paths):
+    def opened(*paths):
         text = ";".join(f"frames:{tmp_path / path}" for path in paths)
-        return open_source(text, "train", height=8, width=8, scenes=SCENES).note
+        return open_source(text, "train", height=8, width=8, scenes=SCENES)
 
-    assert note("a", "b") == ""
-    assert note("a", "b", "link") == note("a", "b/../a") == "frames is given 2 times, its pairs count as often"
+    assert opened("a", "b").note == ""
+    for again in (("a", "b", "link"), ("a", "b/../a")):
+        with pytest.raises(DataError, match="is named twice"):
+            opened(*again)
 
 
 def test_unknown_splits_are_refused():
@@ -138,7 +143,8 @@ def test_paths_mean_the_same_from_everywhere(tmp_path, monkeypatch):
 
 def test_an_epoch_of_training_takes_every_pair_of_every_set():
     """Upstream trains on the first set only."""
-    pairs = open_source("synthetic;synthetic;synthetic", "train", height=8, width=8, scenes=SCENES)
+    synthetic = open_source("synthetic", "train", height=8, width=8, scenes=SCENES)
+    pairs = Joined((synthetic, synthetic, synthetic))
     batches = Batches(pairs, 3, 8, 8, 0, AugmentationOptions())
     assert sorted(i for step in range(4) for i in batches.indices(step)) == list(range(12))
     sets = {pairs[i].name.split("-")[0] for i in range(12)}
@@ -149,14 +155,15 @@ def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():
     synthetic = open_source("synthetic", "test", height=8, width=8, scenes=SCENES)
     assert Joined((synthetic, synthetic)).provides == {"flow", "occlusion"}
     assert Joined((synthetic, Handmade("a", 1))).provides == {"flow"}
-    both = open_source("synthetic;synthetic", "test", height=8, width=8, scenes=SCENES)
-    assert len(both) == 6
     with pytest.raises(DataError, match="bad: is bad"):
         Joined((synthetic, Handmade("bad", 1))).verify()
 
 
 def test_a_hyphen_in_a_name_is_an_underscore_in_what_is_recorded():
-    assert sources.parse("sintel-clean:/a-b;flyingchairs:/c") == (("sintel_clean", "/a-b"), ("flyingchairs", "/c"))
+    assert sources.parse("sintel-clean:/a-b;flyingchairs:/c") == (
+        ("sintel_clean", "/a-b", 1),
+        ("flyingchairs", "/c", 1),
+    )
     assert sources.canonical("sintel-clean:/a") == "sintel_clean"
     assert sources.absolute("sintel-final:/a") == "sintel_final:/a"
 
@@ -179,3 +186,69 @@ def test_the_home_folder_is_known_in_every_path(tmp_path, monkeypatch):
     assert absolute("video:~/x;synthetic;flyingchairs:~/y z") == (
         f"video:{tmp_path}/x;synthetic;flyingchairs:{tmp_path}/y z"
     )
+
+
+@pytest.fixture
+def handmade(monkeypatch):
+    """`mine:PATH` has two pairs, whatever the path; told what was opened."""
+    asked = []
+
+    def reader(path, split):
+        asked.append((path, split))
+        return Handmade("mine", 2)
+
+    monkeypatch.setattr(sources, "readers", lambda: {"mine": reader})
+    return asked
+
+
+def test_an_epoch_takes_a_part_as_often_as_it_says(handmade):
+    mixed = open_source("mine:/a*3 ; synthetic", "train", height=8, width=8, scenes=SCENES)
+    assert handmade == [("/a", "train")] and len(mixed) == 2 * 3 + 4
+    assert [mixed[i].name for i in range(6)] == ["1-mine/0", "1-mine/1"] * 3
+    batches = Batches(mixed, 5, 8, 8, 0, AugmentationOptions())
+    taken = [mixed[i].name for step in range(2) for i in batches.indices(step)]
+    assert sorted(taken.count(name) for name in set(taken)) == [1, 1, 1, 1, 3, 3]
+    assert mixed.note == "made by hand; each pair of mine is taken 3 times" and mixed.provides == {"flow"}
+    with pytest.raises(IndexError):
+        mixed.sets[0][6]
+
+
+def test_how_often_a_part_is_taken_makes_another_set(handmade):
+    texts = ("mine:/a;synthetic", "mine:/a*2;synthetic", "mine:/a*3;synthetic", "mine:/a;synthetic*2", "mine:/a*2")
+    digests = {open_source(text, "train", height=8, width=8, scenes=SCENES).digest for text in texts}
+    assert len(digests) == len(texts)
+    once = open_source("mine:/a*1", "train", height=8, width=8, scenes=SCENES)
+    assert once.digest == Handmade("mine", 2).digest
+
+
+def test_what_is_evaluated_on_counts_once(handmade):
+    for split in ("validation", "test"):
+        pairs = open_source("mine:/a*3;synthetic*2", split, height=8, width=8, scenes=SCENES)
+        assert pairs.name == "mine;synthetic" and pairs.note == "made by hand"
+        assert pairs.digest == open_source("mine:/a;synthetic", split, height=8, width=8, scenes=SCENES).digest
+    with pytest.raises(DataError, match="mine:/a\\*3: what is evaluated on counts once, leave out \\*3"):
+        sources.check_once("synthetic;mine:/a*3")
+
+
+def test_how_often_is_recorded_and_is_no_part_of_a_metrics_name():
+    assert absolute("frames:/a * 3;synthetic*2;video:/b*1") == "frames:/a*3;synthetic*2;video:/b"
+    assert canonical("frames:/a*3;synthetic*2") == "frames;synthetic"
+    assert unplaced("frames:/a*3;sintel-clean:/b;synthetic*2") == "frames*3;sintel_clean;synthetic*2"
+    assert parse("frames:/a*3/") == (("frames", "/a*3/", 1),), "a path that ends like this"
+
+
+def test_a_set_that_is_named_twice_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chairs = tmp_path / "chairs" / "data"
+    chairs.mkdir(parents=True)
+    monkeypatch.setattr(sources, "readers", lambda: dict.fromkeys(("mine", "other"), lambda p, s: Handmade("mine", 2)))
+    for text, named in (
+        ("synthetic;mine:/a;synthetic", "synthetic"),
+        ("mine:chairs;mine:chairs/data/*2", "mine:chairs/data/"),
+        (f"mine:{tmp_path}/chairs;mine:chairs", "mine:chairs"),
+    ):
+        with pytest.raises(DataError) as caught:
+            open_source(text, "train", height=8, width=8, scenes=SCENES)
+        told = f"{named} is named twice; to take its pairs twice as often in training write {named}*2"
+        assert str(caught.value) == told
+    assert len(open_source("mine:/a;mine:/b;other:/a", "train", height=8, width=8, scenes=SCENES)) == 6

@@ -311,7 +311,7 @@ def study(tmp_path_factory):
         records.write_json(directory / "cost.json", {"seconds": 1.0 + number, "attempts": 1})
         record = records.RunRecord(
             run_id=planned.spec.run_id, status="completed", spec=canonical(planned.spec), validation={},
-            metrics={name: 2.0 + number for name in plan.metrics}, protocol=planned.spec.evaluation.protocol,
+            metrics={name: 2.0 + number for name in plan.metrics}, protocol=planned.spec.evaluation.numbers,
         )  # fmt: skip
         records.write_result(directory, record)
     (out / STUDY).mkdir()

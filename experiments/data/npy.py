@@ -1,0 +1,73 @@
+"""NumPy files (.npy) that hold flow or masks, read without running anything that they may hold."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from experiments.data.encoded import Encoded, check_pixels, contents
+from experiments.data.pairs import DataError
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def npy_size(path: str | os.PathLike) -> tuple[int, int]:
+    """(height, width) in px of a .npy file with flow or a mask, from its header and length only.
+
+    Raises:
+        DataError: if the file is missing, is no .npy, or is not as long as its header says.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _header(path, file, os.fstat(file.fileno()).st_size)[0][:2]
+    except OSError as error:
+        reason = "file is missing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise DataError(f"{path}: {reason}") from None
+
+
+def read_npy_flow(file: str | os.PathLike | Encoded) -> np.ndarray:
+    """The flow in a .npy file of shape (H, W, 2), float32 (2, H, W), px, channel 0 = x; values as stored.
+
+    Raises:
+        DataError: like `npy_size`, or if it holds no floating-point values of this shape.
+    """
+    values = _read(file, "flow file")
+    if values.ndim != 3 or values.shape[2] != 2 or values.dtype.kind != "f":
+        raise DataError(f"{file}: holds {values.dtype} of shape {values.shape}, flow is floating-point (H, W, 2)")
+    return np.array(values.transpose(2, 0, 1), np.float32, order="C")
+
+
+def read_npy_mask(file: str | os.PathLike | Encoded) -> np.ndarray:
+    """Where the values of a .npy file of shape (H, W) are not 0, bool (H, W).
+
+    Raises:
+        DataError: like `npy_size`, or if it holds no whole numbers of this shape.
+    """
+    values = _read(file, "mask")
+    if values.ndim != 2 or values.dtype.kind not in "bui":
+        raise DataError(f"{file}: holds {values.dtype} of shape {values.shape}, a mask is of whole numbers (H, W)")
+    return values != 0
+
+
+def _read(file: str | os.PathLike | Encoded, what: str) -> np.ndarray:
+    stream = io.BytesIO(data := contents(file, what))
+    shape, by_columns, dtype = _header(file, stream, len(data))
+    return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if by_columns else "C")
+
+
+def _header(file: object, stream: BinaryIO, length: int) -> tuple[tuple[int, ...], bool, Any]:
+    """Shape, order and type of an array; the stream is at its first value then."""
+    try:
+        shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+    except (ValueError, KeyError):
+        raise DataError(f"{file}: not a .npy file, or its header is damaged") from None
+    if len(shape) < 2 or 0 in shape or dtype.hasobject:
+        raise DataError(f"{file}: holds {dtype} of shape {shape}, expected rows and columns of numbers")
+    check_pixels(file, *shape[:2])
+    expected = stream.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if length != expected:
+        raise DataError(f"{file}: {length} bytes where an array of shape {shape} needs {expected}")
+    return shape, by_columns, dtype

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError, check_split
 
 PARTS = "static_40k_png_*_of_4"

@@ -29,7 +29,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from experiments.data.file_set import FLOW_SUFFIXES, FileSet, PairFiles
-from experiments.data.image_files import SUFFIXES, check_folder, images_in
+from experiments.data.folders import SUFFIXES, check_folder, images_in
 from experiments.data.pairs import DataError, check_split
 
 COLUMNS = {"first": "first", "second": "second", "flow": "flow", "occlusion": "occluded", "valid": "valid"}

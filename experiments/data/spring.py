@@ -13,7 +13,7 @@ import os
 import re
 
 from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.image_files import check_folder
+from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError, check_split
 
 _FRAME = re.compile(r"frame_left_(\d+)\.png")

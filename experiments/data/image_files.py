@@ -41,15 +41,16 @@ def decoded(file: str | os.PathLike | Encoded, flags: int) -> np.ndarray:
     Raises:
         DataError: if the file is missing, is no image, is cut off or damaged.
     """
-    return _decoded(file, flags)[0]
+    values, header = _decoded(file, flags)
+    return values[..., ::-1] if header.pnm and values.ndim == 3 else values
 
 
 def _decoded(file: str | os.PathLike | Encoded, flags: int) -> tuple[np.ndarray, Header]:
+    """The stored pixels as OpenCV gives them with `flags`, but those of a PNM in RGB; and the header."""
     data = contents(file, "image")
     header = read_header(file, io.BytesIO(data), len(data))
     if header.pnm:
-        values = pnm_values(file, header.pnm, data)
-        return (values if values.ndim == 2 else values[..., ::-1]), header
+        return pnm_values(file, header.pnm, data), header
     if header.kind in ("JPEG", "MPO"):
         _check_jpeg(file, data)
     try:
@@ -89,7 +90,10 @@ def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:
     if stored.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{file}: holds values of type {stored.dtype}, an image must have 8 or 16 bits per channel")
     image = _in_bytes(stored, header)
-    image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    elif not header.pnm:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return image if header.kind == "TIFF" else np.ascontiguousarray(upright(image, header.orientation))
 
 

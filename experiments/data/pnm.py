@@ -83,7 +83,7 @@ def pnm_values(file: object, header: PnmHeader, data: bytes) -> np.ndarray:
             raise DataError(f"{file}: cut off, {len(values)} values where {header.width}x{header.height} need {count}")
     else:
         values = np.frombuffer(data, header.dtype, count, header.begin)
-    if values.max() > header.largest:
+    if (header.text or header.largest not in (2**8 - 1, 2**16 - 1)) and values.max() > header.largest:
         raise DataError(f"{file}: cannot be decoded, a value is {values.max()}, the header allows {header.largest}")
     shape = (header.height, header.width, 3)[: 2 if header.channels == 1 else 3]
     return values.reshape(shape).astype(header.dtype.newbyteorder("="))

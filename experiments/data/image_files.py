@@ -15,6 +15,7 @@ from experiments.data.encoded import LARGEST_PIXELS, Encoded, check_pixels, cont
 from experiments.data.pairs import DataError
 
 SUFFIXES = (".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp")
+_PNG = b"\x89PNG\r\n\x1a\n"
 # What a complete file ends with: the JPEG decoder fills up a file that was cut off with gray, and reports success.
 _ENDINGS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
@@ -68,10 +69,23 @@ def decoded(file: str | os.PathLike | Encoded, flags: int) -> np.ndarray:
     """
     data = contents(file, "image")
     size = _size(file, io.BytesIO(data), len(data))
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    image = cv2.imdecode(np.frombuffer(_without_profile(data), np.uint8), flags)
     if image is None or image.shape[:2] != size:
         raise DataError(f"{file}: cannot be decoded, the file is damaged")
     return image
+
+
+def _without_profile(data: bytes) -> bytes:
+    """A PNG without its color profile, which is not followed anyway, and whose faults libpng would tell on stderr."""
+    if not data.startswith(_PNG):
+        return data
+    start = len(_PNG)
+    while (kind := data[start + 4 : start + 8]) not in (b"IDAT", b"IEND", b""):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if kind == b"iCCP":
+            return data[:start] + data[end:]
+        start = end
+    return data
 
 
 def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:

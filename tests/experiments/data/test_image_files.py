@@ -4,6 +4,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.data.image_files import check_folder, image_size, images_in, read_image, read_mask
 from experiments.data.pairs import DataError
@@ -21,6 +22,17 @@ def test_pixels_come_back_as_rgb(tmp_path, suffix):
     path = _write(tmp_path / f"a{suffix}")
     assert image_size(path) == (9, 13)
     assert np.array_equal(read_image(path), IMAGE)
+
+
+def test_a_color_profile_changes_nothing_and_its_faults_are_not_told(tmp_path, capfd):
+    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png", icc_profile=b"no profile", dpi=(72, 72))
+    assert b"iCCP" in (tmp_path / "a.png").read_bytes()
+    assert np.array_equal(read_image(tmp_path / "a.png"), image) and capfd.readouterr() == ("", "")
+    for length in range(9, 60):  # whatever is left of the chunks, looking for the profile ends
+        (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:length])
+        with pytest.raises(DataError):
+            read_image(tmp_path / "cut.png")
 
 
 def test_gray_images_have_three_equal_channels(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.scene_options import SceneOptions
+from experiments.data.scene_options import UNUSED, SceneOptions
 from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
 from uflow.components import Components
@@ -146,7 +146,7 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
 def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     """The part of the plain data that decides the result: no paths, and no options of what is not used.
 
-    These are the options of scenes without scenes, and those that came later than the first runs, so that the names of
+    These are the options that no scenes follow, and those that came later than the first runs, so that the names of
     runs that do not use them stay.
     """
     config = to_config(spec)
@@ -154,12 +154,15 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":
         del config["train"]["amp"], config["train"]["loss_scale"]
-    synthetic = False
+    scenes: set[str] = set()
     for name in ("data", "evaluation"):
         parts = [part.split(":")[0] for part in config[name]["source"].split(";")]
         config[name]["source"] = ";".join(parts)
-        synthetic = synthetic or "synthetic" in parts
-    if not synthetic:
+        scenes |= UNUSED.keys() & set(parts)
+    if scenes:
+        for unused in frozenset.intersection(*(UNUSED[source] for source in scenes)):
+            del config["data"]["scenes"][unused]
+    else:
         del config["data"]["scenes"]
     return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})
 

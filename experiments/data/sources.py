@@ -1,4 +1,4 @@
-"""What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
+"""What to train or to evaluate on, given as text: `synthetic`, `photos`, `name:path`, or several joined by `;`.
 
 The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
 both give the same pairs under the same name and digest, and so the same runs.
@@ -21,10 +21,11 @@ from collections.abc import Callable
 import experiments.data
 from experiments.data import mindrecord
 from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
+from experiments.data.photo_scenes import PhotoScenes
 from experiments.data.scenes import SceneOptions, Scenes
 from uflow.registry import did_you_mean
 
-SYNTHETIC = "synthetic"
+SYNTHETIC, PHOTOS = GENERATED = ("synthetic", "photos")  # made at the size that is asked for; without a path
 UNLABELLED = ("frames", "video")  # their paths mean what they say
 ROOTS = ("training", "test", "testing", "data", "other-data")  # what the folder of a data set holds
 PARTS = (*ROOTS, "other-gt-flow", "clean", "final", "flow", "flow_occ", "flow_noc", "occlusions", "invalid", "image_2",
@@ -42,19 +43,21 @@ def readers() -> dict[str, Callable[[str, str], PairSet]]:
 
 
 def names() -> tuple[str, ...]:
-    """Everything that a source can be called, `synthetic` first."""
-    return (SYNTHETIC, *readers())
+    """Everything that a source can be called, the generated ones first."""
+    return (*GENERATED, *readers())
 
 
 def parse(text: str) -> tuple[tuple[str, str], ...]:
-    """Name and path of every set in `text`; `sintel-clean` is `sintel_clean`, the path of `synthetic` is ''.
+    """Name and path of every set in `text`; `sintel-clean` is `sintel_clean`; a path that is left out is ''.
 
     Raises:
         DataError: if a name is unknown, or a path is missing or not expected.
     """
     parts = [part.strip() for part in text.split(";") if part.strip()]
     if not parts:
-        raise DataError(f"no data given, expected 'synthetic' or name:path, name one of {', '.join(readers())}")
+        raise DataError(
+            f"no data given, expected 'synthetic', 'photos' or name:path, name one of {', '.join(readers())}"
+        )
     parsed = []
     for part in parts:
         name, _, path = (piece.strip() for piece in part.partition(":"))
@@ -63,7 +66,7 @@ def parse(text: str) -> tuple[tuple[str, str], ...]:
             raise DataError(f"unknown data set {name!r}{did_you_mean(name, names())} (known: {', '.join(names())})")
         if name == SYNTHETIC and path:
             raise DataError(f"'synthetic' takes no path, got {part!r}")
-        if name != SYNTHETIC and not path:
+        if name not in GENERATED and not path:
             raise DataError(f"data set {name!r} needs its path, as in {name}:/data/{name}")
         parsed.append((name, os.path.expanduser(path)))
     return tuple(parsed)
@@ -95,9 +98,9 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     Args:
         text: see the head of this module.
         split: `train`, `validation` or `test`.
-        height: px, of procedural scenes; files keep their size.
+        height: px, of generated scenes; files keep their size.
         width: px, like `height`.
-        scenes: options of `synthetic`.
+        scenes: options of `synthetic` and `photos`.
 
     Raises:
         DataError: if a name is unknown, or a data set cannot be found at its path.
@@ -105,7 +108,12 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     check_split(split)
     sets: list[PairSet] = []
     for name, path in parse(text):
-        sets.append(Scenes(scenes, height, width, split) if name == SYNTHETIC else _open(name, path, split))
+        if name == SYNTHETIC:
+            sets.append(Scenes(scenes, height, width, split))
+        elif name == PHOTOS:
+            sets.append(PhotoScenes(scenes, height, width, split, path))
+        else:
+            sets.append(_open(name, path, split))
     return sets[0] if len(sets) == 1 else Joined(tuple(sets))
 
 

@@ -228,6 +228,16 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
         _set(folder, "test").verify()
 
 
+def test_every_photograph_is_checked_not_only_those_of_the_first_pair(tmp_path):
+    folder = folder_of(tmp_path / "pictures", 8, 40, 50)
+    for number in range(1, 7):
+        content = (folder / f"{number}.png").read_bytes()
+        (folder / f"{number}.png").write_bytes(content[:-40])
+        with pytest.raises(DataError, match=rf"pictures/{number}.png: cut off"):
+            _set(folder).verify()
+        (folder / f"{number}.png").write_bytes(content)
+
+
 def test_too_small_pictures_and_sides_are_refused(tmp_path):
     folder = folder_of(tmp_path / "pictures", 3, 30, 40)
     with pytest.raises(DataError, match=r"1.png: has 40x30 pixels, .* scenes of 512x384 needs at least 64x48"):

@@ -80,18 +80,19 @@ def test_the_same_command_makes_only_what_is_missing(pictures, tmp_path, capsys)
     assert len(open_source(f"flyingchairs:{out}", "train", height=8, width=8, scenes=None)) == 5
 
 
-def test_a_full_disk_leaves_whole_files_and_the_same_command_goes_on(pictures, tmp_path, capsys):
-    """A limit for files that the frames keep to and the flow does not."""
+@pytest.mark.parametrize("limit, whole", [(5_000, set()), (20_000, {"img1.ppm", "img2.ppm", "occ1.png"})])
+def test_a_full_disk_leaves_whole_files_and_the_same_command_goes_on(tmp_path, capsys, limit, whole):
+    """A limit, bytes, that no frame keeps to, or that the frames keep to and the flow does not."""
     out, limits = tmp_path / "set", resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         assert _run("photos", out) == 3
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     said = capsys.readouterr().err
-    assert "00001_flow.flo" in said and "whole pairs are kept" in said
-    names = {path.name for path in (out / "data").iterdir()}
-    assert names == {"00001_img1.ppm", "00001_img2.ppm", "00001_occ1.png"}
+    assert f"00001_{'flow.flo' if whole else 'img1.ppm'}: the file would be larger" in said
+    assert "whole pairs are kept" in said
+    assert {path.name for path in (out / "data").iterdir()} == {f"00001_{name}" for name in whole}
     assert _run("photos", out) == 0 and len(os.listdir(out / "data")) == 12
 
 

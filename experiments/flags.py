@@ -33,7 +33,7 @@ class _Device(argparse.Action):
 
 # what several commands take, the same in each
 SHARED: Mapping[str, Mapping[str, Any]] = {
-    "data": {"metavar": "NAME:PATH", "help": "data to train on, NAME:PATH[;NAME:PATH] or synthetic"},
+    "data": {"metavar": "NAME:PATH", "help": "data to train on, NAME:PATH[;NAME:PATH], synthetic or photos"},
     "eval": {"metavar": "NAME:PATH", "help": "data to evaluate on, NAME:PATH[;NAME:PATH], at its own size"},
     "checkpoint": {
         "metavar": "CKPT|DIR",

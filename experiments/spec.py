@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.scene_options import SceneOptions
+from experiments.data.scene_options import UNUSED, SceneOptions
 from experiments.data.source_text import source_parts, unplaced
 from uflow import compatibility, options, registry, schedule
 from uflow.architecture import Architecture
@@ -167,7 +167,7 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
 def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     """The part of the plain data that decides the result: no paths, and no options of what is not used.
 
-    These are the options of scenes without scenes, and those that came later than the first runs, so that the names of
+    These are the options that no scenes follow, and those that came later than the first runs, so that the names of
     runs that do not use them stay.
     """
     config = to_config(spec)
@@ -178,11 +178,14 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     for side in ("height", "width"):
         if not config["evaluation"][side]:
             del config["evaluation"][side]
-    synthetic = False
+    scenes: set[str] = set()
     for name in ("data", "evaluation"):
-        synthetic = synthetic or any(part.name == "synthetic" for part in source_parts(config[name]["source"]))
+        scenes |= UNUSED.keys() & {part.name for part in source_parts(config[name]["source"])}
         config[name]["source"] = unplaced(config[name]["source"])
-    if not synthetic:
+    if scenes:
+        for unused in frozenset.intersection(*(UNUSED[source] for source in scenes)):
+            del config["data"]["scenes"][unused]
+    else:
         del config["data"]["scenes"]
     return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})
 

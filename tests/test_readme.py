@@ -15,7 +15,7 @@ DOCUMENTS = {
     path.name: path.read_text() for path in (*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")))
 }
 README = DOCUMENTS["README.md"]
-COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "import_weights")
+COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights")
 MODULES = (
     "studies.command",
     "studies.sync",

@@ -10,12 +10,18 @@ import os
 import pathlib
 import re
 
+import cv2
+import numpy as np
+
 from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.flow_files import write_flo
 from experiments.data.folders import check_folder, entries
-from experiments.data.pairs import DataError, check_split
+from experiments.data.pairs import DataError, Pair, check_split
+from experiments.records import atomic_write
 
 # Of the release, in its two versions, and of RAFT.
 SPLIT_FILES = ("FlyingChairs_train_val.txt", "FlyingChairs_release_test_train_split.list", "chairs_split.txt")
+OCCLUDED = "{}_occ1.png"
 # Of the release, whose first pair is 1; and of the examples that come with FlowNet 2, whose first pair is 0.
 _NAMINGS = (
     (re.compile(r"(\d+)_(img1|img2)\.ppm|(\d+)_(flow)\.flo"), ("img1", "img2", "flow"), "{}_{}{}", 1),
@@ -28,7 +34,8 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
 
     The files are looked for in `folder/data`, then in `folder`, in the naming of the release (`00001_img1.ppm`,
     `00001_img2.ppm`, `00001_flow.flo`) or of the FlowNet 2 examples (`0000000-img0.ppm`, ...); the split file (a line
-    per pair of the whole release, 1 train, 2 test) beside them, in `folder` or beside it.
+    per pair of the whole release, 1 train, 2 test) beside them, in `folder` or beside it. A mask `00001_occ1.png`
+    beside a pair, as FlyingChairsOcc has it, says what is occluded.
 
     Test pairs are the official ones. Validation pairs are the last tenth of the training pairs and are not trained on;
     with less than 20 training pairs they are the test pairs. Without a split file, or where it leaves a split without
@@ -53,7 +60,7 @@ def flying_chairs(folder: str | os.PathLike, split: str) -> FileSet:
         raise DataError(f"{split_file}: has {len(marks)} lines, none of them is for pair {stray.name}")
     train = [pair for number, pair in numbered if marks[number] == "1"]
     test = [pair for number, pair in numbered if marks[number] == "2"]
-    kept = len(train) // 10 if len(train) >= 20 else 0
+    kept = held_out(len(train))
     chosen = {
         "train": train[: len(train) - kept],
         "validation": train[len(train) - kept :] or test,
@@ -78,12 +85,39 @@ def _pairs(place: pathlib.Path) -> list[tuple[int, PairFiles]]:
             names = [form.format(number, kind, suffix) for kind, suffix in zip(kinds, suffixes, strict=True)]
             if missing := [name for name in names if name not in there]:
                 raise DataError(f"{place / missing[0]}: is missing, pair {number} is not complete")
-            found.append((int(number) - start, PairFiles(number, *(there[name] for name in names))))
+            paths = (there[name] for name in names)
+            found.append((int(number) - start, PairFiles(number, *paths, occluded=there.get(OCCLUDED.format(number)))))
         if found:
             return found
     raise DataError(
         f"{place}: no FlyingChairs pairs, expected files like 00001_img1.ppm, 00001_img2.ppm, 00001_flow.flo"
     )
+
+
+def held_out(training: int) -> int:
+    """How many of the training pairs, the last ones, are validated on and not trained on."""
+    return training // 10 if training >= 20 else 0
+
+
+def file_names(number: int) -> tuple[str, ...]:
+    """The files of a pair in the naming of the release, number 1 the first; the flow comes last."""
+    name = f"{number:05}"
+    return (f"{name}_img1.ppm", f"{name}_img2.ppm", OCCLUDED.format(name), f"{name}_flow.flo")
+
+
+def write_pair(folder: pathlib.Path, number: int, pair: Pair) -> None:
+    """Writes a pair with flow and occlusions so that `flying_chairs` reads it; each file whole or not at all.
+
+    The flow is written last: where it is, the pair is complete.
+
+    Raises:
+        OSError: if there is no room or the folder cannot be written to.
+    """
+    first, second, mask, flow = (folder / name for name in file_names(number))
+    for path, image in ((first, pair.first), (second, pair.second)):
+        atomic_write(path, b"P6\n%d %d\n255\n" % image.shape[1::-1] + image.tobytes())
+    atomic_write(mask, cv2.imencode(".png", pair.occluded.astype(np.uint8) * 255)[1].tobytes())
+    write_flo(flow, pair.flow)
 
 
 def _marks(path: pathlib.Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.folders import SUFFIXES, check_folder, images_in, subfolders
@@ -102,6 +102,11 @@ def _numbered(pattern: pathlib.Path) -> list[pathlib.Path]:
 def _too_few(folder: pathlib.Path, count: int) -> DataError:
     kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
     return DataError(f"{folder}: has {count} images ({kinds}), a pair needs two")
+
+
+def in_order(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Files in the order of their names, numbers in them counted as numbers."""
+    return sorted(paths, key=_natural)
 
 
 def _natural(path: pathlib.Path) -> list[tuple[int, str]]:

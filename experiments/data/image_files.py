@@ -19,6 +19,8 @@ from experiments.data.pnm import pnm_values
 with contextlib.suppress(ImportError):  # the extra `jpeg`
     import simplejpeg
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """(height, width) in px of an image file, upright, from its header and length only.
@@ -54,7 +56,7 @@ def _decoded(file: str | os.PathLike | Encoded, flags: int) -> tuple[np.ndarray,
     if header.kind in ("JPEG", "MPO"):
         _check_jpeg(file, data)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(_without_profile(data), np.uint8), flags)
     except cv2.error:
         image = None
     # a TIFF is turned by OpenCV whatever it is asked for
@@ -75,6 +77,19 @@ def _check_jpeg(file: object, data: bytes) -> None:
     except ValueError as error:  # others than these are about what this decoder cannot do
         if str(error).startswith(("Corrupt JPEG data", "Premature end")):
             raise DataError(f"{file}: cannot be decoded, the file is damaged ({error})") from None
+
+
+def _without_profile(data: bytes) -> bytes:
+    """A PNG without its color profile, which is not followed anyway, and whose faults libpng would tell on stderr."""
+    if not data.startswith(_PNG):
+        return data
+    start = len(_PNG)
+    while (kind := data[start + 4 : start + 8]) not in (b"IDAT", b"IEND", b""):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if kind == b"iCCP":
+            return data[:start] + data[end:]
+        start = end
+    return data
 
 
 def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:

@@ -25,11 +25,11 @@ from __future__ import annotations
 import csv
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 
 from experiments.data.file_set import FLOW_SUFFIXES, FileSet, PairFiles
 from experiments.data.folders import SUFFIXES, check_folder, images_in
+from experiments.data.frames import in_order
 from experiments.data.pairs import DataError, check_split
 
 COLUMNS = {"first": "first", "second": "second", "flow": "flow", "occlusion": "occluded", "valid": "valid"}
@@ -122,14 +122,14 @@ def _beside(folder: pathlib.Path) -> tuple[list[PairFiles], pathlib.Path | None]
     """The pairs of a folder, and the flow of its last image, if there is one."""
     apart = (folder / "flow").is_dir()
     place = folder / "images" if (folder / "images").is_dir() else folder
-    images = sorted((p for p in images_in(place) if apart or not p.stem.endswith("_flow")), key=_natural)
+    images = in_order(p for p in images_in(place) if apart or not p.stem.endswith("_flow"))
     by_stem: dict[str, int] = {}
     for index, image in enumerate(images):
         if (other := by_stem.setdefault(image.stem, index)) != index:
             raise DataError(f"{image}: is called like {images[other].name}, which of them has flow cannot be told")
     flows = [
         p
-        for p in sorted((folder / "flow" if apart else place).iterdir(), key=_natural)
+        for p in in_order((folder / "flow" if apart else place).iterdir())
         if p.suffix.lower() in FLOW_SUFFIXES
         and not p.name.startswith(".")
         and (apart or p.suffix.lower() != ".png" or p.stem.endswith("_flow"))
@@ -164,11 +164,6 @@ def _mask(folder: pathlib.Path, flow: pathlib.Path) -> pathlib.Path | None:
     if found := next((p for s in SUFFIXES if (p := folder / f"{flow.stem}{s}").exists()), None):
         return found
     raise DataError(f"{folder / flow.stem}.png: is missing, {flow} has no mask there")
-
-
-def _natural(path: pathlib.Path) -> list[str | int]:
-    """Sorts frame2 before frame10: every second part is a number."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
 SOURCES = {"pairs": labelled_pairs}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -29,8 +30,16 @@ class Outline:
     phase: float = 0.0
 
 
+class Texture(Protocol):
+    """What a layer looks like."""
+
+    def colors(self, layer: Layer, x: np.ndarray, y: np.ndarray, second: bool) -> np.ndarray:
+        """Intensities (3, H, W) at the points x (1, W), y (H, 1) of a frame, which are one px apart."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Texture:
+class Sinusoids:
     """color + sum over n of amplitude[:, n] * sin(wave[n] . p + phase[n]) at every point p of the first frame.
 
     Attributes:
@@ -44,6 +53,21 @@ class Texture:
     phases: np.ndarray
     amplitudes: np.ndarray
     color: np.ndarray
+
+    def colors(self, layer: Layer, x: np.ndarray, y: np.ndarray, second: bool) -> np.ndarray:
+        """See `Texture`."""
+        waves, phases = self.waves, self.phases
+        if second:  # the same wave, written in coordinates of the second frame: exact at every sub-pixel position
+            waves = waves @ layer.inverse
+            phases = phases + self.waves @ layer.center - waves @ (layer.center + layer.shift)
+        # sin(kx x + ky y + p) = sin(kx x + p) cos(ky y) + cos(kx x + p) sin(ky y): two vectors per wave, not a grid
+        along_x = waves[:, :1] * x + phases[:, None]
+        along_y = y * waves[:, 1]
+        right = np.concatenate([np.sin(along_x), np.cos(along_x)])
+        left = np.concatenate([np.cos(along_y), np.sin(along_y)], axis=1) * np.tile(self.amplitudes, 2)[:, None]
+        color = left @ right
+        color += self.color[:, None, None]
+        return color
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,25 +191,10 @@ def picture(layers: list[Layer], textures: list[Texture], height: int, width: in
         x, y = _axes(box)
         if x.size == 0 or y.size == 0:
             continue
-        color = _color(layer, texture, x, y, second)
+        color = texture.colors(layer, x, y, second)
         if layer.outline is None:
             image[:] = color
         else:
             part = image[:, box[0], box[1]]
             part += _coverage(layer, x, y, second) * (color - part)
     return image
-
-
-def _color(layer: Layer, texture: Texture, x: np.ndarray, y: np.ndarray, second: bool) -> np.ndarray:
-    waves, phases = texture.waves, texture.phases
-    if second:  # the same wave, written in coordinates of the second frame: exact at every sub-pixel position
-        waves = waves @ layer.inverse
-        phases = phases + texture.waves @ layer.center - waves @ (layer.center + layer.shift)
-    # sin(kx x + ky y + p) = sin(kx x + p) cos(ky y) + cos(kx x + p) sin(ky y): two vectors per wave, not a grid
-    along_x = waves[:, :1] * x + phases[:, None]
-    along_y = y * waves[:, 1]
-    right = np.concatenate([np.sin(along_x), np.cos(along_x)])
-    left = np.concatenate([np.cos(along_y), np.sin(along_y)], axis=1) * np.tile(texture.amplitudes, 2)[:, None]
-    color = left @ right
-    color += texture.color[:, None, None]
-    return color

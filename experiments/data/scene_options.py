@@ -1,16 +1,26 @@
-"""What the procedural scenes look like and how many there are."""
+"""What the generated scenes look like and how many there are."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from uflow import options
 from uflow.options import FLAG, Range, option
 
+# By source: the options that its scenes do not follow, and so are no part of what a run or a set is named by.
+UNUSED = {
+    "synthetic": frozenset({"photo_part_min", "photo_part_max", "photo_color", "photo_blur"}),
+    "photos": frozenset({
+        "waves", "object_wavelength_min", "object_wavelength_max", "object_contrast", "background_wavelength_min",
+        "background_wavelength_max", "background_contrast", "color_min", "color_max",
+    }),
+}  # fmt: skip
+
 
 @options.section
 class SceneOptions:
-    """Options of the procedural scenes; the defaults are made for frames of 64x64 px and are in px at every size.
+    """Options of the generated scenes; the defaults are made for frames of 64x64 px and are in px at every size.
 
     They are large shapes in front of a smooth background that moves the other way, mostly sideways, so that motion and
     occlusions are strong enough for an effect to show after little training.
@@ -55,12 +65,32 @@ class SceneOptions:
     color_min: float = option(0.1, Range(0.0, 1.0), unit="intensity", help="darkest mean color")
     color_max: float = option(0.9, Range(0.0, 1.0), unit="intensity", help="brightest mean color")
 
+    photo_part_min: float = option(
+        0.25, Range(0.01, 1.0), help="least part of a photograph's sides that fills a frame; more if it were enlarged"
+    )
+    photo_part_max: float = option(0.75, Range(0.01, 1.0), help="largest part of a photograph's sides")
+
     occluded_min: float = option(0.0, Range(0.0, 1.0), help="least share of covered and out-of-frame pixels")
     occluded_max: float = option(1.0, Range(0.0, 1.0), help="greatest share of covered and out-of-frame pixels")
 
     gain: float = option(0.0, Range(0.0, 0.9), help="second frame times a factor in 1 +- this")
     offset: float = option(0.0, Range(0.0, 0.5), unit="intensity", help="second frame plus a number in +- this")
     noise: float = option(0.0, Range(0.0, 0.5), unit="intensity", help="standard deviation of noise on both frames")
+    photo_color: float = option(
+        0.0, Range(0.0, 0.9), help="each channel of the second photo frame times its own factor in 1 +- this"
+    )
+    photo_blur: float = option(
+        0.0, Range(0.0, 10.0), unit="px", help="largest standard deviation of the blur of a photo frame"
+    )
+
+    def followed(self, source: str) -> dict[str, Any]:
+        """The options that a pair of a source depends on, by name, in the types that are declared."""
+        passed = UNUSED[source]
+        return {
+            f.name: options.coerce(getattr(self, f.name), f)
+            for f in dataclasses.fields(self)
+            if f.name not in passed and not f.name.endswith("_pairs")
+        }
 
     def conflicts(self) -> list[str]:
         """One line for every range that is empty."""

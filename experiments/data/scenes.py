@@ -11,9 +11,8 @@ import math
 import numpy as np
 
 from experiments.data.pairs import SPLITS, DataError, Pair, check_index, check_split
-from experiments.data.scene_layers import Layer, Outline, Texture, picture, truth
+from experiments.data.scene_layers import Layer, Outline, Sinusoids, picture, truth
 from experiments.data.scene_options import SceneOptions
-from uflow import options as declared
 
 # Raise it when the same options would give other pairs, so that results on the old ones are not taken for new ones.
 REVISION = 1
@@ -54,9 +53,7 @@ class Scenes:
     @functools.cached_property
     def digest(self) -> str:
         """Hash of everything that the pairs are computed from."""
-        values = {f.name: declared.coerce(getattr(self.options, f.name), f) for f in dataclasses.fields(self.options)}
-        looks = {key: value for key, value in values.items() if not key.endswith("_pairs")}
-        content = [REVISION, looks, self.height, self.width, self.split, len(self)]
+        content = [REVISION, self.options.followed(self.name), self.height, self.width, self.split, len(self)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -64,17 +61,35 @@ class Scenes:
 
     def __getitem__(self, index: int) -> Pair:
         check_index(index, self)
-        # The seed takes no more than one word of 32 bits for each of the three, or different triples could meet.
-        sequence = np.random.SeedSequence([self.options.seed, SPLITS.index(self.split), index])
-        return draw(self.options, self.height, self.width, np.random.default_rng(sequence), f"{self.split}-{index:05}")
+        random = generator(self.options, self.split, index)
+        return draw(self.options, self.height, self.width, random, f"{self.split}-{index:05}")
 
     def verify(self) -> None:
         """Draws one pair, since nothing but the limits of the occluded share can be wrong."""
         self[0]
 
 
+def generator(options: SceneOptions, split: str, index: int) -> np.random.Generator:
+    """The random numbers of one pair, which no other pair of the splits shares."""
+    # The seed takes no more than one word of 32 bits for each of the three, or different triples could meet.
+    return np.random.default_rng(np.random.SeedSequence([options.seed, SPLITS.index(split), index]))
+
+
 def draw(options: SceneOptions, height: int, width: int, random: np.random.Generator, name: str) -> Pair:
-    """A random pair, H = `height` and W = `width` px, with flow and occlusions.
+    """A random pair, H = `height` and W = `width` px, with flow and occlusions; errors like `arranged`."""
+    layers, flow, occluded = arranged(options, height, width, random, name)
+    o = options
+    looks = [(o.background_wavelength_min, o.background_wavelength_max, o.background_contrast)]
+    looks += [(o.object_wavelength_min, o.object_wavelength_max, o.object_contrast)] * (len(layers) - 1)
+    textures = [_texture(options, *look, random) for look in looks]
+    frames = (picture(layers, textures, height, width, second) for second in (False, True))
+    return Pair(name, *exposed(options, *frames, random), flow.astype(np.float32), occluded)
+
+
+def arranged(
+    options: SceneOptions, height: int, width: int, random: np.random.Generator, name: str
+) -> tuple[list[Layer], np.ndarray, np.ndarray]:
+    """Random layers, their flow, float64 (2, H, W), px, and what is occluded, bool (H, W).
 
     Raises:
         DataError: if none of `TRIES` scenes has an occluded share within the limits of the options.
@@ -86,25 +101,24 @@ def draw(options: SceneOptions, height: int, width: int, random: np.random.Gener
         occluded = outside | covered
         shares.append(float(occluded.mean()))
         if options.occluded_min <= shares[-1] <= options.occluded_max:
-            break
-    else:
-        raise DataError(
-            f"synthetic scene {name}: none of {TRIES} scenes has an occluded share in [{options.occluded_min:g}, "
-            f"{options.occluded_max:g}], they have {min(shares):.3f} to {max(shares):.3f}; widen the limits, or "
-            f"change the motion, number or size of the shapes"
-        )
-    o = options
-    looks = [(o.background_wavelength_min, o.background_wavelength_max, o.background_contrast)]
-    looks += [(o.object_wavelength_min, o.object_wavelength_max, o.object_contrast)] * (len(layers) - 1)
-    textures = [_texture(options, *look, random) for look in looks]
-    first = picture(layers, textures, height, width, second=False)
-    second = picture(layers, textures, height, width, second=True)
-    gain, offset = random.uniform(-1, 1, 2) * [o.gain, o.offset]
+            return layers, flow, occluded
+    raise DataError(
+        f"scene {name}: none of {TRIES} scenes has an occluded share in [{options.occluded_min:g}, "
+        f"{options.occluded_max:g}], they have {min(shares):.3f} to {max(shares):.3f}; widen the limits, or "
+        f"change the motion, number or size of the shapes"
+    )
+
+
+def exposed(
+    options: SceneOptions, first: np.ndarray, second: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both frames, (3, H, W), under the light and with the noise of the options, uint8 (H, W, 3)."""
+    gain, offset = random.uniform(-1, 1, 2) * [options.gain, options.offset]
     second = second * (1 + gain) + offset
-    if o.noise:
-        first = first + o.noise * random.standard_normal(first.shape)
-        second = second + o.noise * random.standard_normal(second.shape)
-    return Pair(name, _bytes(first), _bytes(second), flow.astype(np.float32), occluded)
+    if options.noise:
+        first = first + options.noise * random.standard_normal(first.shape)
+        second = second + options.noise * random.standard_normal(second.shape)
+    return _bytes(first), _bytes(second)
 
 
 def _layers(options: SceneOptions, height: int, width: int, random: np.random.Generator) -> list[Layer]:
@@ -147,7 +161,7 @@ def _matrix(options: SceneOptions, angle: float, scale: float, shear: float) -> 
 
 def _texture(
     options: SceneOptions, finest: float, coarsest: float, contrast: float, random: np.random.Generator
-) -> Texture:
+) -> Sinusoids:
     n = options.waves
     lengths = np.exp(random.uniform(np.log(finest), np.log(coarsest), n))
     angles = random.uniform(0, 2 * np.pi, n)
@@ -156,7 +170,7 @@ def _texture(
     # Coarse waves are stronger, as in natural images; the channels differ, so that textures are not gray.
     strengths = np.sqrt(lengths) * random.uniform(0.3, 1, n) * (1 + 0.6 * random.standard_normal((3, n)))
     amplitudes = contrast * strengths * np.sqrt(2 / (strengths**2).sum(1, keepdims=True))
-    return Texture(waves, phases, amplitudes, random.uniform(options.color_min, options.color_max, 3))
+    return Sinusoids(waves, phases, amplitudes, random.uniform(options.color_min, options.color_max, 3))
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import re
 from typing import NamedTuple
 
 _PART = re.compile(r"([^:*]*)(?::(.*?))?\s*(?:\*\s*(\d+)\s*)?", re.DOTALL)
-_NAMED = re.compile(r"\s*([\w-]+\s*:|synthetic\s*(\*\s*\d+\s*)?$)")
+GENERATED = ("synthetic", "photos")  # what can be named without a path
+_NAMED = re.compile(rf"\s*([\w-]+\s*:|({'|'.join(GENERATED)})\s*(\*\s*\d+\s*)?$)")
 
 
 class SourcePart(NamedTuple):

@@ -1,4 +1,4 @@
-"""What to train or to evaluate on, given as text: `synthetic`, `name:path`, or several of them joined by `;`.
+"""What to train or to evaluate on, given as text: `synthetic`, `photos`, `name:path`, or several joined by `;`.
 
 Of `name:path*3;synthetic` an epoch of training has each pair of the first set three times; what is validated and tested
 on counts once. A path may hold a `;` unless a name and a colon follow it.
@@ -24,13 +24,14 @@ from collections.abc import Callable
 import experiments.data
 from experiments.data import mindrecord
 from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_split
+from experiments.data.photo_scenes import PhotoScenes
 from experiments.data.scenes import SceneOptions, Scenes
-from experiments.data.source_text import SourcePart, source_parts
+from experiments.data.source_text import GENERATED, SourcePart, source_parts
 from uflow.registry import did_you_mean
 
-SYNTHETIC = "synthetic"
+SYNTHETIC, PHOTOS = GENERATED  # made at the size that is asked for
 MOST_TIMES = 1000
-LITERAL = ("frames", "pairs", "video")  # their paths mean what they say
+LITERAL = ("frames", "pairs", PHOTOS, "video")  # their paths mean what they say
 # what the folder of a data set holds
 ROOTS = ("training", "test", "testing", "data", "other-data", "train", "val", "frames_cleanpass", "frames_finalpass",
          "hd1k_input")  # fmt: skip
@@ -49,26 +50,28 @@ def readers() -> dict[str, Callable[[str, str], PairSet]]:
 
 
 def names() -> tuple[str, ...]:
-    """Everything that a source can be called, `synthetic` first."""
-    return (SYNTHETIC, *readers())
+    """Everything that a source can be called, the generated ones first."""
+    return (*GENERATED, *readers())
 
 
 def parse(text: str) -> tuple[SourcePart, ...]:
-    """Every set in `text`; the path of `synthetic` is ''.
+    """Every set in `text`; a path that is left out is ''.
 
     Raises:
         DataError: if a name is unknown, a path is missing or not expected, or a set is to be taken 0 times.
     """
     parts = source_parts(text)
     if not parts:
-        raise DataError(f"no data given, expected 'synthetic' or name:path, name one of {', '.join(readers())}")
+        raise DataError(
+            f"no data given, expected 'synthetic', 'photos' or name:path, name one of {', '.join(readers())}"
+        )
     for part in parts:
         if part.name not in names():
             hint = did_you_mean(part.name, names())
             raise DataError(f"unknown data set {part.name!r}{hint} (known: {', '.join(names())})")
         if part.name == SYNTHETIC and part.path:
             raise DataError(f"'synthetic' takes no path, got {str(part)!r}")
-        if part.name != SYNTHETIC and not part.path:
+        if part.name not in GENERATED and not part.path:
             raise DataError(f"data set {part.name!r} needs its path, as in {part.name}:/data/{part.name}")
         if not 1 <= part.times <= MOST_TIMES:
             raise DataError(f"{part}: a set can be taken 1 to {MOST_TIMES} times")
@@ -104,9 +107,9 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     Args:
         text: see the head of this module.
         split: `train`, `validation` or `test`.
-        height: px, of procedural scenes; files keep their size.
+        height: px, of generated scenes; files keep their size.
         width: px, like `height`.
-        scenes: options of `synthetic`.
+        scenes: options of `synthetic` and `photos`.
 
     Raises:
         DataError: if a name is unknown, a data set cannot be found at its path, or one is named twice.
@@ -120,7 +123,12 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
             once = str(part._replace(times=1))
             raise DataError(f"{once} is named twice; to take its pairs twice as often in training write {once}*2")
         places.add(place)
-        pairs = Scenes(scenes, height, width, split) if part.name == SYNTHETIC else _open(part, split)
+        if part.name == SYNTHETIC:
+            pairs: PairSet = Scenes(scenes, height, width, split)
+        elif part.name == PHOTOS:
+            pairs = PhotoScenes(scenes, height, width, split, part.path)
+        else:
+            pairs = _open(part, split)
         sets.append(Repeated(pairs, part.times) if part.times > 1 and split == "train" else pairs)
     return sets[0] if len(sets) == 1 else Joined(tuple(sets))
 

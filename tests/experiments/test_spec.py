@@ -85,6 +85,22 @@ def test_the_working_size_of_the_evaluation_counts_where_it_is_given():
     assert prefix_id(changed(SMALL, {"evaluation.digest": "1" * 16}), 1) == prefix_id(SMALL, 1)
 
 
+def test_run_id_follows_only_the_options_that_its_scenes_follow():
+    def ids(source, **options):
+        changes = {f"data.scenes.{name}": value for name, value in options.items()}
+        return changed(SMALL, {"data.source": source} | changes).run_id
+
+    for source, used, unused in (
+        ("synthetic", {"waves": 7}, {"photo_blur": 1.0, "photo_part_max": 1.0}),
+        ("photos:/here", {"photo_blur": 1.0}, {"waves": 7, "color_max": 0.5}),
+        ("photos;synthetic", {"photo_blur": 1.0, "waves": 7}, {}),
+    ):
+        assert ids(source, **unused) == ids(source)
+        assert len({ids(source), *(ids(source, **{name: value}) for name, value in used.items())}) == 1 + len(used)
+        assert ids(source, radius_max=20.0) != ids(source)
+    assert ids("photos:/here") == ids("photos:/there") == ids("photos") != ids("synthetic")
+
+
 def test_text_is_read_in_the_type_of_the_option():
     spec = changed(
         SMALL, {"train.steps": "12", "train.only_forward": "true", "train.learning_rate": "2e-4", "seed": "3"}

@@ -38,6 +38,16 @@ def test_splits_follow_the_line_of_each_number(tmp_path):
     assert all(flying_chairs(folder, s).note == "" for s in ("train", "validation", "test"))
 
 
+def test_masks_beside_the_pairs_say_what_is_occluded(tmp_path):
+    folder = _release(tmp_path / "chairs", 2, ["1", "2"])
+    assert flying_chairs(folder, "train").provides == {"flow"}
+    mask = np.arange(48).reshape(6, 8) % 5 == 0
+    cv2.imwrite(str(folder / "data" / "00002_occ1.png"), mask.astype(np.uint8) * 255)
+    assert flying_chairs(folder, "test").provides == {"flow", "occlusion"}
+    assert flying_chairs(folder, "train").provides == {"flow"}
+    assert np.array_equal(flying_chairs(folder, "test")[0].occluded, mask)
+
+
 def test_lines_belong_to_numbers_also_where_pairs_are_missing(tmp_path):
     folder = _release(tmp_path / "chairs", 4, ["1", "1", "2", "1"])
     for path in (folder / "data").glob("00001_*"):

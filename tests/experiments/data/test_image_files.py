@@ -26,6 +26,17 @@ def test_pixels_come_back_as_rgb(tmp_path, suffix):
     assert np.array_equal(read_image(path), IMAGE)
 
 
+def test_a_color_profile_changes_nothing_and_its_faults_are_not_told(tmp_path, capfd):
+    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png", icc_profile=b"no profile", dpi=(72, 72))
+    assert b"iCCP" in (tmp_path / "a.png").read_bytes()
+    assert np.array_equal(read_image(tmp_path / "a.png"), image) and capfd.readouterr() == ("", "")
+    for length in range(9, 60):  # whatever is left of the chunks, looking for the profile ends
+        (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:length])
+        with pytest.raises(DataError):
+            read_image(tmp_path / "cut.png")
+
+
 def test_gray_images_have_three_equal_channels(tmp_path):
     for name in ("a.png", "a.pgm"):
         path = _write(tmp_path / name, IMAGE[..., 0])

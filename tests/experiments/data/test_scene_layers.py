@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from experiments.data import scene_layers
-from experiments.data.scene_layers import Layer, Outline, Texture, picture, truth
+from experiments.data.scene_layers import Layer, Outline, Sinusoids, picture, truth
 
 H, W = 40, 56
 
@@ -21,7 +21,7 @@ def _textures(count, seed=0, length=14.0):
         angles = random.uniform(0, 2 * np.pi, 6)
         waves = 2 * np.pi / length * np.stack([np.cos(angles), np.sin(angles)], 1)
         amplitudes = random.uniform(0.01, 0.05, (3, 6))
-        made.append(Texture(waves, random.uniform(0, 6, 6), amplitudes, random.uniform(0.4, 0.6, 3)))
+        made.append(Sinusoids(waves, random.uniform(0, 6, 6), amplitudes, random.uniform(0.4, 0.6, 3)))
     return made
 
 
@@ -132,7 +132,7 @@ def _near(mask, reach):
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("layer", [DISK, BUMPY, TURNED])
 def test_a_pixel_shows_the_share_of_it_that_a_shape_covers(layer, second):
-    flat = [Texture(np.zeros((1, 2)), np.zeros(1), np.zeros((3, 1)), np.full(3, level)) for level in (0.0, 1.0)]
+    flat = [Sinusoids(np.zeros((1, 2)), np.zeros(1), np.zeros((3, 1)), np.full(3, level)) for level in (0.0, 1.0)]
     fine = (np.arange(9) - 4) / 9
     x, y = (np.arange(W)[:, None] + fine).reshape(1, -1), (np.arange(H)[:, None] + fine).reshape(-1, 1)
     if second:

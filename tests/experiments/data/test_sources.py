@@ -39,6 +39,16 @@ def test_synthetic_scenes_have_the_size_and_split_asked_for():
     assert pairs.name == "synthetic" and pairs.provides == {"flow", "occlusion"}
 
 
+def test_photo_scenes_take_a_folder_or_none(tmp_path):
+    assert parse("photos; photos:/a b") == (("photos", ""), ("photos", "/a b"))
+    assert canonical("photos:/a;photos") == "photos;photos" and absolute("photos") == "photos"
+    pairs = open_source("photos", "test", height=24, width=40, scenes=SCENES)
+    assert len(pairs) == 3 and pairs[0].first.shape == (24, 40, 3) and pairs.folder == ""
+    assert pairs.name == "photos" and pairs.provides == {"flow", "occlusion"}
+    with pytest.raises(DataError, match=f"{tmp_path}/none: the photographs is missing"):
+        open_source(f"photos:{tmp_path}/none", "test", height=24, width=40, scenes=SCENES)
+
+
 def test_a_name_and_a_path_reach_the_reader_of_that_name(monkeypatch):
     asked = []
 

@@ -246,6 +246,7 @@ def _used(spec: Mapping[str, Any]) -> dict[str, Any]:
     unused = {"train.initial"} if spec.get("train.initial") == "" else set()
     if spec.get("train.amp") == "O0":
         unused |= {"train.amp", "train.loss_scale"}
+    unused |= {key for key in ("evaluation.height", "evaluation.width") if not spec.get(key)}
     return {key: value for key, value in spec.items() if key not in unused}
 
 

@@ -40,7 +40,7 @@ def test_synthetic_scenes_have_the_size_and_split_asked_for():
 
 
 def test_photo_scenes_take_a_folder_or_none(tmp_path):
-    assert parse("photos; photos:/a b") == (("photos", ""), ("photos", "/a b"))
+    assert parse("photos; photos:/a b*2") == (("photos", "", 1), ("photos", "/a b", 2))
     assert canonical("photos:/a;photos") == "photos;photos" and absolute("photos") == "photos"
     pairs = open_source("photos", "test", height=24, width=40, scenes=SCENES)
     assert len(pairs) == 3 and pairs[0].first.shape == (24, 40, 3) and pairs.folder == ""

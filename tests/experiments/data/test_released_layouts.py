@@ -190,7 +190,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, reader):
 @pytest.fixture
 def film(tmp_path):
     """A scene of three frames with flow, and one of two frames; the flow has twice the size of the frames."""
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the extra [spring] is not installed")
     for scene, numbers in (("0002", (1, 2, 3)), ("0001", (8, 9))):
         for number in numbers:
             image(tmp_path / "train" / scene / "frame_left" / f"frame_left_{number:04}.png", number)
@@ -221,7 +221,7 @@ def test_spring_takes_every_second_value_of_its_flow_as_it_is(film):
 
 
 def test_damaged_flo5_files_are_refused(film):
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="the extra [spring] is not installed")
     path = film / "train/0001/flow_FW_left/flow_FW_left_0008.flo5"
     for data, reason in (
         (path.read_bytes()[:-200], "not an HDF5 file, or cut off"),

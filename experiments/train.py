@@ -131,7 +131,19 @@ def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
         told = ", ".join(
             f"{key} ({there.get(key, 'unset')} there, {here.get(key, 'unset')} asked for)" for key in different
         )
-        raise ValueError(f"--out {directory}: holds another training, which differs in {told}")
+        onwards = _onwards(directory, spec, different)
+        raise ValueError(f"--out {directory}: holds another training, which differs in {told}{onwards}")
+
+
+def _onwards(directory: pathlib.Path, spec: ExperimentSpec, different: Sequence[str]) -> str:
+    """How to train on where only the length differs; the schedules follow it, so a run does not get another one."""
+    weights = directory / "last.ckpt"
+    if not set(different) <= {"train.steps", "train.validations"} or not weights.exists():
+        return ""
+    return (
+        f"; to go on from its weights with a schedule and an optimizer of its own, add --checkpoint {weights}"
+        f" and name another --out; --steps {spec.train.steps} counts from there"
+    )
 
 
 def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, execution.Data]:

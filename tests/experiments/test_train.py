@@ -198,6 +198,7 @@ def digest_of(directory):
     "options, changes, message",
     [
         ((), {"train.steps": 61}, "differs in train.steps (60 there, 61 asked for)"),
+        (("--eval-every", "20"), {"train.steps": 61}, "train.validations (2 there, 4 asked for)"),
         ((), {"occlusion.name": "none", "occlusion.start": None}, "occlusion.name (wang there, none asked for)"),
         (("--pre_trained", "SELF"), {}, "train.initial (unset there,"),
         (("--pre_trained=True", "--pre_ckpt_path", "SELF"), {}, "train.initial (unset there,"),
@@ -213,6 +214,8 @@ def test_another_spec_is_refused_and_nothing_changes(left_alone, trainer, capsys
     assert train.main([word for word in words if not word.endswith("=None")]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
+    way = f"--checkpoint {left_alone / 'last.ckpt'} and name another --out; --steps 61 counts from there"
+    assert (way in error) == ("train.steps" in changes)
     assert digest_of(left_alone) == before
 
 

@@ -1,4 +1,4 @@
-"""Images without ground truth: every image and the next are a pair, within each folder."""
+"""Images without ground truth: every image and the next, or those some strides after it, are pairs in each folder."""
 
 from __future__ import annotations
 
@@ -17,51 +17,74 @@ PREDICTION, LEGEND = "prediction.json", "legend.png"
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
 
 
-def frames(path: str | os.PathLike, split: str) -> FileSet:
-    """The pairs of neighbors in the order of the names, numbers in them counted as numbers; the same in every split.
+def frames(path: str | os.PathLike, split: str, strides: Sequence[int] = (1,)) -> FileSet:
+    """The pairs of frames in the order of the names, numbers in them counted as numbers; the same in every split.
 
     Args:
         path: a folder of images; or one whose folders, at any depth, hold images, each a sequence of its own; or a
             pattern of names with one number, such as `folder/img_%05d.png`.
         split: `train`, `validation` or `test`.
+        strides: how many frames the second of a pair is after the first, ascending.
 
     Raises:
-        DataError: if there is no such folder or file, or no sequence has two images.
+        DataError: if there is no such folder or file, no sequence has two images, or none is as long as a stride.
     """
     check_split(split)
     if numbered := _numbered(pathlib.Path(path).expanduser()):
-        return neighbors(numbered)
+        return neighbors(numbered, strides)
     folder = check_folder(path, "the frames")
     if len(images := _images(folder)) > 1:
-        return neighbors(images)
+        return neighbors(images, strides)
     sequences = _sequences(folder)
-    pairs = [pair for name, images in sequences for pair in _pairs(images, f"{name}/")]
-    if not pairs:
+    if not any(len(images) > 1 for _, images in sequences):
         raise _too_few(folder, len(sequences))
+    check_strides(folder, strides, max(len(images) for _, images in sequences))
+    pairs = [pair for name, images in sequences for pair in _pairs(images, strides, f"{name}/")]
     alone = sum(len(images) < 2 for _, images in sequences)
     notes = [f"sequences in folders, pairs are within each: {len(sequences) - alone}"]
     notes += [f"images that are alone in their folder and make no pair: {alone}"] if alone else []
-    return _set(pairs, *notes)
+    return _set(pairs, strides, *notes)
 
 
-def neighbors(images: Sequence[pathlib.Path]) -> FileSet:
-    """The pairs of neighbors among images in the order given; raises `DataError` if there are less than two."""
+def neighbors(images: Sequence[pathlib.Path], strides: Sequence[int] = (1,)) -> FileSet:
+    """The pairs among images in the order given; raises `DataError` if there are less than two, or than a stride."""
     if len(images) < 2:
         raise _too_few(images[0].parent, len(images))
-    return _set(_pairs(images))
+    check_strides(images[0].parent, strides, len(images))
+    return _set(_pairs(images, strides), strides)
 
 
-def _set(pairs: Sequence[PairFiles], *notes: str) -> FileSet:
-    return FileSet("frames", tuple(pairs), "; ".join(filter(None, (*notes, empty_bits(pairs[0].first)))))
+def check_strides(path: object, strides: Sequence[int], longest: int) -> None:
+    """Raises `DataError` naming the path if no two of so many frames are as far apart as the largest stride."""
+    if strides[-1] >= longest:
+        raise DataError(
+            f"{path}: no two frames are {strides[-1]} apart; with {longest} in the longest sequence, strides up to"
+            f" {longest - 1} are possible"
+        )
 
 
-def _pairs(images: Sequence[pathlib.Path], prefix: str = "") -> list[PairFiles]:
+def stride_note(strides: Sequence[int]) -> str:
+    """What is to be known of the pairs of some strides; '' if they are neighbors."""
+    return "" if tuple(strides) == (1,) else f"the frames of a pair are {' or '.join(map(str, strides))} apart"
+
+
+def _set(pairs: Sequence[PairFiles], strides: Sequence[int], *notes: str) -> FileSet:
+    notes = (*notes, stride_note(strides), empty_bits(pairs[0].first))
+    return FileSet("frames", tuple(pairs), "; ".join(filter(None, notes)))
+
+
+def _pairs(images: Sequence[pathlib.Path], strides: Sequence[int], prefix: str = "") -> list[PairFiles]:
     stems, names = [path.stem for path in images], [path.name for path in images]
     if len(set(stems)) == len(stems):
         names = stems
     elif len(set(names)) < len(names):  # of images from several folders
         names = [f"{number:06}_{stem}" for number, stem in enumerate(stems)]
-    return [PairFiles(prefix + name, a, b) for name, a, b in zip(names, images, images[1:], strict=False)]
+    return [
+        PairFiles(prefix + name + (f"+{stride}" if stride > 1 else ""), first, images[index + stride])
+        for index, (name, first) in enumerate(zip(names, images, strict=True))
+        for stride in strides
+        if index + stride < len(images)
+    ]
 
 
 def _images(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -1,8 +1,9 @@
 """The parts of a text that names data: `NAME`, `NAME:PATH` or `NAME:PATH*TIMES`, joined by `;`; looks at nothing else.
 
-`TIMES` says how often a part is taken in an epoch of training. A path may hold `;` and `:` itself: what follows a `;`
-and begins with no name belongs to the path before it. One whose last characters are an asterisk and a number is written
-with a slash after them.
+`TIMES` says how often a part is taken in an epoch of training, `NAME:PATH?stride=1,2,4` how many frames apart the two
+of a pair are. A path may hold `;` and `:` itself: what follows a `;` and begins with no name belongs to the path before
+it. One whose last characters are an asterisk and a number, or which ends with such a stride, is written with a slash
+after them.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_PART = re.compile(r"([^:*]*)(?::(.*?))?\s*(?:\*\s*(\d+)\s*)?", re.DOTALL)
+_PART = re.compile(r"([^:*?]*)(?::(.*?))?\s*(?:\?stride=([^/*]*?)\s*)?(?:\*\s*(\d+)\s*)?", re.DOTALL)
 GENERATED = ("synthetic", "photos")  # what can be named without a path
 _NAMED = re.compile(rf"\s*([\w-]+\s*:|({'|'.join(GENERATED)})\s*(\*\s*\d+\s*)?$)")
 
 
 class SourcePart(NamedTuple):
-    """One data set: its name as recorded, its path or '', and how often an epoch of training takes it."""
+    """One data set: its name as recorded, path or '', how often an epoch of training takes it, strides or ''."""
 
     name: str
     path: str = ""
     times: int = 1
+    stride: str = ""
 
     def __str__(self) -> str:
-        return self.name + (f":{self.path}" if self.path else "") + (f"*{self.times}" if self.times != 1 else "")
+        path = f":{self.path}" if self.path else ""
+        stride = f"?stride={self.stride}" if self.stride else ""
+        return self.name + path + stride + (f"*{self.times}" if self.times != 1 else "")
 
 
 def source_parts(text: str) -> tuple[SourcePart, ...]:
@@ -31,8 +35,9 @@ def source_parts(text: str) -> tuple[SourcePart, ...]:
     found = []
     for piece in _pieces(text):
         if match := _PART.fullmatch(piece):
-            name, path, times = match.groups()
-            found.append(SourcePart(underscored(name), (path or "").strip(), int(times) if times else 1))
+            name, path, stride, times = match.groups()
+            stride = "" if stride is None else stride or "''"
+            found.append(SourcePart(underscored(name), (path or "").strip(), int(times) if times else 1, stride))
         else:
             found.append(SourcePart(piece))
     return tuple(found)

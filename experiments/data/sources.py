@@ -1,7 +1,8 @@
 """What to train or to evaluate on, given as text: `synthetic`, `photos`, `name:path`, or several joined by `;`.
 
 Of `name:path*3;synthetic` an epoch of training has each pair of the first set three times; what is validated and tested
-on counts once. A path may hold a `;` unless a name and a colon follow it.
+on counts once. A path may hold a `;` unless a name and a colon follow it. `frames:path?stride=1,2,4` pairs every frame
+with those 1, 2 and 4 after it.
 
 The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
 both give the same pairs under the same name and digest, and so the same runs.
@@ -31,6 +32,8 @@ from uflow.registry import did_you_mean
 
 SYNTHETIC, PHOTOS = GENERATED  # made at the size that is asked for
 MOST_TIMES = 1000
+STRIDED = ("frames", "video")  # whose pairs are of frames as far apart as one likes
+LARGEST_STRIDE = 100
 LITERAL = ("frames", "pairs", PHOTOS, "video")  # their paths mean what they say
 # what the folder of a data set holds
 ROOTS = ("training", "test", "testing", "data", "other-data", "train", "val", "frames_cleanpass", "frames_finalpass",
@@ -75,7 +78,25 @@ def parse(text: str) -> tuple[SourcePart, ...]:
             raise DataError(f"data set {part.name!r} needs its path, as in {part.name}:/data/{part.name}")
         if not 1 <= part.times <= MOST_TIMES:
             raise DataError(f"{part}: a set can be taken 1 to {MOST_TIMES} times")
-    return tuple(part._replace(path=os.path.expanduser(part.path)) for part in parts)
+    return tuple(part._replace(path=os.path.expanduser(part.path), stride=_stride(part)) for part in parts)
+
+
+def _stride(part: SourcePart) -> str:
+    """The strides of a part, ascending, '' for neighbors only; raises `DataError` unless they are such numbers."""
+    if not part.stride:
+        return ""
+    if part.name not in STRIDED:
+        raise DataError(f"{part}: a stride is for {' and '.join(STRIDED)}, other sets have pairs of their own")
+    try:
+        strides = sorted(map(int, part.stride.split(",")))
+    except ValueError:
+        strides = []
+    if not strides or not 1 <= strides[0] <= strides[-1] <= LARGEST_STRIDE or len(set(strides)) < len(strides):
+        raise DataError(
+            f"{part}: stride is {part.stride}, expected different whole numbers from 1 to {LARGEST_STRIDE},"
+            " such as 1,2,4"
+        )
+    return "" if strides == [1] else ",".join(map(str, strides))
 
 
 def canonical(text: str) -> str:
@@ -118,7 +139,7 @@ def open_source(text: str, split: str, *, height: int, width: int, scenes: Scene
     sets: list[PairSet] = []
     places = set()
     for part in parse(text):
-        place = part.name, _place(part).resolve() if part.path else None
+        place = part.name, _place(part).resolve() if part.path else None, part.stride
         if place in places:
             once = str(part._replace(times=1))
             raise DataError(f"{once} is named twice; to take its pairs twice as often in training write {once}*2")
@@ -138,9 +159,12 @@ def _place(part: SourcePart) -> pathlib.Path:
 
 
 def _open(part: SourcePart, split: str) -> PairSet:
+    strides = {"strides": tuple(map(int, part.stride.split(",")))} if part.stride else {}
     if mindrecord.is_converted(part.path):
+        if strides:
+            raise DataError(f"{part}: converted pairs are of neighbors; a stride needs the frames themselves")
         return mindrecord.open_converted(part.path, part.name, split)
-    return readers()[part.name](str(_place(part)), split)
+    return readers()[part.name](str(_place(part)), split, **strides)
 
 
 def root_of(path: pathlib.Path) -> pathlib.Path:

@@ -20,6 +20,20 @@ def test_neighbors_in_the_order_of_numbers_are_pairs(tmp_path):
     assert pairs[0].flow is None and pairs[0].occluded is None
 
 
+def test_strides_pair_frames_that_are_so_far_apart(tmp_path):
+    for name in ("b/1", "b/2", "b/3", "b/4", "a/1", "a/2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        _image(tmp_path / f"{name}.png", 0)
+    found = frames(tmp_path, "train", (1, 3))
+    listed = [(f.name, f.first.stem, f.second.stem) for f in found.files]
+    assert listed == [("a/1", "1", "2"), ("b/1", "1", "2"), ("b/1+3", "1", "4"), ("b/2", "2", "3"), ("b/3", "3", "4")]
+    assert found.note == "sequences in folders, pairs are within each: 2; the frames of a pair are 1 or 3 apart"
+    assert [f.name for f in frames(tmp_path / "b/%d.png", "train", (2,)).files] == ["1+2", "2+2"]
+    for place in (tmp_path, tmp_path / "b", tmp_path / "b/%d.png"):
+        with pytest.raises(DataError, match="no two frames are 4 apart; with 4 in the longest .* up to 3 are possible"):
+            frames(place, "train", (1, 4))
+
+
 def test_names_stay_unique(tmp_path):
     for name in ("a.jpg", "a.png", "b.png"):
         _image(tmp_path / name, 0)

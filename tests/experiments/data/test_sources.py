@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data import sources
+from experiments.data import mindrecord, sources
 from experiments.data.augmentation_options import AugmentationOptions
 from experiments.data.batches import Batches
 from experiments.data.pairs import DataError, Pair
 from experiments.data.scenes import SceneOptions
-from experiments.data.source_text import unplaced
+from experiments.data.source_text import SourcePart, unplaced
 from experiments.data.sources import Joined, absolute, canonical, open_source, parse
 
 SCENES = SceneOptions(train_pairs=4, test_pairs=3)
@@ -40,7 +40,7 @@ def test_synthetic_scenes_have_the_size_and_split_asked_for():
 
 
 def test_photo_scenes_take_a_folder_or_none(tmp_path):
-    assert parse("photos; photos:/a b*2") == (("photos", "", 1), ("photos", "/a b", 2))
+    assert parse("photos; photos:/a b*2") == (SourcePart("photos"), SourcePart("photos", "/a b", 2))
     assert canonical("photos:/a;photos") == "photos;photos" and absolute("photos") == "photos"
     pairs = open_source("photos", "test", height=24, width=40, scenes=SCENES)
     assert len(pairs) == 3 and pairs[0].first.shape == (24, 40, 3) and pairs.folder == ""
@@ -77,7 +77,7 @@ def test_a_run_does_not_depend_on_paths():
         == canonical("flyingchairs:/b;synthetic")
         == "flyingchairs;synthetic"
     )
-    assert parse("flyingchairs: /data/a ;") == (("flyingchairs", "/data/a", 1),)
+    assert parse("flyingchairs: /data/a ;") == (SourcePart("flyingchairs", "/data/a"),)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,16 @@ def test_a_run_does_not_depend_on_paths():
         ("synthetic*0", "synthetic\\*0: a set can be taken 1 to 1000 times"),
         ("synthetic;flyingchairs:/a*1001", "flyingchairs:/a\\*1001: a set can be taken 1 to 1000 times"),
         ("synthetic*-1", "unknown data set 'synthetic\\*-1'"),
+        *(
+            (
+                f"frames:/a?stride={given}*2",
+                f"frames:/a\\?stride={given}\\*2: stride is {given}, expected different whole",
+            )
+            for given in ("0", "1,1", "2,,4", "-1", "1.5", "x", "101", "1 2")
+        ),
+        ("video:/a?stride=", "stride is '', expected different whole numbers from 1 to 100, such as 1,2,4"),
+        ("sintel_clean:/a?stride=2", "clean:/a\\?stride=2: a stride is for frames and video, other sets have pairs of"),
+        ("synthetic?stride=2", "synthetic\\?stride=2: a stride is for frames and video"),
     ],
 )
 def test_texts_that_name_no_data_are_refused(text, message):
@@ -108,7 +118,7 @@ def test_a_path_may_hold_what_stands_between_sets(tmp_path):
         "video:/a;b/c:d.mp4;synthetic": (("video", "/a;b/c:d.mp4"), ("synthetic", "")),
         "synthetic; sintel-clean:/a; b ;": (("synthetic", ""), ("sintel_clean", "/a; b")),
     }.items():
-        assert parse(text) == parse(absolute(text)) == tuple((name, path, 1) for name, path in expected)
+        assert parse(text) == parse(absolute(text)) == tuple(SourcePart(*part) for part in expected)
         assert canonical(text) == unplaced(text) == ";".join(name for name, _ in expected)
 
 
@@ -171,8 +181,8 @@ def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():
 
 def test_a_hyphen_in_a_name_is_an_underscore_in_what_is_recorded():
     assert sources.parse("sintel-clean:/a-b;flyingchairs:/c") == (
-        ("sintel_clean", "/a-b", 1),
-        ("flyingchairs", "/c", 1),
+        SourcePart("sintel_clean", "/a-b"),
+        SourcePart("flyingchairs", "/c"),
     )
     assert sources.canonical("sintel-clean:/a") == "sintel_clean"
     assert sources.absolute("sintel-final:/a") == "sintel_final:/a"
@@ -244,7 +254,7 @@ def test_how_often_is_recorded_and_is_no_part_of_a_metrics_name():
     assert absolute("frames:/a * 3;synthetic*2;video:/b*1") == "frames:/a*3;synthetic*2;video:/b"
     assert canonical("frames:/a*3;synthetic*2") == "frames;synthetic"
     assert unplaced("frames:/a*3;sintel-clean:/b;synthetic*2") == "frames*3;sintel_clean;synthetic*2"
-    assert parse("frames:/a*3/") == (("frames", "/a*3/", 1),), "a path that ends like this"
+    assert parse("frames:/a*3/") == (SourcePart("frames", "/a*3/"),), "a path that ends like this"
 
 
 def test_a_set_that_is_named_twice_is_refused(tmp_path, monkeypatch):
@@ -262,3 +272,28 @@ def test_a_set_that_is_named_twice_is_refused(tmp_path, monkeypatch):
         told = f"{named} is named twice; to take its pairs twice as often in training write {named}*2"
         assert str(caught.value) == told
     assert len(open_source("mine:/a;mine:/b;other:/a", "train", height=8, width=8, scenes=SCENES)) == 6
+
+
+def test_strides_are_recorded_and_make_another_set(tmp_path):
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), number, np.uint8))
+
+    def opened(text):
+        pairs = open_source(f"frames:{tmp_path}{text}", "train", height=8, width=8, scenes=SCENES)
+        return [(int(pairs[i].first[0, 0, 0]), int(pairs[i].second[0, 0, 0])) for i in range(len(pairs))], pairs
+
+    assert absolute("frames:/a?stride=4, 1 * 3;video:/b?stride=1") == "frames:/a?stride=1,4*3;video:/b"
+    assert canonical("frames:/a?stride=2") == "frames" and unplaced("frames:/a?stride=2*3") == "frames?stride=2*3"
+    assert parse("frames:/a?stride=2/") == (SourcePart("frames", "/a?stride=2/"),), "a path that ends like this"
+    plain, near = opened("")
+    assert opened("?stride=1")[1].digest == near.digest and plain == [(0, 1), (1, 2), (2, 3)]
+    found, far = opened("?stride=3,2")
+    assert found == [(0, 2), (0, 3), (1, 3)] and far.note == "the frames of a pair are 2 or 3 apart"
+    assert len({near.digest, far.digest, opened("?stride=2")[1].digest}) == 3
+    assert opened(f";frames:{tmp_path}?stride=3*2")[0] == [*plain, (0, 3), (0, 3)]
+
+
+def test_a_stride_needs_the_frames_themselves(tmp_path):
+    (tmp_path / mindrecord.MANIFEST).touch()
+    with pytest.raises(DataError, match="stride=2: converted pairs are of neighbors; a stride needs the frames"):
+        open_source(f"frames:{tmp_path}?stride=2", "train", height=8, width=8, scenes=SCENES)

@@ -49,12 +49,27 @@ def test_a_file_may_have_any_name(path, name):
     assert np.abs(np.subtract(_levels(pairs[2]), LEVELS[2:4])).max() <= 3
 
 
-def test_reading_forward_decodes_each_frame_once(path, monkeypatch):
-    pairs = video(path, "test")
+def test_strides_pair_frames_that_are_so_far_apart(path):
+    pairs = video(path, "train", (1, 2, 4))
+    expected = [(0, 1), (0, 2), (0, 4), (1, 2), (1, 3), (1, 5), (2, 3), (2, 4), (3, 4), (3, 5), (4, 5)]
+    assert len(pairs) == 11 and pairs.note == "the frames of a pair are 1 or 2 or 4 apart"
+    for order in (range(11), (10, 2, 5, 0, 9)):
+        for i in order:
+            assert np.abs(np.subtract(_levels(pairs[i]), [LEVELS[n] for n in expected[i]])).max() <= 3, i
+    assert [pairs[i].name for i in (0, 2, 9, 10)] == ["000000", "000000+4", "000003+2", "000004"]
+    assert pairs.digest != video(path, "train").digest and len(video(path, "train", (5,))) == 1
+    with pytest.raises(DataError, match="clip.avi: no two frames are 6 apart; with 6 in the longest .* up to 5 are"):
+        video(path, "train", (1, 6))
+
+
+@pytest.mark.parametrize("strides", [(1,), (1, 2, 4), (3,)])
+def test_reading_forward_decodes_each_frame_once(path, monkeypatch, strides):
+    pairs = video(path, "test", strides)
     restarts = []
     monkeypatch.setattr(pairs, "_restart", lambda: restarts.append(1))
-    for i in range(5):
+    for i in range(len(pairs)):
         pairs[i]
+        assert len(pairs._recent) <= strides[-1] + 1
     assert not restarts
 
 

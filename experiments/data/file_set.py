@@ -11,9 +11,9 @@ import numpy as np
 
 from experiments.data.encoded import Encoded
 from experiments.data.flo5 import flo5_size, read_flo5
-from experiments.data.flow_files import flo_size, read_flo, read_kitti_flow, unknown
+from experiments.data.flow_files import flo_size, read_flo, read_flow_range, read_kitti_flow, read_scaled_flow, unknown
 from experiments.data.image_files import image_size, read_image, read_mask
-from experiments.data.npy import npy_size, read_npy_flow, read_npy_mask
+from experiments.data.npy import npy_size, npz_size, read_npy_flow, read_npy_mask, read_npz_flow
 from experiments.data.pairs import DataError, Pair, check_index
 from experiments.data.pfm import pfm_size, read_pfm
 
@@ -22,8 +22,8 @@ WHOLE = 2**30
 _SAMPLE = 4096
 File = pathlib.Path | Encoded
 # of flow; `.png` besides, which is an image too
-_READERS = {".flo": read_flo, ".flo5": read_flo5, ".npy": read_npy_flow, ".pfm": read_pfm}
-_SIZES = {".flo": flo_size, ".flo5": flo5_size, ".npy": npy_size, ".pfm": pfm_size}
+_READERS = {".flo": read_flo, ".flo5": read_flo5, ".npy": read_npy_flow, ".npz": read_npz_flow, ".pfm": read_pfm}
+_SIZES = {".flo": flo_size, ".flo5": flo5_size, ".npy": npy_size, ".npz": npz_size, ".pfm": pfm_size}
 FLOW_SUFFIXES = (*_READERS, ".png")
 
 
@@ -35,13 +35,15 @@ class PairFiles:
         name: unique within its set.
         first: image.
         second: image of the same size.
-        flow: `.flo`, `.pfm`, `.npy`, `.flo5`, which may have four values for a pixel, or `.png` in KITTI's layout.
+        flow: `.flo`, `.pfm`, `.npy`, `.npz`, `.flo5`, which may have four values for a pixel, or `.png` in KITTI's
+            layout, or in Kubric's if there is a `flow_range`.
         flow_visible: the same for the points that are visible in the second frame only; what `flow` knows beyond it
             is occluded.
         occluded: mask, set where the point is not visible in the second frame: an image, or `.npy`, which is set where
             it is not 0.
         invalid: mask, set where the ground truth must not be used.
         valid: mask, set where the ground truth may be used.
+        flow_range: what the smallest and largest values of a flow in Kubric's layout stand for, `.json`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class PairFiles:
     occluded: File | None = None
     invalid: File | None = None
     valid: File | None = None
+    flow_range: File | None = None
 
     @property
     def by_field(self) -> dict[str, File]:
@@ -139,7 +142,9 @@ class FileSet:
 
 def check_headers(files: PairFiles) -> None:
     """Looks at headers and lengths of the files of a pair; raises `DataError` for the first that cannot be right."""
-    sizes = {path: _size(path) for path in files.paths}
+    sizes = {path: _size(path) for path in files.paths if path is not files.flow_range}
+    if files.flow_range is not None:
+        read_flow_range(files.flow_range)
     if files.flow is not None and _step(files.flow, sizes[files.flow], sizes[files.first]) == 2:
         sizes[files.flow] = sizes[files.first]
     _check_sizes(files, sizes)
@@ -155,7 +160,7 @@ def read_pair(files: PairFiles) -> Pair:
     arrays[files.second] = read_image(files.second)
     flow = known = visible = occluded = None
     if files.flow is not None:
-        flow, known = _read_flow(files.flow)
+        flow, known = _read_flow(files.flow, files.flow_range)
         step = _step(files.flow, known.shape, arrays[files.first].shape[:2])
         flow, known = np.ascontiguousarray(flow[:, ::step, ::step]), known[::step, ::step]
         arrays[files.flow] = known
@@ -177,7 +182,10 @@ def read_pair(files: PairFiles) -> Pair:
     return Pair(files.name, arrays[files.first], arrays[files.second], flow, occluded, valid)
 
 
-def _read_flow(path: File) -> tuple[np.ndarray, np.ndarray]:
+def _read_flow(path: File, scale: File | None = None) -> tuple[np.ndarray, np.ndarray]:
+    if scale is not None:
+        flow = read_scaled_flow(path, *read_flow_range(scale))
+        return flow, np.ones(flow.shape[1:], bool)
     if path.suffix.lower() == ".png":
         return read_kitti_flow(path)
     flow = _READERS.get(path.suffix.lower(), read_flo)(path)

@@ -1,7 +1,9 @@
-"""Flow files: Middlebury .flo and KITTI .png, read strictly and written atomically."""
+"""Flow files: Middlebury .flo, KITTI .png and Kubric .png, read strictly, the first two written atomically."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import struct
 
@@ -98,6 +100,43 @@ def read_kitti_flow(file: str | os.PathLike | Encoded) -> tuple[np.ndarray, np.n
     known = stored[..., 0] > 0  # OpenCV gives blue, green, red
     flow = (stored[..., :0:-1].astype(np.float32) - 2**15) / 64
     return np.ascontiguousarray(np.where(known, flow.transpose(2, 0, 1), 0), np.float32), known
+
+
+def read_scaled_flow(file: str | os.PathLike | Encoded, least: float, largest: float) -> np.ndarray:
+    """The flow in a Kubric .png, float32 (2, H, W), px, channel 0 = x.
+
+    Layout (`write_flow_batch` in `kubric/file_io.py`, `_DESCRIPTION` in its `movi_c.py`): 16-bit RGB, R the motion by
+    rows (down), G that by columns (to the right), 0 the least and 65535 the largest motion of the scene; B is not used.
+
+    Args:
+        file: the image.
+        least: px, what 0 stands for.
+        largest: px, what 65535 stands for.
+
+    Raises:
+        DataError: if the file is missing, cut off, damaged, or not a 16-bit RGB image.
+    """
+    stored = decoded(file, cv2.IMREAD_UNCHANGED)
+    if stored.dtype != np.uint16 or stored.shape[2:] != (3,):
+        raise DataError(f"{file}: not a flow image of Kubric, it must have three channels of 16 bits")
+    steps = stored[..., 1:].transpose(2, 0, 1).astype(np.float64)  # OpenCV gives blue, green, red
+    return np.ascontiguousarray(steps / (2**16 - 1) * (largest - least) + least, np.float32)
+
+
+def read_flow_range(file: str | os.PathLike | Encoded) -> tuple[float, float]:
+    """The least and the largest forward motion of a scene, px, from Kubric's `data_ranges.json`.
+
+    Raises:
+        DataError: if the file is missing or does not say them.
+    """
+    try:
+        told = json.loads(contents(file, "range of flow"))["forward_flow"]
+        least, largest = float(told["min"]), float(told["max"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f'{file}: does not say {{"forward_flow": {{"min": px, "max": px}}}}') from None
+    if not (math.isfinite(least) and math.isfinite(largest) and least <= largest):
+        raise DataError(f"{file}: the forward flow cannot be from {least} to {largest} px")
+    return least, largest
 
 
 def write_kitti_flow(path: str | os.PathLike, flow: np.ndarray, valid: np.ndarray | None = None) -> None:

@@ -11,8 +11,8 @@ space. A first line with these names may give another order, or leave out column
 follows a `#` at the start of a line is a comment.
 
 A folder holds images and their flow, or has them in `images` and `flow`, and maybe masks in `occlusion` and `valid`,
-which are called like the flow. The flow S.flo, S.pfm, S.flo5, S.npy or S.png (16 bits, as KITTI's) is that
-between
+which are called like the flow. The flow S.flo, S.pfm, S.flo5, S.npy, S.npz or S.png (16 bits, as KITTI's)
+is that between
 
 * S_img1 and S_img2, or S_0 and S_1, if both are there; for a flow that is called S_flow too;
 * else the image S and the next one in the order of names, numbers in them counted as numbers.

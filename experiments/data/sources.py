@@ -34,7 +34,7 @@ SYNTHETIC, PHOTOS = GENERATED  # made at the size that is asked for
 MOST_TIMES = 1000
 STRIDED = ("frames", "video")  # whose pairs are of frames as far apart as one likes
 LARGEST_STRIDE = 100
-LITERAL = ("frames", "pairs", PHOTOS, "video")  # their paths mean what they say
+LITERAL = ("frames", "kubric", "pairs", PHOTOS, "video")  # their paths mean what they say
 # what the folder of a data set holds
 ROOTS = ("training", "test", "testing", "data", "other-data", "train", "val", "frames_cleanpass", "frames_finalpass",
          "hd1k_input")  # fmt: skip

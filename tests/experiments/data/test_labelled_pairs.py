@@ -104,7 +104,7 @@ def test_a_mask_that_says_something_else_makes_another_set(scene):
         ("a/1.png\n", "line 1 has 1 columns, expected 2 to 5"),
         ("#\na/1.png,a/2.png,,,,x\n", "line 2 has 6 columns"),
         (",a/2.png,a/1.flo\n", "line 1 has no first image"),
-        ("a/1.png,a/2.png,a/1.mat\n", "line 1: 1.mat is no flow (known: .flo, .flo5, .npy, .pfm, .png)"),
+        ("a/1.png,a/2.png,a/1.mat\n", "line 1: 1.mat is no flow (known: .flo, .flo5, .npy, .npz, .pfm, .png)"),
         ("a/1.flo,a/2.png\n", "line 1: 1.flo is no first (known: .png, "),
         ("a/1.png,a/2.png,,b/hidden.png\n", "line 1 has a mask but no flow"),
         ("a/1.png,a/9.png\n", "9.png: is missing, "),

@@ -1,5 +1,6 @@
 """Readers of data sets of which no sample is at hand, on files in the layout that is documented for each."""
 
+import json
 import sys
 
 import cv2
@@ -7,15 +8,19 @@ import numpy as np
 import pytest
 from test_pfm import pfm
 
+from experiments import convert
 from experiments.data.autoflow import autoflow
+from experiments.data.chairs_sd_hom import chairs_sd_hom
 from experiments.data.flow_files import write_flo, write_kitti_flow
 from experiments.data.flying_chairs2 import flying_chairs2
 from experiments.data.flying_things3d import SOURCES, flying_things3d
 from experiments.data.hd1k import hd1k
+from experiments.data.kubric import kubric
 from experiments.data.pairs import DataError
 from experiments.data.sources import open_source, root_of
 from experiments.data.spring import spring
 from experiments.data.tartanair import tartanair
+from experiments.data.viper import viper
 
 SIZE = (4, 6)
 
@@ -180,7 +185,116 @@ def test_tartanair_is_known_where_its_mask_is_zero(tmp_path):
         tartanair(tmp_path, "test")
 
 
-@pytest.mark.parametrize("reader", [autoflow, flying_chairs2, hd1k, spring, tartanair, *SOURCES.values()])
+@pytest.fixture
+def rendered(tmp_path):
+    """Two scenes of Kubric: their flow lies between their own least and largest motion."""
+    for scene, numbers, least, largest in (("0001", (0, 1, 2), -10, 30), ("0000", (3, 4), -2, 2)):
+        for number in numbers:
+            image(tmp_path / scene / f"rgba_{number:05}.png", number)
+            stored = np.zeros((*SIZE, 3), np.uint16)  # blue, green, red
+            stored[..., 1], stored[..., 2] = 65535, 65535 * number // 5
+            stored[0, 0] = 7, 0, 13107
+            cv2.imwrite(str(tmp_path / scene / f"forward_flow_{number:05}.png"), stored)
+        ranges = {"backward_flow": {"min": 0, "max": 1}, "forward_flow": {"min": least, "max": largest}}
+        (tmp_path / scene / "data_ranges.json").write_text(json.dumps(ranges))
+    return tmp_path
+
+
+def test_kubric_stores_rows_before_columns_between_the_extremes_of_a_scene(rendered):
+    pairs = kubric(rendered, "train")
+    assert found(pairs) == [
+        ("0000/00003", 3, 4, pytest.approx(0.4)),
+        ("0001/00000", 0, 1, -10.0),
+        ("0001/00001", 1, 2, -2.0),
+    ]
+    flow = pairs[2].flow
+    assert flow.dtype == np.float32 and (flow[0].ravel()[1:] == 30).all() and (flow[1].ravel()[1:] == -2).all()
+    assert flow[:, 0, 0].tolist() == [-10, -2] and pairs[2].valid is None and pairs.provides == {"flow"}
+    assert pairs.note == "Kubric's folders have no split: every split has all 3 pairs"
+    before = pairs.digest
+    ranges = rendered / "0000/data_ranges.json"
+    ranges.write_text(ranges.read_text().replace("-2", "-3"))
+    assert kubric(rendered, "train").digest != before
+
+
+def test_kubric_is_converted_with_the_extremes_of_its_scenes(rendered, tmp_path):
+    assert convert.main(["kubric", "--data", str(rendered), "--out", str(tmp_path / "made")]) == 0
+    sets = [
+        open_source(f"kubric:{place}", "test", height=8, width=8, scenes=None)
+        for place in (rendered, tmp_path / "made")
+    ]
+    assert found(sets[0]) == found(sets[1]) and sets[0].digest == sets[1].digest
+    assert all(np.array_equal(sets[0][i].flow, sets[1][i].flow) for i in range(3))
+
+
+def test_kubric_without_its_extremes_is_refused(rendered):
+    ranges = rendered / "0000/data_ranges.json"
+    for text, reason in (
+        ("{", "does not say {.forward_flow.: {.min.: px, .max.: px}}"),
+        ('{"forward_flow": {"min": 1}}', "does not say"),
+        ('{"forward_flow": {"min": 1, "max": NaN}}', "the forward flow cannot be from 1.0 to nan px"),
+        ('{"forward_flow": {"min": 1, "max": 0}}', "the forward flow cannot be from 1.0 to 0.0 px"),
+    ):
+        ranges.write_text(text)
+        pairs = kubric(rendered, "train")
+        for read in (pairs.verify, lambda: pairs[0]):  # noqa: B023
+            with pytest.raises(DataError, match=f"0000/data_ranges.json: {reason}"):
+                read()
+    flow = rendered / "0001/forward_flow_00000.png"
+    cv2.imwrite(str(flow), np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(DataError, match="forward_flow_00000.png: not a flow image of Kubric, it must have three"):
+        pairs[1]
+    ranges.unlink()
+    with pytest.raises(DataError, match="0000/data_ranges.json: is missing, .*forward_flow_00003.png needs it"):
+        kubric(rendered, "train")
+
+
+def test_viper_has_splits_of_its_own_and_unknown_flow(tmp_path):
+    for part, sequence, numbers in (
+        ("train", "002", (10, 11, 20, 21)),
+        ("train", "001", (10, 11)),
+        ("val", "001", (5, 6)),
+    ):
+        for number in numbers:
+            image(tmp_path / part / "img" / sequence / f"{sequence}_{number:05}.jpg", number)
+        for number in (*numbers[::2], numbers[-1]):
+            path = tmp_path / part / "flow" / sequence / f"{sequence}_{number:05}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            u = np.zeros(SIZE, np.float16)
+            u[1, 2], u[0, 3] = np.nan, -np.inf
+            np.savez_compressed(path, u=u, v=np.full(SIZE, number, np.float16))
+    pairs = viper(tmp_path, "train")
+    assert found(pairs) == [("001_00010", 10, 11, 10.0), ("002_00010", 10, 11, 10.0), ("002_00020", 20, 21, 20.0)]
+    valid = np.ones(SIZE, bool)
+    valid[1, 2] = valid[0, 3] = False
+    assert np.array_equal(pairs[0].valid, valid) and np.isfinite(pairs[0].flow).all() and pairs.note == ""
+    image(tmp_path / "train/img/001/001_00011.png", 99)
+    assert viper(tmp_path, "train").files[0].second.name == "001_00011.png"
+    assert names(viper(tmp_path, "test")) == ["001_00005"] and root_of(tmp_path / "val") == tmp_path
+    assert viper(tmp_path, "validation").note == "VIPER is validated and tested on the same pairs"
+    (tmp_path / "train/img/002/002_00011.jpg").unlink()
+    with pytest.raises(DataError, match="img/002: frame 11 is missing, .*002_00010.npz needs it"):
+        viper(tmp_path, "train")
+
+
+def test_chairs_sd_hom_is_known_where_its_flow_is_a_number(tmp_path):
+    for part, numbers in (("train", (3, 0)), ("test", (1,))):
+        for number in numbers:
+            for side, value in (("t0", number), ("t1", 50 + number)):
+                image(tmp_path / "data" / part / side / f"{number:05}.png", value)
+            flow(tmp_path / "data" / part / "flow" / f"{number:05}.pfm", np.nan if number == 0 else number)
+    train = open_source(f"chairssdhom:{tmp_path}/data/train", "train", height=8, width=8, scenes=None)
+    assert found(train) == [("00000", 0, 50, 0.0), ("00003", 3, 53, 3.0)] and train.note == ""
+    assert not train[0].valid.any() and train[1].valid is None
+    assert names(chairs_sd_hom(tmp_path, "test")) == names(chairs_sd_hom(tmp_path / "data", "validation")) == ["00001"]
+    (tmp_path / "data/train/t1/00003.png").unlink()
+    with pytest.raises(DataError, match="t1/00003.png: is missing, .*00003.pfm needs it"):
+        chairs_sd_hom(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "reader", [autoflow, chairs_sd_hom, flying_chairs2, hd1k, kubric, spring, tartanair, viper, *SOURCES.values()]
+)
 def test_a_folder_of_something_else_is_refused(tmp_path, reader):
     (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match=f"^{tmp_path}"):

@@ -4,7 +4,7 @@
 
 Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
 protocol and what it was computed from, per_frame.csv the values of every frame. --submission DIR writes flow files and
-archives for Sintel and KITTI instead.
+archives for Sintel, KITTI and Spring instead.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def parser() -> flags.Parser:
     made.shared("skip-bad")
     made.add_argument(
         "--submission", type=pathlib.Path, metavar="DIR",
-        help="write what the benchmarks of Sintel and KITTI want into a new directory, and measure nothing",
+        help="write what the benchmarks of Sintel, KITTI and Spring want into a new directory, and measure nothing",
     )  # fmt: skip
     return made
 

@@ -1,11 +1,13 @@
-"""Archives for the benchmarks of Sintel and KITTI: flow in their own file formats and layouts, read back and checked.
+"""Files for the benchmarks of Sintel, KITTI and Spring: flow in their own formats and layouts, read back and checked.
 
     DIR/sintel/clean/<scene>/frame_0001.flo, DIR/sintel/final/..., DIR/sintel.zip
     DIR/kitti2015/flow/000000_10.png, DIR/kitti2015.zip
     DIR/kitti2012/000000_10.png, DIR/kitti2012.zip
+    DIR/spring/<scene>/flow_FW_left/flow_FW_left_0001.flo5, .../flow_BW_left/..., .../flow_FW_right/..., ...
     DIR/submission.json
 
-Layouts after the readme files of the KITTI 2012 and 2015 development kits and the folders of MPI-Sintel.
+Layouts after the readme files of the KITTI 2012 and 2015 development kits, the folders of MPI-Sintel, and "How does the
+submission work?" of Spring's FAQ, whose own tool makes one file out of the folder.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from experiments import atomic, records
-from experiments.data import kitti, sintel
+from experiments.data import kitti, sintel, spring
 from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.flo5 import hdf5, read_flo5, write_flo5
 from experiments.data.flow_files import UNKNOWN, read_flo, read_kitti_flow, write_flo, write_kitti_flow
 from experiments.data.folders import check_folder
 from experiments.data.pairs import DataError
@@ -41,7 +44,7 @@ class Benchmark:
 
     Attributes:
         data: name of the data set.
-        archive: the folder that becomes the archive.
+        archive: the folder that becomes the archive, or that the benchmark's own tool reads.
         inside: where in the archive the files are.
         official: how many pairs the test part has.
         suffix: of the files.
@@ -61,6 +64,8 @@ BENCHMARKS = {
         Benchmark("sintel_final", "sintel", "final", 552, ".flo"),
         Benchmark("kitti2012", "kitti2012", "", 195, ".png"),
         Benchmark("kitti2015", "kitti2015", "flow", 200, ".png"),
+        # 1000 frames in ten scenes, twice without the last or first one, of two cameras
+        Benchmark("spring", "spring", "", 3960, ".flo5"),
     )
 }
 
@@ -75,7 +80,7 @@ class Task:
 
     def place(self, name: str) -> pathlib.PurePosixPath:
         """Where the flow of a pair belongs, from the directory of the submission on."""
-        stem = name if self.benchmark.suffix == ".flo" else name.rsplit("/", 1)[-1]
+        stem = name.rsplit("/", 1)[-1] if self.benchmark.suffix == ".png" else name
         return pathlib.PurePosixPath(self.benchmark.archive, self.benchmark.inside, stem + self.benchmark.suffix)
 
 
@@ -83,22 +88,27 @@ def open_task(name: str, path: str) -> Task:
     """What is to be computed for a benchmark: its test part, or for a rehearsal its training part.
 
     Raises:
-        DataError: if there is no such benchmark, or no pair at the path, or a pair whose name is not text.
+        DataError: if there is no such benchmark, or no pair at the path, or a pair whose name is not text, or if what
+            writes the files is not installed.
     """
     if name not in BENCHMARKS:
         raise DataError(f"{name}: there is no benchmark to submit to (possible: {', '.join(BENCHMARKS)})")
     root = check_folder(path, name)
-    for part in ("test", "testing", "training"):
+    if BENCHMARKS[name].suffix == ".flo5":
+        hdf5(f"a submission to {name}")
+    for part in ("test", "testing", "training", "train"):
         if files := _files(name, root / part):
             for odd in (pair.name for pair in files if not pair.name.isprintable()):
                 raise DataError(f"{root}: no archive can hold a file named {odd!r}, and no benchmark has one")
-            return Task(BENCHMARKS[name], FileSet(name, tuple(files)), official=part != "training")
+            return Task(BENCHMARKS[name], FileSet(name, tuple(files)), official=part.startswith("test"))
     raise DataError(f"{root}: no pairs of {name} in its test part, nor in its training part")
 
 
 def _files(name: str, place: pathlib.Path) -> list[PairFiles]:
     if name.startswith("kitti"):
         found = kitti.neighbors(place, lambda number: number == 10) if place.is_dir() else []
+    elif name == "spring":
+        found = spring.asked_for(place)
     else:
         rendering = name.removeprefix("sintel_")
         found = sintel.neighbors(place, rendering) if (place / rendering).is_dir() else []
@@ -116,6 +126,9 @@ def write_flow(path: pathlib.Path, flow: np.ndarray) -> None:
     if path.suffix == ".flo":
         write_flo(path, flow)
         same = np.array_equal(read_flo(path), flow)
+    elif path.suffix == ".flo5":
+        write_flo5(path, flow)
+        same = np.array_equal(read_flo5(path), flow)
     else:
         write_kitti_flow(path, flow)
         stored, known = read_kitti_flow(path)
@@ -134,16 +147,17 @@ def check(directory: pathlib.Path, sizes: Mapping[str, tuple[int, int]]) -> None
     Raises:
         CheckFailed: if a file is missing or too many, has another size, or holds pixels that count as unknown.
     """
-    there = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.suffix in (".flo", ".png")}
+    suffixes = {benchmark.suffix for benchmark in BENCHMARKS.values()}
+    there = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.suffix in suffixes}
     if odd := sorted(there ^ set(sizes)):
         raise CheckFailed(f"{odd[0]}: is {'not expected' if odd[0] in there else 'missing'} ({len(odd)} such files)")
     for name, (height, width) in sizes.items():
         try:
-            if name.endswith(".flo"):
-                flow = read_flo(directory / name)
-                known = (np.abs(flow) <= UNKNOWN).all(axis=0)
-            else:
+            if name.endswith(".png"):
                 flow, known = read_kitti_flow(directory / name)
+            else:
+                flow = (read_flo if name.endswith(".flo") else read_flo5)(directory / name)
+                known = (np.abs(flow) <= UNKNOWN).all(axis=0)
         except DataError as error:
             raise CheckFailed(str(error)) from None
         if flow.shape[1:] != (height, width):
@@ -186,6 +200,8 @@ def lacking(tasks: Sequence[Task], written: Mapping[str, int], clipped: Mapping[
         found.append(f"Sintel wants both passes, only {passes.pop()} was computed")
     if any(task.benchmark.archive == "sintel" for task in tasks):
         found.append("Sintel takes the file that its own program, bundler, makes from the folders clean and final")
+    if any(task.benchmark.archive == "spring" for task in tasks):
+        found.append("Spring takes the .hdf5 file that its own tool makes: flow_subsampling spring")
     return found
 
 
@@ -227,7 +243,7 @@ def submit(
                 beyond = flow.min() < KITTI_RANGE[0] or flow.max() > KITTI_RANGE[1]
                 clipped[name] += int(task.benchmark.suffix == ".png" and beyond)
         check(temporary, sizes)
-        for archive in sorted({task.benchmark.archive for task in tasks}):
+        for archive in sorted({task.benchmark.archive for task in tasks} - {"spring"}):  # its tool reads the folder
             pack(temporary / archive, temporary / f"{archive}.zip")
         missing = lacking(tasks, written, clipped)
         records.write_json(

@@ -1,4 +1,4 @@
-"""Flow in HDF5 files (.flo5), read with h5py, which is asked for when the first one is read."""
+"""Flow in HDF5 files (.flo5), read and written with h5py, which is asked for when there is a first one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.data.encoded import Encoded, check_pixels, contents
 from experiments.data.pairs import DataError
+from experiments.records import atomic_write
 
 
 def flo5_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -38,13 +39,33 @@ def read_flo5(file: str | os.PathLike | Encoded) -> np.ndarray:
     return np.array(values.transpose(2, 0, 1), np.float32, order="C")
 
 
-def _opened(file: object, where: Any) -> Any:
+def write_flo5(path: str | os.PathLike, flow: np.ndarray) -> None:
+    """Writes a flow (2, H, W), px, channel 0 = x, as a .flo5 file that is there whole or not at all.
+
+    Compressed as `writeFlo5File` in flow_IO.py of the Spring benchmark does.
+
+    Raises:
+        DataError: if h5py is not installed.
+    """
+    stream = io.BytesIO()
+    values = np.ascontiguousarray(flow.transpose(1, 2, 0), np.float32)
+    with hdf5(path).File(stream, "w") as file:
+        file.create_dataset("flow", data=values, compression="gzip", compression_opts=5)
+    atomic_write(path, stream.getvalue())
+
+
+def hdf5(file: object) -> Any:
+    """The module h5py; raises `DataError` saying what needs it if it is not installed."""
     try:
         import h5py
     except ImportError:
-        raise DataError(f"{file}: .flo5 files are read with h5py: pip install -e '.[spring]'") from None
+        raise DataError(f"{file}: .flo5 files are read and written with h5py: pip install -e '.[spring]'") from None
+    return h5py
+
+
+def _opened(file: object, where: Any) -> Any:
     try:
-        return h5py.File(where, "r")
+        return hdf5(file).File(where, "r")
     except OSError:
         raise DataError(f"{file}: not an HDF5 file, or cut off") from None
 

@@ -1,10 +1,12 @@
 import json
+import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 
+from experiments.data.flo5 import read_flo5, write_flo5
 from experiments.data.flow_files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
 from experiments.data.pairs import DataError
 from experiments.submission import BENCHMARKS, CheckFailed, Task, check, lacking, open_task, submit
@@ -76,6 +78,62 @@ def test_a_test_part_of_kitti_is_the_evaluated_frames_only(data):
     assert [f.name for f in task.pairs.files] == ["testing/000000_10", "testing/000001_10"] and task.official
 
 
+@pytest.fixture
+def film(tmp_path):
+    """Three test frames of the left camera and two of the right one, and a scene that has one only."""
+    pytest.importorskip("h5py", reason="the extra [spring] is not installed")
+    for scene, camera, numbers in (("0003", "left", (1, 2, 3)), ("0003", "right", (9, 10)), ("0019", "left", (4,))):
+        for number in numbers:
+            image(tmp_path / "spring" / "test" / scene / f"frame_{camera}" / f"frame_{camera}_{number:04}.png")
+    return tmp_path / "spring"
+
+
+def test_spring_wants_both_cameras_and_both_directions(film, tmp_path):
+    task = open_task("spring", str(film))
+    pairs = [(f.name, f.first.name, f.second.name) for f in task.pairs.files]
+    assert pairs == [
+        (f"0003/{kind}/{kind}_{a:04}", f"{frame}_{a:04}.png", f"{frame}_{b:04}.png")
+        for kind, frame, a, b in (
+            ("flow_FW_left", "frame_left", 1, 2), ("flow_FW_left", "frame_left", 2, 3),
+            ("flow_BW_left", "frame_left", 3, 2), ("flow_BW_left", "frame_left", 2, 1),
+            ("flow_FW_right", "frame_right", 9, 10), ("flow_BW_right", "frame_right", 10, 9),
+        )
+    ]  # fmt: skip
+    written, missing = submit([task], flows_of([task]), tmp_path / "out", {})
+    assert written == {"spring": 6} and task.official
+    assert missing == [
+        "spring: 6 pairs, the benchmark has 3960",
+        "Spring takes the .hdf5 file that its own tool makes: flow_subsampling spring",
+    ]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["spring", "submission.json"]
+    files = {p.relative_to(tmp_path / "out/spring").as_posix() for p in (tmp_path / "out").rglob("*.flo5")}
+    assert files == {f"{name}.flo5" for name, _, _ in pairs}
+    path = tmp_path / "out/spring/0003/flow_BW_left/flow_BW_left_0002.flo5"
+    np.testing.assert_array_equal(read_flo5(path), flow_of(3))
+    import h5py
+
+    with h5py.File(path) as file:
+        stored = file["flow"]
+        assert (stored.shape, stored.dtype, stored.compression, stored.compression_opts) == (
+            (*SIZE, 2),
+            "f4",
+            "gzip",
+            5,
+        )
+        np.testing.assert_array_equal(stored[..., 0], flow_of(3)[0])
+
+
+def test_a_rehearsal_of_spring_takes_its_training_part(film):
+    (film / "test").rename(film / "train")
+    assert not open_task("spring", str(film)).official
+
+
+def test_spring_without_h5py_is_refused_before_anything_is_computed(film, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(DataError, match="a submission to spring: .flo5 files are read and written with h5py: pip"):
+        open_task("spring", str(film))
+
+
 def test_what_a_complete_submission_lacks(data):
     tasks = tasks_of(data, "sintel_clean", "sintel_final", "kitti2015")
     counts = {"sintel_clean": 552, "sintel_final": 552, "kitti2015": 200}
@@ -115,14 +173,17 @@ def damage_valid(directory):
         (damage_size, "a.flo: has 7x4 pixels, its frame 6x4"),
         (damage_value, "a.flo: 24 pixels count as unknown"),
         (damage_valid, "b.png: 1 pixels count as unknown"),
+        (lambda d: write_flo5(d / "c.flo5", np.full((2, *SIZE), np.nan)), "c.flo5: 24 pixels count as unknown"),
         (lambda d: (d / "b.png").unlink(), "b.png: is missing"),
-        (lambda d: write_flo(d / "c.flo", flow_of(0)), "c.flo: is not expected"),
+        (lambda d: write_flo(d / "d.flo", flow_of(0)), "d.flo: is not expected"),
     ],
 )
 def test_faults_on_disk_are_found(tmp_path, damage, message):
     write_flo(tmp_path / "a.flo", flow_of(0))
+    pytest.importorskip("h5py", reason="the extra [spring] is not installed")
     write_kitti_flow(tmp_path / "b.png", flow_of(1))
-    sizes = {"a.flo": SIZE, "b.png": SIZE}
+    write_flo5(tmp_path / "c.flo5", flow_of(2))
+    sizes = {"a.flo": SIZE, "b.png": SIZE, "c.flo5": SIZE}
     check(tmp_path, sizes)
     damage(tmp_path)
     with pytest.raises(CheckFailed, match=message):

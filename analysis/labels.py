@@ -6,14 +6,15 @@ New studies refuse labels that could; plans of earlier versions, or of other peo
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Any
+
+from experiments import plain_name
 
 
 def printable(plain: Any) -> Any:
     r"""JSON data whose texts have escapes (`\x1b`) in place of control, format and unpaired characters, keys too."""
     if isinstance(plain, str):
-        return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in plain)
+        return plain_name.printable(plain)
     if isinstance(plain, list):
         return [printable(value) for value in plain]
     if isinstance(plain, dict):

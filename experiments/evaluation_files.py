@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments import records
 from experiments.measuring import Measured
+from experiments.plain_name import printable
 from experiments.protocols import MEASURES, Protocol
 from experiments.regions import NAMES
 
@@ -67,7 +68,10 @@ def write(
 
 
 def frame_table(sets: Sequence[Measured]) -> str:
-    """A line per frame, CSV: data set, frame, and its values by `<measure>/<region>`; empty without such pixels."""
+    """A line per frame, CSV: data set, frame, and its values by `<measure>/<region>`; empty without such pixels.
+
+    What cannot be printed in the name of a frame is escaped.
+    """
     known = {key for found in sets for row in found.rows for key in row}
     columns = [f"{m}/{r}" for m in MEASURES for r in NAMES if f"{m}/{r}" in known]
     text = io.StringIO()
@@ -76,7 +80,7 @@ def frame_table(sets: Sequence[Measured]) -> str:
     for found in sets:
         for frame, row in zip(found.pairs, found.rows, strict=True):
             values = (row.get(column) for column in columns)
-            lines.writerow([found.name, frame, *("" if value is None else repr(value) for value in values)])
+            lines.writerow([found.name, printable(frame), *("" if value is None else repr(value) for value in values)])
     return text.getvalue()
 
 
@@ -100,8 +104,8 @@ def table(found: Measured, occlusion: str | None) -> str:
     speed = found.pairs_per_second
     rest = f", {speed:.2f} pairs/s after the first batch" if speed else ""
     lines.append(f"{len(found.pairs)} pairs in {found.seconds:.1f} s with compiling{rest}")
-    lines += [f"skipped: {sentence}" for sentence in found.skipped]
+    lines += [f"skipped: {printable(sentence)}" for sentence in found.skipped]
     if found.unknown:
-        named = ", ".join((*found.unknown[:5], *(["..."] if len(found.unknown) > 5 else [])))
+        named = ", ".join((*map(printable, found.unknown[:5]), *(["..."] if len(found.unknown) > 5 else [])))
         lines.append(f"in no number, having no known pixel: {len(found.unknown)} of {len(found.pairs)} pairs ({named})")
     return "\n".join(lines)

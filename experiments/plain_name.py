@@ -1,4 +1,4 @@
-"""Any video file under a name that OpenCV can open.
+"""Any name in a form that others take: of a video file for OpenCV, of anything for those who read it.
 
 OpenCV takes names as UTF-8 text; at other bytes, which Linux allows in a name, version 4.11 ends the process. In the
 name of a video it reads `%` as the place of a number.
@@ -10,6 +10,7 @@ import contextlib
 import pathlib
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 
 
@@ -21,3 +22,8 @@ def plain_name(path: pathlib.Path) -> Iterator[pathlib.Path]:
         link = pathlib.Path(folder, f"link{suffix}")
         link.symlink_to(path.absolute())
         yield link
+
+
+def printable(name: str) -> str:
+    r"""A name with escapes (`\x1b`) in place of control, format and unpaired characters (bytes that are no UTF-8)."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in name)

@@ -16,6 +16,7 @@ from experiments import mlflow_page, records
 from experiments.addresses import without_secrets
 from experiments.following import Following
 from experiments.mlflow_store import SEAL, Store
+from experiments.plain_name import printable
 from experiments.tracked import Point, Tracked, sealed
 
 T = TypeVar("T")
@@ -237,7 +238,10 @@ class Mirror:
             **(source := run.source()),
         }
         found = self._store.run(
-            f"tags.`uflow.run_id` = '{run.run_id}'", lambda tags: _is(tags, run), f"{run.arm} s{run.seed}", tags
+            f"tags.`uflow.run_id` = '{run.run_id}'",
+            lambda tags: _is(tags, run),
+            f"{printable(run.arm)} s{run.seed}",
+            tags,
         )
         held = _Held(
             found.info.run_id, found.info.start_time, dict(found.data.tags), Following(run.files / "metrics.jsonl")

@@ -162,6 +162,13 @@ def test_files_hold_every_number_with_its_protocol(pairs, given, tmp_path):
     assert [row["frame"] for row in rows] == ["a", "b"] and {row["data"] for row in rows} == {"made"}
     assert [float(row["epe/all"]) for row in rows] == [3.0, 2.0]
     assert rows[1]["epe/occ"] == "" and float(rows[0]["epe/occ"]) == 5.0
+    odd = dataclasses.replace(found, pairs=("\x1b[2J\n\udce9é", "b"), unknown=("\x07",), skipped=("\u202e",))
+    lines = evaluation_files.frame_table([odd]).splitlines()
+    assert len(lines) == 3 and lines[1].startswith(r"made,\x1b[2J\n\udce9é,3.0,")
+    assert [line.split()[-1] for line in evaluation_files.table(odd, "brox").splitlines()[-2:]] == [
+        r"\u202e",
+        r"(\x07)",
+    ]
     table = evaluation_files.table(found, "brox").splitlines()
     assert table[0].split() == ["all", "noc", "occ", "s0-10"]
     assert table[1].split() == ["EPE", "px", "2.500", "1.000", "5.000", "2.500"]

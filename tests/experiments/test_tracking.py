@@ -129,6 +129,11 @@ def test_the_page_of_a_study_groups_runs_by_arm_and_shows_what_decides(mirror, r
     assert sorted(i.dataset.digest for i in held(mirror)[0][0].inputs.dataset_inputs) == ["d1", "d2"]
 
 
+def test_what_cannot_be_printed_in_a_label_is_escaped_in_the_name_of_its_runs(mirror, run):
+    mirror.update(tracked(run, "wang\x1b[2J", 0, ABOUT))
+    assert [child.info.run_name for child in held(mirror)[1]] == [r"wang\x1b[2J s0"]
+
+
 def test_everything_arrives_once(mirror, run):
     first, second = update(mirror, run), update(mirror, run)
     assert (first.complete, first.changed, first.sent, first.missing) == (True, True, 7, 0)

@@ -10,7 +10,7 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from experiments import checkpoints, device, faults, locks, records
@@ -367,6 +367,7 @@ def _train_and_evaluate(
         return {f"validation/{k}": v for k, v in evaluate(inference, validation, VALIDATION_PAIRS).metrics.items()}
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_notes_told(data))
         graphs: list[graph_cache.Stored] = []
 
         def starting(start: int) -> None:
@@ -409,6 +410,17 @@ def _train_and_evaluate(
         spec, outcome.status, outcome.reason, step=outcome.step,
         metrics=final.metrics, frames=final.frames, validation=validated,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _notes_told(data: Data) -> Iterator[None]:
+    """Prints what the block has found out about the data by reading them."""
+    sets = [pairs for pairs in (data.training, data.validation, data.tested) if pairs is not None]
+    known = [pairs.note for pairs in sets]
+    yield
+    fresh = (pairs.note for pairs, note in zip(sets, known, strict=True) if pairs.note != note)
+    for note in dict.fromkeys(fresh):
+        print(f"note: {note}", flush=True)
 
 
 def _draw(

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
+from experiments.data.dark_frames import DarkFrames
 from experiments.data.encoded import Encoded
 from experiments.data.flo5 import flo5_size, read_flo5
 from experiments.data.flow_files import flo_size, read_flo, read_flow_range, read_kitti_flow, read_scaled_flow, unknown
@@ -75,7 +77,8 @@ class FileSet:
     Args:
         name: what the pairs are, without paths.
         files: the files of every pair.
-        note: one sentence for whoever looks at the results, or ''.
+        remark: one sentence for whoever looks at the results, or ''.
+        dark: the frames that turned out to be read too dark.
 
     Raises:
         DataError: on reading a pair, or by `verify`, if a file is missing, damaged, cut off or of another size.
@@ -83,7 +86,13 @@ class FileSet:
 
     name: str
     files: tuple[PairFiles, ...]
-    note: str = ""
+    remark: str = ""
+    dark: DarkFrames = dataclasses.field(default_factory=DarkFrames, repr=False, compare=False)
+
+    @property
+    def note(self) -> str:
+        """The remark, and what has been noticed on reading."""
+        return "; ".join(filter(None, (self.remark, self.dark.note)))
 
     @functools.cached_property
     def provides(self) -> frozenset[str]:
@@ -132,7 +141,7 @@ class FileSet:
 
     def __getitem__(self, index: int) -> Pair:
         check_index(index, self)
-        return read_pair(self.files[index])
+        return read_pair(self.files[index], self.dark.add)
 
     def verify(self) -> None:
         """Looks at the headers and lengths of all files; raises `DataError` for the first that cannot be right."""
@@ -150,14 +159,18 @@ def check_headers(files: PairFiles) -> None:
     _check_sizes(files, sizes)
 
 
-def read_pair(files: PairFiles) -> Pair:
+def read_pair(files: PairFiles, dark: Callable[[File, int], None] = lambda file, largest: None) -> Pair:
     """The pair in its files; flow that is unknown is 0 and not `valid`.
+
+    Args:
+        files: of the pair.
+        dark: told of frames that are read too dark, see `read_image`.
 
     Raises:
         DataError: if a file is missing, damaged, cut off or of another size than the first frame.
     """
-    arrays: dict[File, np.ndarray] = {files.first: read_image(files.first)}
-    arrays[files.second] = read_image(files.second)
+    arrays: dict[File, np.ndarray] = {files.first: read_image(files.first, dark)}
+    arrays[files.second] = read_image(files.second, dark)
     flow = known = visible = occluded = None
     if files.flow is not None:
         flow, known = _read_flow(files.flow, files.flow_range)

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from experiments.data.file_set import FileSet, PairFiles
 from experiments.data.folders import SUFFIXES, check_folder, images_in, subfolders
-from experiments.data.image_files import empty_bits
 from experiments.data.pairs import DataError, check_split
 
 # What `experiments.predict` writes into its folder; its pictures are no frames.
@@ -69,8 +68,7 @@ def stride_note(strides: Sequence[int]) -> str:
 
 
 def _set(pairs: Sequence[PairFiles], strides: Sequence[int], *notes: str) -> FileSet:
-    notes = (*notes, stride_note(strides), empty_bits(pairs[0].first))
-    return FileSet("frames", tuple(pairs), "; ".join(filter(None, notes)))
+    return FileSet("frames", tuple(pairs), "; ".join(filter(None, (*notes, stride_note(strides)))))
 
 
 def _pairs(images: Sequence[pathlib.Path], strides: Sequence[int], prefix: str = "") -> list[PairFiles]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import io
 import os
-import pathlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -92,11 +92,18 @@ def _without_profile(data: bytes) -> bytes:
     return data
 
 
-def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:
+def read_image(
+    file: str | os.PathLike | Encoded, dark: Callable[[Encoded, int], None] = lambda file, largest: None
+) -> np.ndarray:
     """The pixels of an image file, uint8 (H, W, 3), RGB, upright as viewers show it; gray has three equal channels.
 
     The largest value that can be stored becomes 255: that of the header of a PNM; of PNG and TIFF the one of the
     significant bits, where they are given, else of the container.
+
+    Args:
+        file: the image.
+        dark: told the file and its largest value if that leaves two or more of 16 bits empty, and the file does not say
+            that they are: what is meant to be full brightness is then read as a quarter of it, or less.
 
     Raises:
         DataError: like `decoded`, or if the values are not whole numbers of 8 or 16 bits.
@@ -104,6 +111,9 @@ def read_image(file: str | os.PathLike | Encoded) -> np.ndarray:
     stored, header = _decoded(file, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
     if stored.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{file}: holds values of type {stored.dtype}, an image must have 8 or 16 bits per channel")
+    if stored.dtype == np.uint16 and not header.pnm and _largest(stored, header.bits) == 2**16 - 1:
+        if 0 < (largest := int(stored.max())) < 2**14:
+            dark(file, largest)
     image = _in_bytes(stored, header)
     if image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
@@ -146,25 +156,6 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         image = image[:, ::-1]
     return image[::-1] if orientation in (3, 4, 7, 8) else image
-
-
-def empty_bits(path: pathlib.Path) -> str:
-    """A sentence, if the values of an image of 16 bits leave two bits or more empty and the file does not say so.
-
-    Such a frame is read a quarter as bright as it is meant, or darker; '' also for a file that cannot be read.
-    """
-    try:
-        stored, header = _decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except DataError:
-        return ""
-    if header.pnm or stored.dtype != np.uint16 or _largest(stored, header.bits) < 2**16 - 1:
-        return ""
-    if not 0 < (top := int(stored.max())) < 2**14:
-        return ""
-    return (
-        f"the largest value of {path.name} is {top} of {2**16 - 1}: frames of {top.bit_length()} bits are read too dark"
-        " unless they are scaled, or say their bits (sBIT in PNG, the largest value in PGM and PPM)"
-    )
 
 
 def read_mask(file: str | os.PathLike | Encoded) -> np.ndarray:

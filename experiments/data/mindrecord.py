@@ -22,6 +22,7 @@ import zlib
 from typing import Any
 
 from experiments import records
+from experiments.data.dark_frames import DarkFrames
 from experiments.data.file_set import PairFiles, read_pair
 from experiments.data.pairs import SPLITS, DataError, Pair, check_index, check_split
 
@@ -76,25 +77,32 @@ class ConvertedSet:
     Args:
         name: of the original set.
         files: where the files of every pair are.
-        note: of the original set, and how many pairs were left out.
+        remark: of the original set, and how many pairs were left out.
         provides: the ground truth that every pair has, out of `flow` and `occlusion`.
         digest: of the original set, if no pair was left out.
         parts: the MindRecord files and their sizes in bytes.
+        dark: the frames that turned out to be read too dark.
     """
 
     name: str
     files: tuple[PairFiles, ...]
-    note: str
+    remark: str
     provides: frozenset[str]
     digest: str
     parts: tuple[tuple[pathlib.Path, int], ...]
+    dark: DarkFrames = dataclasses.field(default_factory=DarkFrames, repr=False, compare=False)
+
+    @property
+    def note(self) -> str:
+        """The remark, and what has been noticed on reading."""
+        return "; ".join(filter(None, (self.remark, self.dark.note)))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Pair:
         check_index(index, self)
-        return read_pair(self.files[index])
+        return read_pair(self.files[index], self.dark.add)
 
     def verify(self) -> None:
         """Raises `DataError` for a part that is missing or has another size; damage inside is found on reading."""

@@ -148,13 +148,18 @@ def test_frames_without_ground_truth_are_trained_on_without_an_evaluation(traine
     frames = tmp_path / "frames"
     frames.mkdir()
     for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), np.uint8)):
+        image = image.astype(np.uint16) * 4 if number == 2 else image  # 10 of 16 bits
         cv2.imwrite(str(frames / f"{number}.png"), image)
-    log = trainer.finish(tmp_path / "run", "--data", f"frames:{frames}", **{"train.steps": 2})
+    log = trainer.finish(tmp_path / "run", "--data", f"frames:{frames}?stride=1,2", **{"train.steps": 2})
+    assert "from 3 pairs of frames" in log and log.count("note: the frames of a pair are 1 or 2 apart\n") == 1
+    read = "note: the frames of a pair are 1 or 2 apart; the largest value of 2.png is 1020 of 65535: frames of 10 bits"
+    assert log.count(read) == 1 and log.index(read) > log.index("step: 2, loss is")
     assert "frames has no true flow: nothing is evaluated, --eval names other data for it" in log
     assert "completed after 2 steps: not evaluated, frames has no ground truth flow" in log
     record = records.read_result(tmp_path / "run", records.read_json(tmp_path / "run/last.json")["run_id"])
     assert (record.status, record.reason) == ("completed", "not evaluated, frames has no ground truth flow")
     assert not record.metrics and not record.validation and not record.frames
+    assert record.spec["data"]["source"] == "frames?stride=1,2"
     assert record.spec["data"]["digest"] and record.spec["evaluation"]["digest"] == ""
     assert trained.find(tmp_path / "run").file.name == "last.ckpt" and not (tmp_path / "run/best.ckpt").exists()
 

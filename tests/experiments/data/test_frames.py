@@ -4,6 +4,7 @@ import pytest
 
 from experiments.data.frames import frames
 from experiments.data.pairs import DataError
+from experiments.data.sources import Joined, Repeated
 
 
 def _image(path, value, size=(4, 6)):
@@ -107,10 +108,20 @@ def test_a_pattern_names_frames_by_number(tmp_path):
         frames(tmp_path / "other_%05d.png", "test")
 
 
-def test_frames_that_are_read_too_dark_are_told(tmp_path):
-    for name in ("a", "b"):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 6), 900, np.uint16))
-    assert "the largest value of a.png is 900 of 65535: frames of 10 bits" in frames(tmp_path, "train").note
+def test_frames_that_are_read_too_dark_are_told_when_they_have_been_read(tmp_path):
+    for name, value in (("a", 60000), ("b", 60000), ("c", 900), ("d", 60000), ("e", 4000)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 6), value, np.uint16))
+    pairs = Joined((Repeated(frames(tmp_path, "train"), 2),))
+    pairs[0]
+    once = "each pair of frames is taken 2 times"
+    assert pairs.note == once
+    pairs[7]
+    dark = "the largest value of e.png is 4000 of 65535: frames of 12 bits are read too dark unless they are scaled"
+    assert pairs.note.startswith(dark) and pairs.note.endswith(once)
+    for index in range(8):
+        pairs[index]
+    dark = "the largest value of c.png is 900 of 65535, and so of 2 frames that were read: frames of 12 bits are"
+    assert pairs.note.startswith(dark)
 
 
 def test_real_frames(real):

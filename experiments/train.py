@@ -52,7 +52,8 @@ def parser() -> flags.Parser:
     made = flags.Parser(
         prog="python -m experiments.train",
         description="Trains one network into a directory; the same command continues it if it was interrupted.",
-        epilog=f"An epoch is {EPOCH} steps, as in the reference. Data sets: {', '.join(names())}; several are mixed.",
+        epilog=f"An epoch is {EPOCH} steps, as in the reference. Data sets: {', '.join(names())}; several are mixed,"
+        " NAME:PATH*3 is taken three times, frames:PATH?stride=1,2,4 pairs frames that are so far apart.",
         aliases={"checkpoint-dir": "out"},
     )
     add = made.add_argument

@@ -22,9 +22,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments import evaluation_files, flags, records, terminal
+from experiments.atomic import check_writable
 from experiments.data.pairs import SPLITS, DataError, PairSet, check_known
 from experiments.data.sources import check_once, names, open_source, parse
-from experiments.execution import check_writable
 from experiments.measuring import Measured, NotFinite, measure, readable
 from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
 from experiments.protocols import PROTOCOLS

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 import uflow
-from experiments import checkpoints, device, execution, flags, terminal, trained
+from experiments import checkpoints, device, flags, terminal, trained
 from experiments.addresses import check_place
-from experiments.atomic import settle
+from experiments.atomic import check_writable, settle
 from experiments.spec import to_config
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
@@ -241,7 +241,7 @@ def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]
     network = found.network()
     write = FORMATS[request.file_format][0]
     name = f"{found.file.stem}_{request.height}x{request.width}.{request.file_format.lower()}"
-    execution.check_writable(request.out)
+    check_writable(request.out)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=request.out) as staging:
         file = pathlib.Path(staging) / name
         try:

@@ -34,13 +34,13 @@ import cv2
 import numpy as np
 
 from experiments import flags, records, terminal
+from experiments.atomic import check_writable
 from experiments.data.flow_files import read_flo, write_flo
 from experiments.data.folders import SUFFIXES
 from experiments.data.frames import LEGEND, PREDICTION, frames, neighbors
 from experiments.data.image_files import read_image
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.video import Video, opened
-from experiments.execution import check_writable
 from experiments.flow_colors import colors
 from experiments.panels import legend, panels, visibility_picture
 from experiments.predictor import Loaded, Predictor, add_arguments, interruptible

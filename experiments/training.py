@@ -19,7 +19,7 @@ from experiments import checkpoints, faults, locks, portable, records, step
 from experiments.data.ahead import ahead
 from experiments.data.batches import Batches
 from experiments.data.pairs import PairSet
-from experiments.device import Team
+from experiments.process_group import ProcessGroup
 from experiments.spec import ExperimentSpec, components, prefix_id, wanted_truth
 from uflow import backend as ms
 from uflow import schedule
@@ -41,7 +41,7 @@ class Place:
         checkpoint_seconds: least time between two checkpoints.
         portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
         initial: the checkpoint that the run starts from, if its spec names one.
-        team: the processes that train together; only one of them writes.
+        group: the processes that train together; only one of them writes.
     """
 
     directory: pathlib.Path
@@ -50,7 +50,7 @@ class Place:
     checkpoint_seconds: float = 30.0
     portable: bool = False
     initial: pathlib.Path | None = None
-    team: Team = Team()
+    group: ProcessGroup = ProcessGroup()
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -207,7 +207,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
     Raises:
         records.RecordError: if the weights that the spec names are not there or are those of another network.
     """
-    if place.team.tracks:
+    if place.group.is_main:
         checkpoints.clear(place.checkpoints)
     if own := checkpoints.latest(place.checkpoints):
         # the last one is for use and not for going on, see `_Job.save`
@@ -303,8 +303,8 @@ def train(
                 prefix_lock.close()
         values = b"".join(parameters[name].asnumpy().tobytes() for name in sorted(parameters))
         mark = zlib.crc32(values)
-        place.team.check_same((state.step % 2**16, state.step >> 16), "step (do they see the same directory?)")
-        place.team.check_same((mark % 2**16, mark >> 16), "start (do they read the same checkpoint?)")
+        place.group.check_same((state.step % 2**16, state.step >> 16), "step (do they see the same directory?)")
+        place.group.check_same((mark % 2**16, mark >> 16), "start (do they read the same checkpoint?)")
         starting(state.step)
         validate()  # always first, so that every process compiles its graphs in the same order
         job = _Job(spec, pairs, network, update, teacher, parameters, place, stop, validate, report)
@@ -331,8 +331,8 @@ class _Job:
         data, train = self.spec.data, self.spec.train
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
-        team = self.place.team
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (team.rank, team.size))
+        group = self.place.group
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (group.rank, group.size))
 
     def freeze_teacher(self) -> None:
         """Gives a frozen teacher the network as it is now."""
@@ -341,7 +341,7 @@ class _Job:
 
     def save(self, state: State, keep: int = 2) -> None:
         """Writes a checkpoint, in the process that tracks; after the last step the weights of the network only."""
-        if not self.place.team.tracks:
+        if not self.place.group.is_main:
             return
         done = state.step >= self.spec.train.steps
         parameters = checkpoints.parameters_of((self.network,)) if done else self.parameters
@@ -355,7 +355,7 @@ class _Job:
         if not self.place.portable or not errors or (state.best is not None and errors[0] >= state.best):
             return
         state.best = float(errors[0])
-        if self.place.team.tracks:
+        if self.place.group.is_main:
             measured = {name: value for name, value in line.items() if name.startswith("validation/")}
             portable.save(self.place.directory, "best", self.spec, state.step, self.network, measured)
 
@@ -367,7 +367,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     lines, validated = report_steps(spec)
     shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
-    curve = Curve(place.metrics if place.team.tracks else None, state)
+    curve = Curve(place.metrics if place.group.is_main else None, state)
     durations: list[float] = []
     saved_at = time.monotonic()
     outcome, waited = None, 0.0
@@ -380,7 +380,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             active = chosen.active_at(number, steps)
             fresh = active not in compiled
             if fresh:
-                compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.team.size)
+                compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.group.size)
             values = step.run(compiled[active], spec, active, number, batch, update)
             if not fresh:
                 durations.append(time.perf_counter() - began)

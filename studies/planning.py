@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import execution
+from experiments import inputs
 from experiments.data.source_text import unplaced
 from experiments.data.sources import canonical as source_names
 from experiments.spec import (
@@ -187,7 +187,7 @@ class Plan:
 
 def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
     """Which pixels the evaluation data tells apart, the deciding ones first."""
-    pairs = execution.open_pairs(spec, "evaluation", "test")
+    pairs = inputs.open_pairs(spec, "evaluation", "test")
     if "flow" not in pairs.provides:
         raise PlanError(
             f"{data} has no ground truth flow, which a study is evaluated with; give other data with --eval"
@@ -272,7 +272,7 @@ def make(study: Study, asked: Asked) -> Plan:
         for whole in completed.values()
         for spec in (*whole.starts, whole)
         for part, split in (("data", "train"), ("evaluation", "test"))
-        if (note := execution.open_pairs(spec, part, split).note)
+        if (note := inputs.open_pairs(spec, part, split).note)
     }
     note = "; ".join([*sorted(notes), *lacking.values()])
     return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note=note)
@@ -366,9 +366,9 @@ def _lacking(study: Study, arms: Sequence[Arm], specs: Mapping[str, ExperimentSp
     needed = {study.baseline, *(arm.against for arm in arms)}
     found = {}
     for label, spec in specs.items():
-        if (wanted := execution.wanted_truth(spec)) and label not in needed:
+        if (wanted := inputs.wanted_truth(spec)) and label not in needed:
             try:
-                pairs = execution.open_pairs(spec, "data", "train")
+                pairs = inputs.open_pairs(spec, "data", "train")
             except ValueError:
                 continue  # said where the data is checked
             if missing := sorted(wanted - pairs.provides):
@@ -384,12 +384,12 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
     def with_digests(spec: ExperimentSpec) -> ExperimentSpec | None:
         initial = spec.initial and with_digests(spec.initial)
         config = to_config(spec)
-        truth = str(sorted(execution.wanted_truth(spec)))
+        truth = str(sorted(inputs.wanted_truth(spec)))
         key = (json.dumps(config["data"], sort_keys=True), json.dumps(config["evaluation"], sort_keys=True), truth)
         if key not in known:
             known[key] = None
             try:
-                known[key] = execution.with_digests(dataclasses.replace(spec, initial=None))
+                known[key] = inputs.with_digests(dataclasses.replace(spec, initial=None))
             except ValueError as error:
                 problems.append(str(error))
         ready = known[key]

@@ -6,8 +6,8 @@ import pytest
 
 from experiments import execution, pictures, records
 from experiments.data.pairs import Pair
-from experiments.execution import open_pairs
 from experiments.flow_colors import colors, longest_motion
+from experiments.inputs import open_pairs
 from experiments.pictures import Reversed, choose, draw, error_colors, error_scale, mean_motion, png, sized, visibility
 from experiments.spec import from_config
 

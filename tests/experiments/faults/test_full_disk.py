@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import checkpoints, execution, graph_cache, records, training
+from experiments.cost import Cost
 from experiments.spec import default_spec
 from uflow import backend as ms
 
@@ -35,7 +36,7 @@ WRITES = {
         lambda place: checkpoints.save(place / "checkpoints", 2, parameters(2), {}), "checkpoints/step_000000002.ckpt"
     ),
     "a spec": (lambda place: execution._write_spec(place, default_spec()), "spec.json"),
-    "a cost": (lambda place: execution.Cost(place), "cost.json"),
+    "a cost": (lambda place: Cost(place), "cost.json"),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
 from experiments import checkpoints, execution, faults, records, training
+from experiments.cost import Cost
 from experiments.spec import canonical, default_spec, to_config
 from studies import planning, retry, run, search, status
 from studies.baselines import PRESETS
@@ -262,12 +263,12 @@ def test_a_damaged_prefix_is_passed_over_and_written_again(tmp_path, damaged, na
 
 
 def test_a_damaged_cost_is_written_anew(tmp_path, damaged):
-    cost = execution.Cost(tmp_path)
+    cost = Cost(tmp_path)
     cost.write()
     path = tmp_path / "cost.json"
     for content in damaged(path.read_bytes(), 60):
         path.write_bytes(content)
-        execution.Cost(tmp_path).write()
+        Cost(tmp_path).write()
         found = records.read_json(path)
         assert found["attempts"] == 1 and 0 <= found["seconds"] < 60
 

@@ -63,20 +63,21 @@ def write(
         pairs: what was evaluated on, every pair with its true flow.
         errors: end-point error of every pair, from which the run's worst frames are taken.
     """
-    from experiments.evaluation import predictions
+    from experiments.estimation import estimates
 
     shown = choose(pairs, errors)
     indices = [frame.index for frame in shown]
-    forward = predictions(network, pairs, indices)
+    forward = estimates(network, (pairs[index] for index in indices))
     # The other direction goes through the same compiled graph: nothing is compiled for the pictures.
-    backward = predictions(network, Reversed(pairs), indices)
+    backward = estimates(network, (reversed_pair(pairs[index]) for index in indices))
     folder = directory / "pictures"
     folder.mkdir(exist_ok=True)
     listed = []
-    for frame, (pair, flow), (_, back) in zip(shown, forward, backward, strict=True):
+    for frame, there, back in zip(shown, forward, backward, strict=True):
+        pair, flow = there.pair, there.flow
         name = f"{frame.index:04d}-{re.sub('[^A-Za-z0-9.]+', '-', pair.name)[:80]}"
         longest = flow_colors.longest_motion(pair.flow, pair.valid)
-        for kind, picture in draw(pair, flow, visibility(occlusion, flow, back, pair), longest).items():
+        for kind, picture in draw(pair, flow, visibility(occlusion, flow, back.flow, pair), longest).items():
             records.atomic_write(folder / f"{name}_{kind}.png", png(sized(picture)))
         listed.append({"frame": name, "index": frame.index, "longest": longest, "reason": frame.reason})
     records.atomic_write(folder / "wheel.png", png(flow_colors.wheel()))
@@ -84,19 +85,9 @@ def write(
     records.write_json(folder / "frames.json", {"frames": listed, "error_ticks": list(ERROR_TICKS)})
 
 
-class Reversed:
-    """The pairs of a set played backward, without ground truth."""
-
-    def __init__(self, pairs: PairSet):
-        self.pairs = pairs
-        self.name = pairs.name
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Pair:
-        pair = self.pairs[index]
-        return Pair(pair.name, pair.second, pair.first)
+def reversed_pair(pair: Pair) -> Pair:
+    """The frames of a pair in the other order, without ground truth."""
+    return Pair(pair.name, pair.second, pair.first)
 
 
 def choose(pairs: PairSet, errors: Sequence[float | None] = ()) -> list[Chosen]:

@@ -41,9 +41,10 @@ from experiments.data.frames import LEGEND, PREDICTION, frames, neighbors
 from experiments.data.image_files import read_image
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.video import Video, opened
+from experiments.estimation import Estimator
 from experiments.flow_colors import colors
 from experiments.panels import legend, panels, visibility_picture
-from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
+from experiments.predictor import Predictor, add_arguments, interruptible
 from experiments.video_file import VideoFile
 
 PROGRAM = "experiments.predict"
@@ -111,7 +112,9 @@ class Output:
         return path
 
 
-def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output) -> tuple[list[str], float, bool]:
+def compute(
+    predictor: Predictor, estimator: Estimator, pairs: PairSet, output: Output
+) -> tuple[list[str], float, bool]:
     """Writes flow and visibility of every pair; one pair at a time is in memory.
 
     Returns:
@@ -123,7 +126,7 @@ def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output
     """
     source = (predictor.check(pairs[index]) for index in range(len(pairs)))
     names, longest, told = [], 0.0, time.monotonic()
-    for estimate in loaded.estimates(source, always=True):
+    for estimate in estimator.estimates(source, always=True):
         name = estimate.pair.name
         if not np.isfinite(estimate.flow).all():
             print(f"{name}: the flow has values that are not finite; they are black in the pictures", file=sys.stderr)
@@ -136,7 +139,7 @@ def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output
         if time.monotonic() - told > 10:
             told = time.monotonic()
             print(f"{len(names)} of {len(pairs)} pairs", file=sys.stderr, flush=True)
-    return names, longest, loaded.hidden is not None
+    return names, longest, estimator.hidden is not None
 
 
 def draw(pairs: PairSet, output: Output, names: Sequence[str], longest: float, hidden: bool) -> Iterator[np.ndarray]:
@@ -161,11 +164,13 @@ def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
     records.atomic_write(path, encoded.tobytes())
 
 
-def predict(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, pairs: PairSet, rate: float) -> None:
+def predict(
+    arguments: argparse.Namespace, predictor: Predictor, estimator: Estimator, pairs: PairSet, rate: float
+) -> None:
     """Computes and draws everything; says where it is."""
     output = Output(arguments.out)
     began = time.monotonic()
-    names, usual, hidden = compute(predictor, loaded, pairs, output)
+    names, usual, hidden = compute(predictor, estimator, pairs, output)
     spent = time.monotonic() - began
     longest = arguments.longest or usual or 1.0
     pictures = zip(names, draw(pairs, output, names, longest, hidden), strict=True)
@@ -201,9 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device, arguments.device_id, scratch)
-            loaded = predictor.load()
+            estimator = predictor.load()
             check_writable(arguments.out)
-            predict(arguments, predictor, loaded, pairs, rate)
+            predict(arguments, predictor, estimator, pairs, rate)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; the files in {arguments.out} are whole, but not all there", file=sys.stderr)
         return 130

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import itertools
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from experiments import checkpoints, trained
 from experiments.data.pairs import DataError, Pair
-from experiments.estimation import Estimate, estimates
+from experiments.estimation import Estimator
 from experiments.flags import Parser
 from uflow import registry
 
@@ -105,7 +104,7 @@ class Predictor:
             raise DataError(f"pair {pair.name}: {problem}, or a larger working size (--height --width)")
         return pair
 
-    def load(self) -> Loaded:
+    def load(self) -> Estimator:
         """The network, ready to be used; raises `records.RecordError` if the checkpoint is damaged."""
         from uflow.inference import Inference, OcclusionInference
 
@@ -114,26 +113,7 @@ class Predictor:
         hidden = OcclusionInference(network, self.occlusion) if self.occlusion else None
         if hidden is not None:
             hidden.set_train(False)
-        return Loaded(network, hidden)
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """The loaded network of a `Predictor`: for flow alone, and for flow and visibility."""
-
-    network: Any
-    hidden: Any = None
-
-    def estimates(self, pairs: Iterable[Pair], always: bool) -> Iterator[Estimate]:
-        """The estimate for every pair, in order, lazily.
-
-        Args:
-            pairs: may be lazy.
-            always: whether the visibility is estimated for every pair, or only where the truth about it is known,
-                since it takes the flow in both directions.
-        """
-        for wanted, group in itertools.groupby(pairs, lambda pair: always or pair.occluded is not None):
-            yield from estimates(self.hidden if wanted and self.hidden is not None else self.network, group)
+        return Estimator(network, hidden)
 
 
 def _plain(component: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from experiments import inputs
 from experiments.data.source_text import unplaced
 from experiments.data.sources import canonical as source_names
+from experiments.metric_names import metric_name
 from experiments.spec import (
     INITIAL,
     ExperimentSpec,
@@ -117,8 +118,8 @@ class Plan:
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that are tabulated, the deciding one first."""
         spec = self.runs[0].spec
-        data = source_names(spec.evaluation.source or spec.data.source).replace(";", "+")
-        return tuple(f"epe/{data}/{kind}" for kind in _kinds(self.study, spec, data))
+        data = source_names(spec.evaluation.source or spec.data.source)
+        return tuple(metric_name(data, kind) for kind in _kinds(self.study, spec))
 
     @functools.cached_property
     def gate(self) -> dict[str, Any] | None:
@@ -133,7 +134,7 @@ class Plan:
         if any(len(names) > 1 for names in together.values()):
             return None
         return {
-            "metric": f"epe/{source_names(spec.data.source).replace(';', '+')}/all",
+            "metric": metric_name(source_names(spec.data.source), "all"),
             "step": step,
             "limit": gate.limit,
         }
@@ -185,18 +186,18 @@ class Plan:
         return found
 
 
-def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
+def _kinds(study: Study, spec: ExperimentSpec) -> tuple[str, ...]:
     """Which pixels the evaluation data tells apart, the deciding ones first."""
     pairs = inputs.open_pairs(spec, "evaluation", "test")
     if "flow" not in pairs.provides:
         raise PlanError(
-            f"{data} has no ground truth flow, which a study is evaluated with; give other data with --eval"
+            f"{pairs.name} has no ground truth flow, which a study is evaluated with; give other data with --eval"
         )
     kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
     if study.metric not in kinds:
         raise PlanError(
             f"study {study.name!r} decides by the end-point error over {study.metric!r} pixels, which"
-            f" {data} does not tell apart (it has: {', '.join(kinds)})"
+            f" {pairs.name} does not tell apart (it has: {', '.join(kinds)})"
         )
     return (study.metric, *(k for k in kinds if k != study.metric))
 
@@ -400,7 +401,7 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
     completed = {label: done for label, spec in specs.items() if (done := with_digests(spec)) is not None}
     for spec in completed.values():
         try:
-            _kinds(study, spec, source_names(spec.evaluation.source or spec.data.source).replace(";", "+"))
+            _kinds(study, spec)
         except ValueError as error:
             problems.append(str(error))
     return completed, problems

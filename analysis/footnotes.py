@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from analysis.comparison import Comparison, compare
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
+from analysis.tables import ArmRow, ComparisonTable, Family
 from experiments.records import earlier_attempts
 
-if TYPE_CHECKING:
-    from analysis.tables import ArmRow, Family
 
-
-def footnotes(
-    data: StudyData,
-    metric: str,
-    kind: MetricKind,
-    rows: Sequence[ArmRow],
-    margin: float | None,
-    families: Sequence[Family],
-) -> tuple[str, ...]:
+def footnotes(data: StudyData, table: ComparisonTable) -> tuple[str, ...]:
     """One sentence each: state and conditions first, then the arms that need a word, then files that were left out."""
+    kind, rows, families = table.kind, table.rows, table.families
     return (
         *_conditions(data, kind, rows),
-        *_meaning(kind, rows, margin, families),
+        *_meaning(kind, rows, table.margin, families),
         *_frames(rows),
-        *_gate(data, metric, kind),
+        *_gate(data, table.metric, kind),
         *(note for family in families for note in _small_samples(_of(rows, family), family.alpha)),
         *_failures(kind, rows),
         *(note for family in families for note in _failure_tests(_of(rows, family), family.alpha)),
@@ -36,7 +27,7 @@ def footnotes(
         *_references(data, kind, rows),
         *_starts(data),
         *_repeated(data),
-        *_gaps(data, metric, rows),
+        *_gaps(data, table.metric, rows),
         *data.problems,
     )
 
@@ -62,7 +53,7 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
         f" {len(ids)} runs behind the means (their ids are in effects.json)"
     )
     yield (
-        f"values in {kind.unit}, {'lower' if kind.lower_is_better else 'higher'} is better; mean +- half of the 95 %"
+        f"values in {kind.unit}, lower is better; mean +- half of the 95 %"
         f" t-interval over seeds; delta is arm minus {reference}, paired by seed; costs are medians over runs"
     )
 

@@ -282,8 +282,8 @@ def test_a_claim_about_other_data_is_not_run(simulate):
 def test_arms_that_differ_elsewhere_too_test_nothing(simulate):
     study = _study(simulate, "none", "wang")
     for seed in study.seeds:
-        study.edit("wang", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 2}}))
-        study.edit("none", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 4}}))
+        study.edit("wang", seed, lambda c: c["spec"].update(smoothness={"name": "first", "weight": 2}))
+        study.edit("none", seed, lambda c: c["spec"].update(smoothness={"name": "first", "weight": 4}))
     assert _statuses(study, [MASK]) == [("", "", "not run")]
 
 
@@ -296,7 +296,7 @@ def test_what_both_sides_share_has_to_be_the_same_choice(simulate):
     study = _study(simulate, "wang stopped", "wang through", "brox through")
     for label in study.labels:
         name, state = label.split()
-        section = {"name": name, "revision": 1, "options": {"stop_gradient": state == "stopped"}}
+        section = {"name": name, "revision": 1, "stop_gradient": state == "stopped"}
         for seed in study.seeds:
             study.edit(label, seed, lambda c, section=section: c["spec"].update(occlusion=section))
     assert [(b, w) for b, w, _ in _statuses(study, [claim])] == [("wang stopped", "wang through")]

@@ -106,14 +106,14 @@ def test_no_damaged_or_foreign_record_is_averaged_in(report):
 )
 def test_every_oddity_has_its_footnote_wherever_the_table_goes(report, words):
     study, found = report
-    assert any(words in note for note in found.tables[0].notes), found.tables[0].notes
+    assert any(words in note for note in found.notes[0]), found.notes[0]
     assert words in " ".join(found.text.split())
     assert words in (study.directory / "report" / "table_epe_synthetic_all.md").read_text()
 
 
 def test_the_left_out_files_are_named(report):
     study, found = report
-    notes = "\n".join(found.tables[0].notes)
+    notes = "\n".join(found.notes[0])
     assert str(study.run("no normalization", 3) / "result.json") in notes
     assert f"run {study.run_name('no normalization', 5).rsplit('__')[-1]}" in notes
 

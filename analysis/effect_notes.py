@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.comparison import FEWEST_PAIRS
+from analysis.comparison import FEWEST_PAIRS, PLAIN_REASONS
 from analysis.effects import FAMILIES, INTERACTION, MAIN, MEANING, SHAPLEY, PartEffects
 from analysis.load import StudyData
 
@@ -31,10 +31,9 @@ def effect_notes(found: PartEffects, data: StudyData, level: float, alpha: float
     )
     yield _equal(found)
     yield from _failures(found, data)
-    shown = {"", "difference shown", "within the margin", "neither a difference nor equality shown"}
     reasons: dict[str, list[str]] = {}
     for contrast in found.contrasts:
-        if (reason := contrast.comparison.reason) not in shown:
+        if (reason := contrast.comparison.reason) not in PLAIN_REASONS:
             said = f"{contrast.verdict}: {reason.replace('the baseline', 'the arm without it')}"
             reasons.setdefault(said, []).append(f"{contrast.label} ({contrast.measure})")
     yield from (f"{said}: {', '.join(labels)}" for said, labels in reasons.items())

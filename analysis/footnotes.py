@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analysis.comparison import Comparison, compare
+from analysis.comparison import PLAIN_REASONS, Comparison, compare
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
@@ -174,20 +174,19 @@ def _failures(kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
         if not row.failures.failed:
             continue
         low, high = (100 * end for end in row.failures.interval)
-        survivors = "none" if row.estimate is None else f"{row.estimate.mean:.{kind.decimals}f}"
+        completed = "none" if row.estimate is None else f"{row.estimate.mean:.{kind.decimals}f}"
         worst = "-" if row.worst.mean is None else f"{row.worst.mean:.{kind.decimals}f}"
         rank = "-" if row.worst.rank is None else f"{row.worst.rank:.2f} of {len(rows)}"
         yield (
             f"{row.label}: {row.failures.failed} of {row.failures.runs} runs failed ({row.failures.text}; 95 % interval"
-            f" {low:.0f} to {high:.0f} %); mean of the survivors {survivors}, with failures as the worst value of the"
+            f" {low:.0f} to {high:.0f} %); mean of completed runs {completed}, with failures as the worst value of the"
             f" study {worst}; mean rank with failures last {rank}"
         )
 
 
 def _reasons(rows: Sequence[ArmRow]) -> Iterator[str]:
-    usual = ("", "difference shown", "within the margin", "neither a difference nor equality shown")
     for row in rows:
-        if row.comparison and row.comparison.reason not in usual:
+        if row.comparison and row.comparison.reason not in PLAIN_REASONS:
             yield f"{row.label}: {row.comparison.verdict}: {row.comparison.reason}"
 
 

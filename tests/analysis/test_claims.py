@@ -247,14 +247,14 @@ def test_a_direction_is_reproduced_even_if_it_is_small(simulate):
     assert finding.status == "reproduced" and finding.reason == "real but within the margin"
 
 
-def test_noise_and_selected_survivors_are_undecided(simulate):
+def test_noise_and_selected_runs_are_undecided(simulate):
     study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
     study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
     study.write_arm("wang", [3.5, 2.5, 3.6, 3.0, 3.2])
     study.write_arm("brox", [2.5, 2.6, 2.71, 2.8, "diverged"])
     findings = ledger(load_study(study.directory), [MASK])
     assert [f.status for f in findings] == ["undecided", "undecided"]
-    assert "survivors only" in findings[1].reason
+    assert "among completed runs only" in findings[1].reason
 
 
 def test_a_claim_that_no_arms_test_is_not_run(simulate):

@@ -131,7 +131,7 @@ def test_failed_runs_take_back_a_verdict_that_they_may_have_made(shift, arm_fail
     found = _against([shift + w for w in wiggle], failed=failed)
     assert found.verdict == verdict
     if verdict == "undecided":
-        assert "survivors only" in found.reason and "seed 5" in found.reason
+        assert "among completed runs only" in found.reason and "seed 5" in found.reason
 
 
 def collapsed(seeds, arms=1, ends=range(8)):

@@ -89,8 +89,8 @@ def test_footnotes_say_under_which_conditions(known):
     notes = "\n".join(notes_of(known, comparison_table(load_study(known.directory), METRIC)))
     assert "protocol full/1; preset short; seeds 0, 1, 2, 3, 4, 5, 6, 7; 44 runs behind the means" in notes
     assert "1 % of the baseline's mean" in notes and "Holm for 5 comparisons" in notes
-    assert "diverges: 4 of 8 runs failed (4 diverged; 95 % interval 22 to 78 %); mean of the survivors" in notes
-    assert "diverges: undecided: difference shown (helps) in the survivors only" in notes
+    assert "diverges: 4 of 8 runs failed (4 diverged; 95 % interval 22 to 78 %); mean of completed runs" in notes
+    assert "diverges: undecided: difference shown (helps) among completed runs only" in notes
     assert "partial" not in notes
     # eight seeds are enough for one comparison, not for five with Holm
     assert "smallest possible p: 0.625 with 4 pairs" in notes and "8 seeds are needed" in notes

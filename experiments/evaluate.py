@@ -29,7 +29,7 @@ from experiments.estimation import Estimator
 from experiments.evaluation import Measured, NotFinite, measure, readable
 from experiments.predictor import Predictor, add_arguments, interruptible
 from experiments.protocols import PROTOCOLS
-from experiments.spec import PROTOCOL, protocol_at
+from experiments.spec_options import PROTOCOL, protocol_at
 from experiments.submission import CheckFailed, Task, open_task, submit
 from uflow import registry
 

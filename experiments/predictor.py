@@ -9,11 +9,12 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from experiments import checkpoints, trained
+from experiments import checkpoints, portable
 from experiments.data.pairs import DataError, Pair
 from experiments.estimation import Estimator
 from experiments.flags import Parser
 from uflow import registry
+from uflow.interfaces import Occlusion
 
 
 def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
@@ -62,9 +63,9 @@ class Predictor:
         occlusion: component of the occlusion axis; `None` if nothing is to be said of it.
     """
 
-    trained: trained.Trained
+    trained: portable.Trained
     size: tuple[int, int] | None = None
-    occlusion: Any = None
+    occlusion: Occlusion | None = None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Predictor:
@@ -76,7 +77,7 @@ class Predictor:
         size = (arguments.height, arguments.width)
         if (size[0] is None) != (size[1] is None):
             raise ValueError("--height and --width are given together or not at all")
-        found = trained.find(arguments.checkpoint)
+        found = portable.find(arguments.checkpoint)
         size = None if size[0] is None else size
         if size and (problem := found.spec.network.working_size_problem(*size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")
@@ -120,7 +121,7 @@ def _plain(component: Any) -> dict[str, Any]:
     return {"name": registry.entry_of(component).name, **dataclasses.asdict(component)}
 
 
-def _occlusion(found: trained.Trained, name: str | None) -> Any:
+def _occlusion(found: portable.Trained, name: str | None) -> Occlusion | None:
     """The component that is asked for; `None` for `none` and for what needs the truth."""
     own = registry.entry_of(found.spec.occlusion)
     if name is not None:

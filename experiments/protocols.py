@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.data.pairs import Pair
 from experiments.regions import by_visibility, known, regions
-from experiments.spec import PROTOCOL
+from experiments.spec_options import PROTOCOL
 from uflow import metrics
 
 OUTLIERS = (1, 3, 5)  # px

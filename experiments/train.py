@@ -27,10 +27,10 @@ from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
 from experiments.monitor import EPOCH, Monitor
+from experiments.portable import NAMED
 from experiments.presets import PRESETS
 from experiments.run import INTERRUPTED, parse_changes, stop_on_signals
 from experiments.spec import ExperimentSpec, canonical, changed, default_spec, flatten, from_config, problems_of
-from experiments.trained import NAMED
 from uflow.precision import LEVELS
 
 # flag -> option of the spec

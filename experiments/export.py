@@ -135,7 +135,7 @@ def write_mindspore(file: pathlib.Path, network: Any, request: Request, properti
 
     more = {"custom_func": describe} if request.file_format == "MINDIR" else {}
     pair = map(ms.Tensor, request.random_pair())
-    with kernels.left_out():
+    with kernels.disabled():
         ms.export(_inference(network), *pair, file_name=str(file), file_format=request.file_format, **more)
 
 

@@ -49,7 +49,7 @@ from experiments.video_file import VideoFile
 
 PROGRAM = "experiments.predict"
 FPS = 24.0
-USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
+COLOR_SCALE_PERCENTILE = 99.0  # of the motion of a frame; with the maximum a few wrong pixels would pale all others
 
 
 def parser() -> flags.Parser:
@@ -65,7 +65,8 @@ def parser() -> flags.Parser:
     made.shared("out", required=True)
     made.add_argument(
         "--longest", type=float, metavar="PX",
-        help=f"motion of full colour in all pictures; default: what {USUAL:g} %% of every frame stays below",
+        help="motion of full colour in all pictures;"
+        f" default: what {COLOR_SCALE_PERCENTILE:g} %% of every frame stays below",
     )  # fmt: skip
     made.add_argument("--fps", type=float, help=f"frames per second of panels.mp4; default: the video's, or {FPS:g}")
     return made
@@ -134,7 +135,8 @@ def compute(
         if estimate.visible is not None:
             write_png(output.new("visible", name), visibility_picture(estimate.visible))
         lengths = np.hypot(*estimate.flow)
-        longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], USUAL)) if lengths.size else 0.0)
+        if lengths.size:
+            longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], COLOR_SCALE_PERCENTILE)))
         names.append(name)
         if time.monotonic() - told > 10:
             told = time.monotonic()

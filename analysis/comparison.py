@@ -22,6 +22,9 @@ from analysis.stats import (
 )
 
 VERDICTS = ("helps", "hurts", "equal", "undecided")
+DIFFERENCE, EQUALITY = "difference shown", "within the margin"
+NEITHER = "neither difference nor equivalence established"
+PLAIN_REASONS = ("", DIFFERENCE, EQUALITY, NEITHER)  # those that say no more than the verdict does
 FEWEST_PAIRS = 3  # of two pairs a t-test knows the spread by one number only
 
 
@@ -242,19 +245,19 @@ def decide(
     better = kind.improvement(comparison.estimate.mean) > 0
     if comparison.p_equal_adjusted <= alpha:
         real = comparison.p_adjusted <= alpha
-        verdict, reason = "equal", "real but within the margin" if real else "within the margin"
+        verdict, reason = "equal", f"real but {EQUALITY}" if real else EQUALITY
     elif comparison.p_adjusted <= alpha:
-        verdict, reason = "helps" if better else "hurts", "difference shown"
+        verdict, reason = "helps" if better else "hurts", DIFFERENCE
     else:
         return "undecided", _undecided(comparison, alpha)
     if comparison.selected and verdict != "hurts":
         return (
             "undecided",
-            f"{reason} ({verdict}) in the survivors only: the arm failed in {_seeds(comparison.selected)}",
+            f"{reason} ({verdict}) among completed runs only: the arm failed in {_seeds(comparison.selected)}",
         )
     if comparison.baseline_selected and verdict != "helps":
         seeds = _seeds(comparison.baseline_selected)
-        return "undecided", f"{reason} ({verdict}) in the survivors only: the baseline failed in {seeds}"
+        return "undecided", f"{reason} ({verdict}) among completed runs only: the baseline failed in {seeds}"
     return verdict, reason
 
 
@@ -265,7 +268,7 @@ def _undecided(comparison: Comparison, alpha: float) -> str:
     if comparison.p_equal_seeds_adjusted <= alpha:
         return f"equality shown for new seeds on these frames only: {frames}"
     limits = {"frames": f": {frames}", "seeds": f": seeds are the limit: {len(comparison.differences)}"}
-    return "neither a difference nor equality shown" + limits.get(comparison.limit, "")
+    return NEITHER + limits.get(comparison.limit, "")
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from analysis.bootstrap import DRAWS_SEED, CrossedInterval, crossed_bootstrap
-from analysis.comparison import FEWEST_PAIRS, Comparison, judge, measure, shares
+from analysis.comparison import Comparison, judge, measure, shares
 from analysis.crossed import Frames
 from analysis.directions import MetricKind, metric_kind
+from analysis.effect_notes import effect_notes
+from analysis.effects import ADDED, ALL_PARTS, FAMILIES, INTERACTION, LEFT_OUT, MAIN, SHAPLEY, Contrast, PartEffects
 from analysis.factorial import (
     Cell,
     Factorial,
@@ -31,96 +33,7 @@ from analysis.factorial import (
 )
 from analysis.load import StudyData
 
-LEFT_OUT, ADDED, ALL_PARTS = "leave one out", "add one in", "all parts"
-SHAPLEY, MAIN, INTERACTION = "Shapley value", "main effect", "interaction"
-MEANING = {
-    LEFT_OUT: "everything minus everything but the part",
-    ADDED: "the part alone minus nothing",
-    ALL_PARTS: "everything minus nothing",
-    SHAPLEY: "what the part adds, averaged over all orders of adding the parts; they add up to all parts",
-    MAIN: "the settings with the part minus those without it, all settings alike",
-    INTERACTION: "how much the effect of one part changes when the other is switched on",
-}
-FAMILIES = ((LEFT_OUT, ADDED, ALL_PARTS), (SHAPLEY,), (MAIN,), (INTERACTION,))
 SIDES = ("without", "with")
-# The difference of two differences is neither good nor bad by itself.
-TOGETHER = {"helps": "reinforce", "hurts": "overlap", "equal": "add up"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """The effect of a part by one measure, or of two parts on each other.
-
-    Attributes:
-        measure: a key of `MEANING`.
-        parts: names of the parts: one, two of an interaction, none of all parts.
-        comparison: with the part minus without it, with p values, adjusted in its family, and verdict.
-        crossed: bootstrap interval over seeds and frames.
-        whole: the same over the seeds in which no run failed; `None` if there are none, or all are whole.
-    """
-
-    measure: str
-    parts: tuple[str, ...]
-    comparison: Comparison
-    crossed: CrossedInterval | None = None
-    whole: Comparison | None = None
-
-    @property
-    def label(self) -> str:
-        """The parts in words."""
-        return " x ".join(self.parts) or "all together"
-
-    @property
-    def verdict(self) -> str:
-        """What is shown; of an interaction `reinforce`, `overlap`, `add up` or `undecided`."""
-        return in_words(self.measure, self.comparison)
-
-
-def in_words(measure: str, comparison: Comparison) -> str:
-    """The verdict in the words of a measure."""
-    return TOGETHER.get(comparison.verdict, comparison.verdict) if measure == INTERACTION else comparison.verdict
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PartEffects:
-    """The effects of the parts of a factorial on one metric.
-
-    Attributes:
-        study, metric: names.
-        kind: unit, direction and margin of the effects.
-        parts: names of the parts, in the study's order.
-        contrasts: measure by measure, the parts in their order.
-        settings, planned: how many settings the parts have, and how many of them the study has.
-        seeds, whole: the seeds behind the averages over all settings, and those of them in which no run failed.
-        filled: seeds of the failed runs that count as the worst completed run of their seed, by arm.
-        notes: a sentence each.
-    """
-
-    study: str
-    metric: str
-    kind: MetricKind
-    parts: tuple[str, ...]
-    contrasts: tuple[Contrast, ...]
-    settings: int
-    planned: int
-    seeds: tuple[int, ...]
-    whole: tuple[int, ...]
-    filled: Mapping[str, tuple[int, ...]]
-    notes: tuple[str, ...] = ()
-
-    def of(self, measure: str) -> list[Contrast]:
-        """The contrasts of a measure."""
-        return [contrast for contrast in self.contrasts if contrast.measure == measure]
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """The measures that there are."""
-        return tuple(dict.fromkeys(contrast.measure for contrast in self.contrasts))
-
-    @property
-    def title(self) -> str:
-        """What the effects are about, in one line."""
-        return f"{self.study}: which part matters, by {self.metric}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +96,7 @@ def part_effects(data: StudyData, design: Factorial, metric: str, alpha: float =
         filled={design.arms[cell]: gone for cell, gone in filled.items()},
     )
     level = shares([c.comparison for c in contrasts if c.measure in FAMILIES[0]], alpha)[0]
-    return dataclasses.replace(found, notes=tuple(_notes(found, data, level, alpha)))
+    return dataclasses.replace(found, notes=tuple(effect_notes(found, data, level, alpha)))
 
 
 def _arrays(frames: Frames) -> dict[int, np.ndarray]:
@@ -330,86 +243,3 @@ def _two_sides(
 def _margin(kind: MetricKind, values: Sequence[float]) -> float | None:
     values = list(values)
     return kind.equivalence_margin(sum(values) / len(values)) if values else None
-
-
-def _notes(found: PartEffects, data: StudyData, level: float, alpha: float) -> Iterator[str]:
-    """The sentences under the effects: what they are, what p and verdicts mean, what became of failed runs."""
-    kind = found.kind
-    yield (
-        f"with the part minus without it, in {kind.unit}, so {'less' if kind.lower_is_better else 'more'} than 0 is"
-        " better; formed within each seed; [95 %] is the t-interval over seeds"
-    )
-    yield from (f"{measure}: {MEANING[measure]}" for measure in found.measures)
-    if found.planned < found.settings:
-        yield (
-            f"not there: {SHAPLEY}s, {MAIN}s and {INTERACTION}s, which need all {found.settings} settings of the"
-            f" {len(found.parts)} parts; {found.planned} are planned (--arms all plans the others)"
-        )
-    yield _families(found, level, alpha)
-    counts = sorted({c.comparison.frames for c in found.contrasts} - {None})
-    yield (
-        "p and verdicts are for new seeds and new frames, as in the tables"
-        if counts
-        else "p and verdicts are for new seeds on the same frames"
-    )
-    yield _equal(found)
-    yield from _failures(found, data)
-    shown = {"", "difference shown", "within the margin", "neither a difference nor equality shown"}
-    reasons: dict[str, list[str]] = {}
-    for contrast in found.contrasts:
-        if (reason := contrast.comparison.reason) not in shown:
-            said = f"{contrast.verdict}: {reason.replace('the baseline', 'the arm without it')}"
-            reasons.setdefault(said, []).append(f"{contrast.label} ({contrast.measure})")
-    yield from (f"{said}: {', '.join(labels)}" for said, labels in reasons.items())
-
-
-def _families(found: PartEffects, level: float, alpha: float) -> str:
-    words = []
-    for family in FAMILIES:
-        names = [name for name in family if name in found.measures]
-        if names:
-            count = sum(len(found.of(name)) for name in names)
-            own = level if family is FAMILIES[0] else alpha
-            words.append(f"the {count} of {', '.join(names)}, level {own:g}")
-    return f"p is adjusted by Holm within its family: {'; '.join(words)}"
-
-
-def _equal(found: PartEffects) -> str:
-    margins: dict[str, list[str]] = {}
-    for name in found.measures:
-        half = found.of(name)[0].comparison.margin
-        margins.setdefault("not known" if half is None else f"+-{half:.3g} {found.kind.unit}", []).append(name)
-    words = "; ".join(f"{half} ({', '.join(measures)})" for half, measures in margins.items())
-    together = (
-        "; reinforce: the gain of both is shown to be more than the sum of the gains, overlap: less, add up: equal"
-        if INTERACTION in found.measures
-        else ""
-    )
-    return f"equal: inside {words}{together}"
-
-
-def _failures(found: PartEffects, data: StudyData) -> Iterator[str]:
-    yield (
-        f"failed runs, {', '.join(FAMILIES[0])}: over the seeds in which both arms completed; failures are tested as in"
-        " the tables"
-    )
-    if SHAPLEY not in found.measures:
-        return
-    if waiting := [seed for seed in data.plan.seeds if seed not in found.seeds]:
-        yield (
-            f"averages over all settings leave out seed {', '.join(map(str, waiting))}: not all of its runs have ended"
-            " with a record that can be used"
-        )
-    runs, gone = len(found.seeds) * found.planned, sum(map(len, found.filled.values()))
-    where = "; ".join(f"{label} (seed {', '.join(map(str, seeds))})" for label, seeds in found.filled.items())
-    if not gone:
-        yield f"averages over all settings: none of the {runs} runs of their {len(found.seeds)} seeds failed"
-        return
-    few = f", too few for a verdict: {FEWEST_PAIRS} are needed" if len(found.whole) < FEWEST_PAIRS else ""
-    beside = f"beside it the same over the whole seeds, in which none failed: {len(found.whole)}{few}"
-    if not found.whole:
-        beside = "no seed is whole, so what the averages are without failed runs is not known"
-    yield (
-        f"failed runs, averages over all settings: {gone} of the {runs} runs of their {len(found.seeds)} seeds failed"
-        f" and count as the worst completed run of their seed: {where}; {beside}"
-    )

@@ -47,7 +47,7 @@ def logged_keys(data: StudyData, limit: int = 3) -> tuple[str, ...]:
             keys.update(dict.fromkeys(key for key, value in line.items() if key != "step" and _is_finite(value)))
         if keys:
             break
-    wanted = [key for key in ("loss", "loss/total", "total") if key in keys][:1]
+    wanted = [key for key in ("total",) if key in keys]
     wanted += [key for key in keys if key.endswith(data.plan.metric)]
     wanted += [key for key in ("visible",) if key in keys]
     wanted += [key for key in keys if "epe" in key.split("/")]
@@ -73,7 +73,7 @@ def learning_curves(data: StudyData, key: str, bins: int = BINS) -> tuple[Curve,
     return tuple(_curve(label, series, first, width, bins) for label, series in rows.items() if series)
 
 
-def expected_best(values: Sequence[float], lower_is_better: bool = True) -> list[float]:
+def expected_best(values: Sequence[float]) -> list[float]:
     """Expected best validation value of the first 1, 2, ..., n trials of a search, n being the number of `values`.
 
     The expectation for trials drawn with replacement from those seen (Dodge et al., Show Your Work, EMNLP 2019): with
@@ -82,13 +82,12 @@ def expected_best(values: Sequence[float], lower_is_better: bool = True) -> list
     Raises:
         ValueError: if there are no values or one is not finite.
     """
-    array = np.sort(np.asarray(list(values), float) * (1 if lower_is_better else -1))
+    array = np.sort(np.asarray(list(values), float))
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"a tuning curve needs finite values, got {list(values)}")
     n = len(array)
     left = np.arange(n, -1, -1) / n
-    best = [float(np.sum(array * (left[:-1] ** m - left[1:] ** m))) for m in range(1, n + 1)]
-    return best if lower_is_better else [-value for value in best]
+    return [float(np.sum(array * (left[:-1] ** m - left[1:] ** m))) for m in range(1, n + 1)]
 
 
 def _series(data: StudyData, label: str, seed: int, key: str) -> list[tuple[float, float]]:

@@ -1,4 +1,7 @@
-"""What a metric means, by the first part of its name: unit, which way is better, what difference matters."""
+"""What a metric means, by the first part of its name: its unit and what difference matters.
+
+Every metric is an error: lower is better.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ class MetricKind:
     Attributes:
         title: what it is called in prose.
         unit: unit of its values.
-        lower_is_better: which way is better.
         margin: smallest difference that matters, in `unit`, whatever the baseline's value.
         relative_margin: the same as a share of the baseline's mean; the larger of the two counts.
         decimals: digits after the point in a table.
@@ -20,7 +22,6 @@ class MetricKind:
 
     title: str
     unit: str
-    lower_is_better: bool
     margin: float
     relative_margin: float = 0.01
     decimals: int = 3
@@ -31,12 +32,12 @@ class MetricKind:
 
     def improvement(self, difference: float) -> float:
         """A difference (arm minus baseline) with its sign turned so that positive is better."""
-        return -difference if self.lower_is_better else difference
+        return -difference
 
 
 KINDS = {
-    "epe": MetricKind(title="endpoint error", unit="px", lower_is_better=True, margin=0.02),
-    "fl": MetricKind(title="share of outliers", unit="%", lower_is_better=True, margin=0.1, decimals=2),
+    "epe": MetricKind(title="endpoint error", unit="px", margin=0.02),
+    "fl": MetricKind(title="share of outliers", unit="%", margin=0.1, decimals=2),
 }
 
 
@@ -44,7 +45,7 @@ def metric_kind(name: str) -> MetricKind:
     """The family of a metric such as `epe/synthetic/occ`.
 
     Raises:
-        ValueError: if the part before the first slash is no known family: its direction must not be guessed.
+        ValueError: if the part before the first slash is no known family: unit and margin must not be guessed.
     """
     prefix = name.split("/", 1)[0]
     if prefix not in KINDS:

@@ -87,7 +87,7 @@ class WorstRank:
     n: int
 
 
-def worst_rank(values: Values, failed: Failed, lower_is_better: bool = True) -> dict[str, WorstRank]:
+def worst_rank(values: Values, failed: Failed) -> dict[str, WorstRank]:
     """Mean rank and mean value of each arm with its failed runs put last (worst-rank score: Lachin, 1999).
 
     Lachin, Worst-rank score analysis with informatively missing observations, Controlled Clinical Trials 1999. Ranks
@@ -96,21 +96,19 @@ def worst_rank(values: Values, failed: Failed, lower_is_better: bool = True) -> 
     Args:
         values: value of each completed run, by arm and seed.
         failed: the failed runs, by arm and seed.
-        lower_is_better: which way is better.
     """
-    turned = {label: {s: v if lower_is_better else -v for s, v in row.items()} for label, row in values.items()}
-    everything = [v for row in turned.values() for v in row.values()]
+    everything = [v for row in values.values() for v in row.values()]
     worst = max(everything, default=None)
-    ended = {label: row.keys() | failed[label].keys() for label, row in turned.items()}
+    ended = {label: row.keys() | failed[label].keys() for label, row in values.items()}
     shared = set.intersection(*map(set, ended.values())) if ended else set()
     result = {}
-    for label, row in turned.items():
-        ranks = [_rank(label, seed, turned) for seed in sorted(shared)]
+    for label, row in values.items():
+        ranks = [_rank(label, seed, values) for seed in sorted(shared)]
         filled = [*row.values(), *([worst] * len(failed[label]) if worst is not None else [])]
         mean = sum(filled) / len(filled) if filled else None
         result[label] = WorstRank(
             rank=sum(ranks) / len(ranks) if ranks else None,
-            mean=mean if mean is None or lower_is_better else -mean,
+            mean=mean,
             n=len(filled),
         )
     return result

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from analysis.comparison import Comparison, compare
+from analysis.comparison import PLAIN_REASONS, Comparison, compare
 from analysis.directions import MetricKind
 from analysis.load import StudyData
 from analysis.randomization import seeds_to_reach
+from analysis.tables import ArmRow, ComparisonTable, Family
 from experiments.records import earlier_attempts
 
-if TYPE_CHECKING:
-    from analysis.tables import ArmRow, Family
 
-
-def footnotes(
-    data: StudyData,
-    metric: str,
-    kind: MetricKind,
-    rows: Sequence[ArmRow],
-    margin: float | None,
-    families: Sequence[Family],
-) -> tuple[str, ...]:
+def footnotes(data: StudyData, table: ComparisonTable) -> tuple[str, ...]:
     """One sentence each: state and conditions first, then the arms that need a word, then files that were left out."""
+    kind, rows, families = table.kind, table.rows, table.families
     return (
         *_conditions(data, kind, rows),
-        *_meaning(kind, rows, margin, families),
+        *_meaning(kind, rows, table.margin, families),
         *_frames(rows),
-        *_gate(data, metric, kind),
+        *_gate(data, table.metric, kind),
         *(note for family in families for note in _small_samples(_of(rows, family), family.alpha)),
         *_failures(kind, rows),
         *(note for family in families for note in _failure_tests(_of(rows, family), family.alpha)),
@@ -36,7 +27,7 @@ def footnotes(
         *_references(data, kind, rows),
         *_starts(data),
         *_repeated(data),
-        *_gaps(data, metric, rows),
+        *_gaps(data, table.metric, rows),
         *data.problems,
     )
 
@@ -62,7 +53,7 @@ def _conditions(data: StudyData, kind: MetricKind, rows: Sequence[ArmRow]) -> It
         f" {len(ids)} runs behind the means (their ids are in effects.json)"
     )
     yield (
-        f"values in {kind.unit}, {'lower' if kind.lower_is_better else 'higher'} is better; mean +- half of the 95 %"
+        f"values in {kind.unit}, lower is better; mean +- half of the 95 %"
         f" t-interval over seeds; delta is arm minus {reference}, paired by seed; costs are medians over runs"
     )
 
@@ -183,20 +174,19 @@ def _failures(kind: MetricKind, rows: Sequence[ArmRow]) -> Iterator[str]:
         if not row.failures.failed:
             continue
         low, high = (100 * end for end in row.failures.interval)
-        survivors = "none" if row.estimate is None else f"{row.estimate.mean:.{kind.decimals}f}"
+        completed = "none" if row.estimate is None else f"{row.estimate.mean:.{kind.decimals}f}"
         worst = "-" if row.worst.mean is None else f"{row.worst.mean:.{kind.decimals}f}"
         rank = "-" if row.worst.rank is None else f"{row.worst.rank:.2f} of {len(rows)}"
         yield (
             f"{row.label}: {row.failures.failed} of {row.failures.runs} runs failed ({row.failures.text}; 95 % interval"
-            f" {low:.0f} to {high:.0f} %); mean of the survivors {survivors}, with failures as the worst value of the"
+            f" {low:.0f} to {high:.0f} %); mean of completed runs {completed}, with failures as the worst value of the"
             f" study {worst}; mean rank with failures last {rank}"
         )
 
 
 def _reasons(rows: Sequence[ArmRow]) -> Iterator[str]:
-    usual = ("", "difference shown", "within the margin", "neither a difference nor equality shown")
     for row in rows:
-        if row.comparison and row.comparison.reason not in usual:
+        if row.comparison and row.comparison.reason not in PLAIN_REASONS:
             yield f"{row.label}: {row.comparison.verdict}: {row.comparison.reason}"
 
 

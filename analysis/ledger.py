@@ -215,7 +215,7 @@ def _agree(one: Mapping[str, Any], other: Mapping[str, Any], claim: Claim, tuned
 
 
 def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
-    """The spec of an arm by dotted key, options directly under their section.
+    """The spec of an arm by dotted key.
 
     What the run that it starts from was trained on is `initial`, see `analysis.claims`. From the record of a run, else
     from the `spec.json` of a planned one, else what the plan says that the arm changes.
@@ -231,7 +231,7 @@ def _spec(data: StudyData, label: str) -> dict[str, Any]:
             plain = read_json(data.run_directory(label, seed) / "spec.json")
             if isinstance(plain, dict):
                 return _used(dict(_flatten(plain, "")))
-    return {key.replace(".options.", "."): value for key, value in data.plan.arm(label).changes.items()}
+    return dict(data.plan.arm(label).changes)
 
 
 def _folded(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _used(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, inner in value.items():
-        name = prefix if key == "options" and prefix else f"{prefix}.{key}" if prefix else key
+        name = f"{prefix}.{key}" if prefix else key
         if isinstance(inner, dict):
             yield from _flatten(inner, name)
         else:

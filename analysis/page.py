@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.comparison import VERDICTS
-from analysis.contrasts import ALL_PARTS, INTERACTION, MEANING, PartEffects
 from analysis.directions import metric_kind
+from analysis.effects import ALL_PARTS, INTERACTION, MEANING, PartEffects
 from analysis.footnotes import p_text
 from analysis.ledger import Finding
 from analysis.load import StudyData
@@ -22,6 +22,7 @@ from analysis.tables import ComparisonTable
 def as_page(
     data: StudyData,
     tables: Sequence[ComparisonTable],
+    notes: Sequence[Sequence[str]],
     findings: Sequence[Finding],
     figures: Mapping[str, str],
     parts: PartEffects | None = None,
@@ -31,6 +32,7 @@ def as_page(
     Args:
         data: the study.
         tables: one per metric, the deciding one first.
+        notes: the footnotes of each; those that the deciding table has already are not said twice.
         findings: the claim ledger.
         figures: SVG text by name: `forest`, `curves`, `interactions`, `tuning`, as far as there are.
         parts: of a factorial, what each part is worth.
@@ -53,6 +55,7 @@ def as_page(
     frames, pictures_note = collect(data)
     shown_legends, ticks = legends(data)
     deciding = tables[0]
+    shown_notes = [notes[0], *([note for note in own if note not in notes[0]] for own in notes[1:])]
     compared = [row.comparison for row in deciding.rows if row.comparison]
     return environment.get_template("report.html.j2").render(
         plan=data.plan,
@@ -61,7 +64,8 @@ def as_page(
         baselines=list(dict.fromkeys([data.plan.baseline, *data.plan.references.values()])),
         verdicts={verdict: [c.arm for c in compared if c.verdict == verdict] for verdict in VERDICTS},
         tables=[
-            {"metric": t.metric, "kind": t.kind, "cells": cells(t), "notes": _own_notes(t, deciding)} for t in tables
+            {"metric": t.metric, "kind": t.kind, "cells": cells(t), "notes": shown}
+            for t, shown in zip(tables, shown_notes, strict=True)
         ],
         ledger=[f for f in findings if f.status != "not run"],
         not_run=[f for f in findings if f.status == "not run"],
@@ -86,11 +90,6 @@ def inline_svg(svg: str, name: str) -> str:
     body = re.sub(r'(<[^>]*?\s)id="', rf'\1id="{name}-', body)
     body = body.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     return body.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
-
-
-def _own_notes(table: ComparisonTable, deciding: ComparisonTable) -> tuple[str, ...]:
-    """The notes of a table; those that the deciding one above it has already are not said twice."""
-    return table.notes if table is deciding else tuple(note for note in table.notes if note not in deciding.notes)
 
 
 def _shown_parts(parts: PartEffects) -> dict[str, Any]:

@@ -61,10 +61,9 @@ def forest(table: ComparisonTable) -> str:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), names)
         axes.tick_params(axis="y", length=0)
-        way = "left is better" if table.kind.lower_is_better else "right is better"
         other = any(row.reference not in ("", table.baseline) for row in rows)
         base = f"{_folded(table.baseline)}{' unless named' if other else ''}"
-        axes.set_xlabel(f"{table.metric}: difference from {base}, {table.kind.unit} ({way})")
+        axes.set_xlabel(f"{table.metric}: difference from {base}, {table.kind.unit} (left is better)")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
         return _svg(figure, f"forest {table.metric}")
@@ -155,7 +154,6 @@ def tuning(
     own: Mapping[str, float],
     metric: str,
     unit: str,
-    lower_is_better: bool = True,
 ) -> str:
     """Expected best validation value against the number of trials, one line per arm (Dodge et al., EMNLP 2019).
 
@@ -167,7 +165,7 @@ def tuning(
         for (label, values), (colour, style) in zip(
             trials.items(), LINES * (1 + len(trials) // len(LINES)), strict=False
         ):
-            best = expected_best(values, lower_is_better)
+            best = expected_best(values)
             axes.plot(range(1, len(best) + 1), best, color=colour, ls=style, lw=1.8, label=_folded(label))
             if label in own:
                 axes.plot([0], [own[label]], color=colour, marker="x", ms=7, mew=1.8, ls="none", clip_on=False)

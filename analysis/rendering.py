@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from analysis.comparison import Comparison
-from analysis.contrasts import MEANING, Contrast, PartEffects, in_words
+from analysis.effects import MEANING, Contrast, PartEffects, in_words
 from analysis.footnotes import is_flagged, p_text
 from analysis.labels import cell, fold
 from analysis.tables import ArmRow, ComparisonTable
@@ -43,7 +43,7 @@ def cells(table: ComparisonTable) -> Cells:
     return (header, *(_row_cells(table, row, decimals) for row in table.rows))
 
 
-def as_text(table: ComparisonTable, width: int = WIDTH, brief: bool = False) -> str:
+def as_text(table: ComparisonTable, notes: Sequence[str] = (), width: int = WIDTH, brief: bool = False) -> str:
     """The table and its footnotes for a terminal of `width` columns; columns that do not fit follow below.
 
     A `brief` one is for a further metric of runs whose footnotes and costs were shown already: it leaves them out.
@@ -66,12 +66,12 @@ def as_text(table: ComparisonTable, width: int = WIDTH, brief: bool = False) -> 
             lines += [rule] if number == 0 else []
     if not brief:
         lines.append("")
-    for note in () if brief else table.notes:
+    for note in () if brief else notes:
         lines += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=True) or [""]
     return "\n".join(lines) + "\n"
 
 
-def as_markdown(table: ComparisonTable, brief: bool = False) -> str:
+def as_markdown(table: ComparisonTable, notes: Sequence[str] = (), brief: bool = False) -> str:
     """The table in GitHub's Markdown, footnotes as a list; a `brief` one has the columns of `BRIEF` only."""
     content = cells(table)
     shown = [place for place, name in enumerate(content[0]) if not brief or name.split(",")[0] in BRIEF]
@@ -79,11 +79,11 @@ def as_markdown(table: ComparisonTable, brief: bool = False) -> str:
     marks = [":--"] + [":--" if name in ("verdict", "how failed") else "--:" for name in header[1:]]
     lines = [f"**{_escape_markdown(title(table))}**", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]
-    lines += ["", *(f"- {_escape_markdown(note)}" for note in table.notes)]
+    lines += ["", *(f"- {_escape_markdown(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
-def as_latex(table: ComparisonTable) -> str:
+def as_latex(table: ComparisonTable, notes: Sequence[str] = ()) -> str:
     """A LaTeX `table` (package booktabs), footnotes in small print below."""
     header, *rows = [[_escape_latex(cell) for cell in row] for row in cells(table)]
     marks = "l" + "".join("l" if name in ("verdict", "how failed") else "r" for name in header[1:])
@@ -98,7 +98,7 @@ def as_latex(table: ComparisonTable) -> str:
         *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(rf"\par {_escape_latex(note)}" for note in table.notes),
+        *(rf"\par {_escape_latex(note)}" for note in notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

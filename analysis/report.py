@@ -10,10 +10,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.contrasts import INTERACTION, MAIN, PartEffects, part_effects
+from analysis.contrasts import part_effects
 from analysis.curves import learning_curves, logged_keys
 from analysis.directions import metric_kind
+from analysis.effects import INTERACTION, MAIN, PartEffects
 from analysis.factorial import find_factorial
+from analysis.footnotes import footnotes
 from analysis.ledger import Finding, in_words, ledger
 from analysis.load import StudyData, load_study
 from analysis.page import as_page
@@ -36,6 +38,7 @@ class Report:
         files: the content of its files, by name.
         directory: where they were written; `None` if they were not.
         tables: one table per metric, the deciding one first.
+        notes: the footnotes of each table, a sentence each.
         findings: the claim ledger.
         parts: of a factorial, what each part is worth.
         text: tables and ledger for a terminal.
@@ -45,6 +48,7 @@ class Report:
     files: dict[str, str | bytes]
     directory: pathlib.Path | None = None
     tables: tuple[ComparisonTable, ...]
+    notes: tuple[tuple[str, ...], ...]
     findings: tuple[Finding, ...]
     parts: PartEffects | None = None
     text: str
@@ -56,19 +60,14 @@ class Report:
         return {name: self.directory / name for name in self.files} if self.directory else {}
 
 
-def write_report(
-    study_directory: str | pathlib.Path,
-    alpha: float | None = None,
-    directory: pathlib.Path | None = None,
-) -> Report:
+def write_report(study_directory: str | pathlib.Path, directory: pathlib.Path | None = None) -> Report:
     """Writes the report on a study, see `make_report`; each file is there whole or not at all.
 
     Args:
         study_directory: `<out>/<study>`.
-        alpha: as in `make_report`.
         directory: where to; by default `<out>/<study>/report`.
     """
-    report = make_report(study_directory, alpha)
+    report = make_report(study_directory)
     directory = directory or pathlib.Path(study_directory) / "report"
     for name, content in report.files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +78,7 @@ def write_report(
     return dataclasses.replace(report, directory=directory)
 
 
-def make_report(
-    study_directory: str | pathlib.Path,
-    alpha: float | None = None,
-) -> Report:
+def make_report(study_directory: str | pathlib.Path) -> Report:
     """The report on a study, finished or not, from its files; writes nothing.
 
     It has `table_<metric>.{md,csv,tex}` with every `/` of the metric replaced by `_`, `effects.json`,
@@ -92,55 +88,58 @@ def make_report(
 
     Args:
         study_directory: `<out>/<study>`.
-        alpha: level of the tests after adjustment; that of the plan if not given.
 
     Raises:
         StudyError: if there is no such study, its records cannot be compared, or its deciding metric is unknown.
     """
     data = load_study(study_directory)
-    alpha = data.plan.alpha if alpha is None else alpha
+    alpha = data.plan.alpha  # level of the tests after adjustment
     tables, unknown = _tables(data, alpha)
-    if unknown:
-        extra = tuple(f"no table: {sentence}" for sentence in unknown)
-        tables = (dataclasses.replace(tables[0], notes=(*tables[0].notes, *extra)), *tables[1:])
+    first, *rest = (footnotes(data, table) for table in tables)
+    notes = ((*first, *(f"no table: {sentence}" for sentence in unknown)), *rest)
     findings = ledger(data, alpha=alpha)
     design = find_factorial(data.plan)
     parts = part_effects(data, design, data.plan.metric, alpha) if design else None
     figures = _figures(data, tables[0], parts)
     files: dict[str, str | bytes] = {}
-    for table in tables:
+    for table, own in zip(tables, notes, strict=True):
         stem = f"table_{re.sub('[^A-Za-z0-9.-]', '_', table.metric)}"
-        files[f"{stem}.md"] = as_markdown(table)
+        files[f"{stem}.md"] = as_markdown(table, own)
         files[f"{stem}.csv"] = as_csv(table)
-        files[f"{stem}.tex"] = as_latex(table)
-    plain = effects(data, tables, findings, parts)
+        files[f"{stem}.tex"] = as_latex(table, own)
+    plain = effects(data, tables, notes, findings, parts)
     files["effects.json"] = dump_json(plain)
     files |= {f"{name}.svg": svg for name, svg in figures.items()}
     if parts:
         files["parts.md"] = parts_as_markdown(parts)
     if data.search:
         files["trials.csv"] = trials_as_csv(data.search)
-    files["report.html"] = as_page(data, tables, findings, figures, parts)
+    files["report.html"] = as_page(data, tables, notes, findings, figures, parts)
     files |= _worst_frames(data)
     blocks = [parts_as_text(parts)] if parts else []
-    blocks += [as_text(table, brief=table is not tables[0]) for table in tables]
+    blocks += [as_text(tables[0], notes[0]), *(as_text(table, brief=True) for table in tables[1:])]
     text = "\n".join([*blocks, _ledger_text(findings)])
     return Report(
         files=files,
         tables=tables,
+        notes=notes,
         findings=findings,
         parts=parts,
         text=text,
-        description=_description(data, tables, findings, parts),
+        description=_description(data, tables, notes, findings, parts),
     )
 
 
 def _description(
-    data: StudyData, tables: Sequence[ComparisonTable], findings: Sequence[Finding], parts: PartEffects | None
+    data: StudyData,
+    tables: Sequence[ComparisonTable],
+    notes: Sequence[Sequence[str]],
+    findings: Sequence[Finding],
+    parts: PartEffects | None,
 ) -> str:
     tested = [f"- {finding.sentence}" for finding in findings if finding.status != "not run"]
     blocks = [data.plan.question, *([parts_as_markdown(parts)] if parts else [])]
-    blocks += [as_markdown(table, brief=True) for table in tables]
+    blocks += [as_markdown(table, own, brief=True) for table, own in zip(tables, notes, strict=True)]
     return "\n\n".join([*blocks, "\n".join(["**findings of the paper**", "", *tested])] if tested else blocks)
 
 
@@ -170,7 +169,7 @@ def _figures(
     if data.search and data.search.values:
         kind = metric_kind(data.search.metric)
         values, own = data.search.values, data.search.own_values
-        figures["tuning"] = plots.tuning(values, own, data.search.metric, kind.unit, kind.lower_is_better)
+        figures["tuning"] = plots.tuning(values, own, data.search.metric, kind.unit)
     return figures
 
 
@@ -189,6 +188,7 @@ def _ledger_text(findings: Sequence[Finding]) -> str:
 def effects(
     data: StudyData,
     tables: Sequence[ComparisonTable],
+    notes: Sequence[Sequence[str]],
     findings: Sequence[Finding] = (),
     parts: PartEffects | None = None,
 ) -> dict[str, Any]:
@@ -207,26 +207,27 @@ def effects(
         "gate": data.gating.plain if data.gating else None,
         "missing": [list(pair) for pair in data.missing],
         "problems": list(data.problems),
-        "metrics": {table.metric: _plain_table(table) for table in tables},
+        "metrics": {table.metric: _plain_table(table, own) for table, own in zip(tables, notes, strict=True)},
         "findings": [_plain(finding) for finding in findings],
         "parts": parts and _plain_parts(parts),
     }
 
 
-def _plain_table(table: ComparisonTable) -> dict[str, Any]:
+def _plain_table(table: ComparisonTable, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "unit": table.kind.unit,
-        "lower_is_better": table.kind.lower_is_better,
+        "lower_is_better": True,  # for readers of the file; every metric is an error
         "margin": table.margin,
         "families": [_plain(family) for family in table.families],
-        "notes": list(table.notes),
+        "notes": list(notes),
         "arms": [_plain(row) for row in table.rows],
     }
 
 
 def _plain_parts(parts: PartEffects) -> dict[str, Any]:
     return _plain(parts) | {
-        "contrasts": [_plain(c) | {"label": c.label, "verdict": c.verdict} for c in parts.contrasts]
+        "kind": _plain(parts.kind) | {"lower_is_better": True},
+        "contrasts": [_plain(c) | {"label": c.label, "verdict": c.verdict} for c in parts.contrasts],
     }
 
 

@@ -12,7 +12,6 @@ from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import MetricKind, metric_kind
 from analysis.factorial import find_factorial, several_at_once
 from analysis.failures import FailureCount, WorstRank, count_failures, worst_rank
-from analysis.footnotes import footnotes
 from analysis.load import StudyData
 from analysis.stats import Estimate, mean_interval
 
@@ -75,12 +74,11 @@ class ComparisonTable:
     Attributes:
         study: name of the study.
         metric: name of the metric.
-        kind: its unit, direction and margin.
+        kind: its unit and margin.
         baseline: label of the arm compared with.
         rows: one per arm.
         margin: half-width of the zone of equality, in the unit of the metric; `None` without a run of the baseline.
         families: which comparisons the p values are adjusted for, and at which level.
-        notes: the footnotes, a sentence each.
     """
 
     study: str
@@ -90,7 +88,6 @@ class ComparisonTable:
     rows: tuple[ArmRow, ...]
     margin: float | None
     families: tuple[Family, ...]
-    notes: tuple[str, ...]
 
     def row(self, label: str) -> ArmRow:
         """The row of an arm."""
@@ -174,7 +171,7 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], families:
     failed = {label: data.failed(label) for label in labels}
     comparisons = {c.arm: c for c in judged}
     level = {label: family.alpha for family in families for label in family.labels}
-    worst = worst_rank(values, failed, kind.lower_is_better)
+    worst = worst_rank(values, failed)
     rows = tuple(
         ArmRow(
             label=label,
@@ -201,7 +198,6 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], families:
         rows=rows,
         margin=margin,
         families=tuple(families),
-        notes=footnotes(data, metric, kind, rows, margin, families),
     )
 
 

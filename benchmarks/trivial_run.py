@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments import execution, records, run
+from experiments.cost import Cost
 from experiments.spec import ExperimentSpec, canonical
 
 LINES = 10  # of the learning curve
@@ -20,7 +21,7 @@ def preload() -> None:
 def trivial(spec: ExperimentSpec, settings: execution.Settings) -> records.RunRecord:
     """Writes the files of a run that trained for no time."""
     directory = settings.directory_of(spec)
-    execution.Cost(directory).write()
+    Cost(directory).write()
     lines = [{"step": 10 * n, "total": 1.0 / n, "photometric": 0.5, "smoothness": 0.5} for n in range(1, LINES + 1)]
     records.atomic_write(directory / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     record = records.RunRecord(

@@ -68,3 +68,16 @@ def _made(path: pathlib.Path) -> int:
 def beside(path: pathlib.Path, suffix: str) -> pathlib.Path:
     """A temporary name in the same folder; hidden, and different in every process."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+
+
+def check_writable(out: pathlib.Path, option: str = "--out") -> None:
+    """Raises `OSError` with one sentence if files cannot be made in a directory, which is made if it is missing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".writable.{os.getpid()}"
+        try:
+            probe.write_bytes(b"\n")  # a full disk may still take a file that is empty
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f"{option} {out}: cannot be written to ({error.strerror})") from error

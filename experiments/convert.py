@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from experiments import flags, locks, records, terminal
 from experiments.addresses import check_place
+from experiments.atomic import check_writable
 from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
 from experiments.data.conversion_plan import (
     MEGABYTE,
@@ -31,7 +32,6 @@ from experiments.data.mindrecord import MANIFEST, is_converted
 from experiments.data.pairs import SPLITS, DataError
 from experiments.data.source_text import underscored
 from experiments.data.sources import LITERAL, readers, root_of
-from experiments.execution import check_writable
 
 FAILED, INTERRUPTED = 3, 130
 _SEVERAL = {"sintel": ("sintel_clean", "sintel_final"), "kitti": ("kitti2012", "kitti2015")}

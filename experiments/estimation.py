@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -81,3 +82,30 @@ def _batch(network: Network, pairs: list[Pair]) -> Iterator[Estimate]:
     flows, visible = flows.asnumpy(), None if visible is None else visible.asnumpy()[:, 0]
     for index, pair in enumerate(pairs):
         yield Estimate(pair, flows[index], None if visible is None else visible[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimator:
+    """A trained network, ready to be used.
+
+    Attributes:
+        network: estimates flow alone.
+        hidden: estimates flow and visibility; `None` if nothing is to be said of visibility.
+    """
+
+    network: Network
+    hidden: Network | None = None
+
+    def estimates(self, pairs: Iterable[Pair], always: bool = False) -> Iterator[Estimate]:
+        """The estimate for every pair, in order, lazily.
+
+        Args:
+            pairs: may be lazy.
+            always: whether the visibility is estimated for every pair, or only where the truth about it is known,
+                since it takes the flow in both directions.
+        """
+        if self.hidden is None:
+            yield from estimates(self.network, pairs)
+            return
+        for wanted, group in itertools.groupby(pairs, lambda pair: always or pair.occluded is not None):
+            yield from estimates(self.hidden if wanted else self.network, group)

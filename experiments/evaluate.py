@@ -22,13 +22,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments import evaluation_files, flags, records, terminal
+from experiments.atomic import check_writable
 from experiments.data.pairs import SPLITS, DataError, PairSet, check_known
 from experiments.data.sources import check_once, names, open_source, parse
-from experiments.execution import check_writable
-from experiments.measuring import Measured, NotFinite, measure, readable
-from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
+from experiments.estimation import Estimator
+from experiments.evaluation import Measured, NotFinite, measure, readable
+from experiments.predictor import Predictor, add_arguments, interruptible
 from experiments.protocols import PROTOCOLS
-from experiments.spec import PROTOCOL, protocol_at
+from experiments.spec_options import PROTOCOL, protocol_at
 from experiments.submission import CheckFailed, Task, open_task, submit
 from uflow import registry
 
@@ -130,7 +131,7 @@ class Progress:
 
 
 def evaluate(
-    arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, sets: Sequence[PairSet]
+    arguments: argparse.Namespace, predictor: Predictor, estimator: Estimator, sets: Sequence[PairSet]
 ) -> list[Measured]:
     """Measures all sets, prints and keeps the numbers."""
     protocol = PROTOCOLS[arguments.protocol]
@@ -141,7 +142,7 @@ def evaluate(
     for pairs in sets:
         found.append(
             measure(
-                loaded,
+                estimator,
                 pairs,
                 protocol,
                 check=predictor.check,
@@ -164,14 +165,16 @@ def evaluate(
     return found
 
 
-def make_submission(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, tasks: Sequence[Task]) -> None:
+def make_submission(
+    arguments: argparse.Namespace, predictor: Predictor, estimator: Estimator, tasks: Sequence[Task]
+) -> None:
     """Computes the flow of all tasks, writes and checks the files."""
 
     def flows(task: Task):
         total = len(task.pairs) if arguments.max_pairs is None else min(arguments.max_pairs, len(task.pairs))
         progress = Progress(task.benchmark.data)
         source = (predictor.check(pair) for pair in readable(task.pairs, total, 0, []))
-        for done, estimate in enumerate(loaded.estimates(source, always=False), 1):
+        for done, estimate in enumerate(estimator.estimates(source), 1):
             progress(done, total)
             if not np.isfinite(estimate.flow).all():
                 raise NotFinite(f"the flow of pair {estimate.pair.name} of {task.benchmark.data} is not finite")
@@ -221,9 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device, arguments.device_id, scratch)
-            loaded = predictor.load()
+            estimator = predictor.load()
             with kept_if_done(arguments.out):
-                (make_submission if arguments.submission else evaluate)(arguments, predictor, loaded, opened)
+                (make_submission if arguments.submission else evaluate)(arguments, predictor, estimator, opened)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted, nothing was kept", file=sys.stderr)
         return 130

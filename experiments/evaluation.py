@@ -1,28 +1,157 @@
-"""From a trained network and image pairs with ground truth to end-point errors, frame by frame.
-
-Protocol `full/1`: every frame of the set, at its own size, each by itself (no statistics are shared between frames).
-A metric of a frame is the mean over the pixels of its kind whose ground truth is valid; a metric of the set is the
-mean over the frames that have such pixels. Kinds: `all`; `occ`, not visible in the second frame (covered or out of
-it); `noc`, the rest of the valid pixels.
-"""
+"""What a trained network gets right and wrong on one data set, under a protocol (see `experiments.protocols`)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from experiments.data.pairs import Pair, PairSet
-from experiments.estimation import estimates
-from experiments.regions import by_visibility, known
+from experiments.data.pairs import DataError, Pair, PairSet
+from experiments.estimation import Estimator, Network, batch_size
+from experiments.metric_names import metric_name
+from experiments.protocols import OF_STUDIES, Protocol, Total
 from uflow import metrics
-from uflow.inference import Inference
+
+
+class NotFinite(ValueError):
+    """A flow with values that are not finite; nothing can be said about the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OcclusionScore:
+    """How well hidden pixels are found: the best F-score over all thresholds, its threshold, from how many frames."""
+
+    f_score: float
+    threshold: float
+    frames: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The numbers of a data set.
+
+    Attributes:
+        name: the data set.
+        pairs: names of the pairs that were measured.
+        skipped: one sentence for every pair that could not be read.
+        unknown: names of the pairs without a pixel that counts; they are in `pairs`, but in no number.
+        numbers: by `<measure>/<region>`; of a region that no frame has there is none.
+        frames: how many frames have pixels of the region, by the same names.
+        rows: the values of every frame by the same names, `None` where a frame has no such pixels.
+        occlusion: `None` without ground truth of occlusion or a method that finds it.
+        seconds: what all took, with the compilation of graphs.
+        pairs_per_second: after the first batch, during which a graph is compiled; `None` if there was no other.
+    """
+
+    name: str
+    pairs: tuple[str, ...]
+    skipped: tuple[str, ...]
+    unknown: tuple[str, ...]
+    numbers: Mapping[str, float]
+    frames: Mapping[str, int]
+    rows: tuple[Mapping[str, float | None], ...]
+    occlusion: OcclusionScore | None
+    seconds: float
+    pairs_per_second: float | None
+
+
+def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> Iterator[Pair]:
+    """The first `count` pairs without those that cannot be read, which are told in `skipped`.
+
+    Raises:
+        DataError: if more than `allowed` cannot be read.
+    """
+    for index in range(count):
+        try:
+            pair = pairs[index]
+        except DataError as error:
+            if not allowed:
+                raise
+            skipped.append(str(error))
+            if len(skipped) > allowed:
+                raise DataError(
+                    f"{error} ({len(skipped)} pairs cannot be read, --skip-bad {allowed} allows fewer)"
+                ) from None
+            continue
+        yield pair
+
+
+def measure(
+    estimator: Estimator,
+    pairs: PairSet,
+    protocol: Protocol,
+    *,
+    check: Callable[[Pair], Pair] = lambda pair: pair,
+    count: int | None = None,
+    allowed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Measured:
+    """Measures the flow of the first `count` pairs, by default of all, at the size of the ground truth.
+
+    Args:
+        estimator: the network.
+        pairs: with ground truth.
+        protocol: what is counted.
+        check: raises `DataError` for a pair that the network cannot be given.
+        count: how many pairs.
+        allowed: how many pairs may be unreadable; they are left out.
+        progress: told after every pair how many of how many are done.
+
+    Raises:
+        DataError: if too many pairs cannot be read, if none is left, or if one has no ground truth.
+        NotFinite: if a flow is not finite.
+    """
+    total = len(pairs) if count is None else min(count, len(pairs))
+    skipped: list[str] = []
+    names, unknown, totals, hidden = [], [], [], []
+    began = time.perf_counter()
+    warm, warmed = 0, began
+    source = (_with_truth(check(pair)) for pair in readable(pairs, total, allowed, skipped))
+    for estimate in estimator.estimates(source):
+        pair, flow = estimate.pair, estimate.flow
+        if not np.isfinite(flow).all():
+            raise NotFinite(f"the flow of pair {pair.name} of {pairs.name} is not finite")
+        names.append(pair.name)
+        totals.append(protocol.totals(pairs.name, pair, flow))
+        counted = protocol.counted(pairs.name, pair)
+        if not counted.any():
+            unknown.append(pair.name)
+        elif pair.occluded is not None and estimate.visible is not None:
+            hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
+        progress(len(names) + len(skipped), total)
+        warm = warm or batch_size(estimator.network, pair.first)
+        warmed = time.perf_counter() if len(names) == warm else warmed
+    ended = time.perf_counter()
+    if not names:
+        raise DataError(f"{pairs.name}: none of {total} pairs is left to measure")
+    keys = list(dict.fromkeys(key for frame in totals for key in frame))
+    having = {key: [frame.get(key, Total(0.0, 0)) for frame in totals] for key in keys}
+    numbers = {key: protocol.number(pairs.name, key.split("/")[0], having[key]) for key in keys}
+    return Measured(
+        name=pairs.name,
+        pairs=tuple(names),
+        skipped=tuple(skipped),
+        unknown=tuple(unknown),
+        numbers={key: value for key, value in numbers.items() if value is not None},
+        frames={key: sum(total.pixels > 0 for total in having[key]) for key in keys},
+        rows=tuple({key: frame[key].mean if key in frame else None for key in keys} for frame in totals),
+        occlusion=OcclusionScore(*metrics.best_f_score(sum(hidden)), len(hidden)) if hidden else None,
+        seconds=ended - began,
+        pairs_per_second=(len(names) - warm) / (ended - warmed) if len(names) > warm else None,
+    )
+
+
+def _with_truth(pair: Pair) -> Pair:
+    if pair.flow is None:
+        raise DataError(f"pair {pair.name}: has no ground truth flow to evaluate on")
+    return pair
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Errors of a set of pairs.
+    """What a study keeps of the errors on a data set.
 
     Attributes:
         metrics: mean over frames by name, such as `epe/synthetic/occ`, px.
@@ -35,39 +164,14 @@ class Evaluation:
     finite: bool = True
 
 
-def frame_errors(flow: np.ndarray, pair: Pair) -> dict[str, float | None]:
-    """End-point error of a flow (2, H, W) by kind of pixel, px; only the kinds that the ground truth tells apart."""
-    error = metrics.end_point_error(flow, pair.flow)
-    masks = by_visibility(pair, known(pair))
-    return {kind: metrics.masked_mean(error, mask) for kind, mask in masks.items()}
-
-
-def predictions(network: Inference, pairs: PairSet, indices: range) -> Iterator[tuple[Pair, np.ndarray]]:
-    """Each pair with the network's flow (2, H, W) for it; frames of one small size are computed together."""
-    for estimate in estimates(network, (pairs[index] for index in indices)):
-        yield estimate.pair, estimate.flow
-
-
-def evaluate(network: Inference, pairs: PairSet, count: int | None = None) -> Evaluation:
-    """Errors on the first `count` pairs, by default on all; pairs without ground truth are passed over."""
-    name = pairs.name.replace(";", "+")
-    total = len(pairs) if count is None else min(count, len(pairs))
-    frames: dict[str, list[float | None]] = {}
-    number = 0
-    for pair, flow in predictions(network, pairs, range(total)):
-        if pair.flow is None:
-            continue
-        if not np.isfinite(flow).all():
-            return Evaluation({}, {}, finite=False)
-        errors = frame_errors(flow, pair)
-        for kind in errors:
-            frames.setdefault(f"epe/{name}/{kind}", [None] * number)
-        for key, row in frames.items():
-            row.append(errors.get(key.rsplit("/", 1)[1]))
-        number += 1
-    means = {
-        key: float(np.mean([v for v in row if v is not None]))
-        for key, row in frames.items()
-        if any(v is not None for v in row)
-    }
-    return Evaluation(means, {key: tuple(frames[key]) for key in means})
+def evaluate(network: Network, pairs: PairSet, count: int | None = None) -> Evaluation:
+    """Errors on the first `count` pairs, by default on all, as `measure` finds them under the protocol of studies."""
+    try:
+        found = measure(Estimator(network), pairs, OF_STUDIES, count=count)
+    except NotFinite:  # of a run, that its network has become useless is a result and no fault
+        return Evaluation({}, {}, finite=False)
+    named = {key: metric_name(pairs.name, key.split("/")[1]) for key in found.numbers}
+    return Evaluation(
+        {name: found.numbers[key] for key, name in named.items()},
+        {name: tuple(row[key] for row in found.rows) for key, name in named.items()},
+    )

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import records
-from experiments.measuring import Measured
+from experiments.evaluation import Measured
+from experiments.metric_names import metric_name
 from experiments.plain_name import printable
 from experiments.protocols import MEASURES, Protocol
 from experiments.regions import NAMES
@@ -24,7 +25,7 @@ def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
     plain = {}
     for key, value in found.numbers.items():
         measure, region = key.split("/")
-        plain[f"{measure}/{found.name}/{region}"] = value, found.frames[key]
+        plain[metric_name(found.name, region, measure)] = value, found.frames[key]
     if found.occlusion is not None:
         plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames
         plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames

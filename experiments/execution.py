@@ -6,20 +6,16 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import platform
-import resource
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from experiments import checkpoints, device, faults, locks, records
-from experiments.code_version import code_version
-from experiments.data.batches import check_room
-from experiments.data.pairs import DataError, PairSet, check_known
-from experiments.data.skipping import without_bad
-from experiments.data.sources import absolute, check_once, open_source
-from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config, wanted_truth
+from experiments import checkpoints, device, faults, locks, process_group, records
+from experiments.cost import Cost
+from experiments.data.pairs import PairSet
+from experiments.inputs import Data, open_data, with_digests
+from experiments.process_group import ProcessGroup
+from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
 _COMPILED: list[str] = []  # run ids of which this process has compiled graphs, which are stored by their number in it
@@ -62,122 +58,6 @@ class Settings:
         return self.directory or self.out / "runs" / spec.directory
 
 
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """The pairs of a run.
-
-    Attributes:
-        training: what is trained on.
-        validation: what is evaluated on the way, of the training data or, if they have no true flow, of the data of
-            the evaluation; `None` if neither has.
-        tested: what the result is measured on; `None` if no data were named for it and the training data have no flow.
-    """
-
-    training: PairSet
-    validation: PairSet | None
-    tested: PairSet | None
-
-
-def open_data(spec: ExperimentSpec, skip_bad: int = 0) -> Data:
-    """The pairs of a run, without up to `skip_bad` pairs of each set that cannot be read.
-
-    Raises:
-        DataError: if data is missing, or more pairs than that cannot be read.
-    """
-    training, tested = open_pairs(spec, "data", "train"), _tested(spec)
-    training = without_bad(training, skip_bad)
-    tested = None if tested is None else without_bad(tested, skip_bad)
-    for section in ("data", "evaluation"):
-        validation = open_pairs(spec, section, "validation")
-        if "flow" in validation.provides:
-            return Data(training, without_bad(validation, skip_bad), tested)
-    return Data(training, None, tested)
-
-
-def _tested(spec: ExperimentSpec) -> PairSet | None:
-    """The pairs to evaluate on; `None` if those are the training data, which have no true flow."""
-    pairs = open_pairs(spec, "evaluation", "test")
-    return pairs if spec.evaluation.source or "flow" in pairs.provides else None
-
-
-def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
-    """The pairs of a split of the data (`data`) or of what is evaluated on (`evaluation`)."""
-    if section == "evaluation":
-        check_once(spec.evaluation.source)
-    source = getattr(spec, section).source or spec.data.source
-    data = spec.data
-    return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)
-
-
-def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSpec:
-    """The spec with the digests and absolute paths of its data, after a check of the data's headers and sizes.
-
-    So of what it starts from.
-
-    Args:
-        spec: the experiment.
-        data: its own pairs, if they are open already.
-
-    Raises:
-        DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
-            or what was named to evaluate on has no pixel for it.
-    """
-    if spec.initial:
-        spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
-    if data is None:
-        training, tested = open_pairs(spec, "data", "train"), _tested(spec)
-    else:
-        training, tested = data.training, data.tested
-    for pairs in {id(p): p for p in (training, tested) if p is not None}.values():
-        pairs.verify()
-    if lacking := wanted_truth(spec) - training.provides:
-        raise DataError(
-            f"{training.name} has no ground truth {' and no '.join(sorted(lacking))}, which this experiment trains with"
-            " (train.supervised or occlusion.name)"
-        )
-    if tested is not None:
-        _check_truth(tested)
-    if spec.data.fit == "crop":  # of the other pairs, whoever reads them
-        check_room(training.name, training[0], spec.data.height, spec.data.width)
-    # the digest of a short set stands for its content; all splits of a set come from the same files
-    found = {"data": training.digest[:16], "evaluation": "" if tested is None else tested.digest[:16]}
-    for section, value in found.items():
-        if (given := getattr(spec, section).digest) and given != value:
-            raise DataError(
-                f"the {section} of this spec had digest {given}, what is there now has {value}: the data has changed,"
-                " so this is another experiment"
-            )
-    evaluated = spec.evaluation.source and absolute(spec.evaluation.source)
-    return dataclasses.replace(
-        spec,
-        data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
-        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
-    )
-
-
-def _check_truth(tested: PairSet) -> None:
-    """Raises `DataError` if there is nothing to evaluate on."""
-    if "flow" not in tested.provides:
-        raise DataError(
-            f"{tested.name} has no ground truth flow to evaluate on; give other data with --eval, or none to train"
-            " without an evaluation"
-        )
-    check_known(tested.name, (tested[index] for index in range(len(tested))))
-
-
-def check_writable(out: pathlib.Path, option: str = "--out") -> None:
-    """Raises `OSError` with one sentence if files cannot be made in a directory, which is made if it is missing."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".writable.{os.getpid()}"
-        try:
-            probe.write_bytes(b"\n")  # a full disk may still take a file that is empty
-        finally:
-            probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(f"{option} {out}: cannot be written to ({error.strerror})") from error
-
-
 def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) -> records.RunRecord | None:
     """Runs or continues one spec and returns its record; `None` if it was asked to stop on the way.
 
@@ -197,24 +77,24 @@ def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) 
     """
     directory = settings.directory_of(spec)
     try:
-        return _joined(spec, settings, directory, data)
+        return _in_group(spec, settings, directory, data)
     except Exception as error:
         if fault := faults.of(error):
             raise fault from error
         raise
 
 
-def _joined(
+def _in_group(
     spec: ExperimentSpec, settings: Settings, directory: pathlib.Path, data: Data | None
 ) -> records.RunRecord | None:
     """Like `execute`, in one process or as one of several."""
-    if device.team_size() == 1:
+    if process_group.group_size() == 1:
         return _execute(spec, settings, directory, data, None)
     taken = device.prepare(settings.device, settings.device_id, directory / "mindspore")
-    team = device.join()
-    if team.tracks:
-        return _execute(spec, settings, directory, data, (taken, team))
-    return _train_and_evaluate(spec, settings, directory, data, Cost(None), (taken, team))
+    group = process_group.init_process_group()
+    if group.is_main:
+        return _execute(spec, settings, directory, data, (taken, group))
+    return _train_and_evaluate(spec, settings, directory, data, Cost(None), (taken, group))
 
 
 def _execute(
@@ -222,7 +102,7 @@ def _execute(
     settings: Settings,
     directory: pathlib.Path,
     data: Data | None,
-    joined: tuple[str, device.Team] | None,
+    prepared: tuple[str, ProcessGroup] | None,
     weights: bool = False,
 ) -> records.RunRecord | None:
     """The record of a run, trained or continued if it is not there, or if its `weights` are wanted and are not there.
@@ -254,7 +134,7 @@ def _execute(
                 reason = f"it starts from {spec.initial.directory}, which {first.status}: {first.reason}"
                 record = _record(spec, "failed", reason)
             else:
-                record = _train_and_evaluate(spec, settings, directory, data, cost, joined)
+                record = _train_and_evaluate(spec, settings, directory, data, cost, prepared)
         except Exception as error:
             if settings.stop():
                 return None
@@ -333,7 +213,7 @@ def _train_and_evaluate(
     directory: pathlib.Path,
     data: Data | None,
     cost: Cost,
-    joined: tuple[str, device.Team] | None,
+    prepared: tuple[str, ProcessGroup] | None,
 ) -> records.RunRecord | None:
     from experiments import graph_cache, step, training
     from experiments.evaluation import evaluate
@@ -343,9 +223,9 @@ def _train_and_evaluate(
     if data is None:
         data = open_data(spec)
         with_digests(dataclasses.replace(spec, initial=None), data)
-    if joined is None:
-        joined = device.prepare(settings.device, settings.device_id, directory / "mindspore"), device.Team()
-    cost.device, team = joined
+    if prepared is None:
+        prepared = device.prepare(settings.device, settings.device_id, directory / "mindspore"), ProcessGroup()
+    cost.device, group = prepared
     place = training.Place(
         directory=directory,
         prefixes=settings.out / "prefixes",
@@ -353,7 +233,7 @@ def _train_and_evaluate(
         checkpoint_seconds=settings.checkpoint_seconds,
         portable=settings.portable,
         initial=settings.initial,
-        team=team,
+        group=group,
     )
     network = FlowNetwork(spec.network, spec.normalization)
     update = step.build_optimizer(spec, network)
@@ -373,7 +253,7 @@ def _train_and_evaluate(
         def starting(start: int) -> None:
             cost.start = start
             # the graphs of several processes differ, for each knows its number; those of a second run are counted on
-            if team.size == 1 and not _COMPILED:
+            if group.size == 1 and not _COMPILED:
                 graphs.append(stack.enter_context(graph_cache.stored(graph_cache.folder(), spec, start)))
             _COMPILED.append(spec.run_id)
 
@@ -404,7 +284,7 @@ def _train_and_evaluate(
     if not final.finite:
         return _record(spec, "diverged", "the flow of the trained network is not finite", step=outcome.step)
     device.leave_compile_cache()
-    if team.tracks:
+    if group.is_main:
         _draw(spec, directory, inference, data.tested, final.frames)
     return _record(
         spec, outcome.status, outcome.reason, step=outcome.step,
@@ -435,47 +315,3 @@ def _draw(
         pictures.write(directory, network, acting.occlusion, tested, errors)
     except Exception as error:
         print(f"warning: no pictures of this run: {type(error).__name__}: {error}", flush=True)
-
-
-class Cost:
-    """What a run has cost so far, over all attempts: `cost.json`, which differs from time to time.
-
-    Without a directory nothing is written, for a process that does not track.
-    """
-
-    def __init__(self, directory: pathlib.Path | None):
-        self.path = directory and directory / "cost.json"
-        self.before: dict[str, Any] = {}
-        with contextlib.suppress(records.RecordError):
-            before = records.read_json(self.path) if self.path else {}
-            self.before = before if isinstance(before, dict) else {}
-        self.began = time.monotonic()
-        self.device = ""
-        self.start = 0
-        self.ms_per_step: float | None = None
-        self.waited = 0.0
-        self.write()
-
-    def progress(self, line: Mapping[str, Any], pace: Any) -> None:
-        """Prints a line of the learning curve to the run's log."""
-        shown = " ".join(f"{key}={value:.5g}" for key, value in line.items() if key != "step")
-        with contextlib.suppress(OSError):  # the line is in metrics.jsonl, whose failure counts
-            print(f"step {line['step']}  {time.monotonic() - self.began:.1f} s  {shown}", flush=True)
-
-    def write(self) -> None:
-        """Writes the file anew."""
-        if self.path is None:
-            return
-        ours = time.monotonic() - self.began
-        plain = {
-            "seconds": self.before.get("seconds", 0.0) + ours,
-            "attempts": self.before.get("attempts", 0) + 1,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "ms_per_step": self.ms_per_step if self.ms_per_step is not None else self.before.get("ms_per_step"),
-            "data_wait_seconds": self.before.get("data_wait_seconds", 0.0) + self.waited,
-            "started_at_step": self.start,
-            "device": self.device,
-            "host": platform.node(),
-            "code": code_version(),
-        }
-        records.write_json(self.path, plain)

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 import uflow
-from experiments import checkpoints, device, execution, flags, terminal, trained
+from experiments import checkpoints, device, flags, portable, terminal
 from experiments.addresses import check_place
-from experiments.atomic import settle
+from experiments.atomic import check_writable, settle
 from experiments.spec import to_config
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
@@ -83,7 +83,7 @@ class Request:
         return np.stack([first, np.roll(first, (2, 3), axis=(2, 3))])
 
 
-def checkpoint_for(request: Request) -> trained.Trained:
+def checkpoint_for(request: Request) -> portable.Trained:
     """The checkpoint that is asked for, if all that is asked for can be had; MindSpore is not loaded.
 
     Raises:
@@ -101,7 +101,7 @@ def checkpoint_for(request: Request) -> trained.Trained:
     if request.batch_size is not None and request.batch_size < 1:
         raise ValueError(f"--batch-size {request.batch_size}: at least 1 is needed")
     check_place(request.out.absolute())
-    found = trained.find(request.checkpoint)
+    found = portable.find(request.checkpoint)
     levels = found.spec.network.levels
     for name, size in (("height", request.height), ("width", request.width)):
         if size < 2**levels:
@@ -112,7 +112,7 @@ def checkpoint_for(request: Request) -> trained.Trained:
     return found
 
 
-def properties_of(found: trained.Trained, request: Request) -> dict[str, str]:
+def properties_of(found: portable.Trained, request: Request) -> dict[str, str]:
     """What a file says of itself."""
     plain = to_config(found.spec)
     return {
@@ -135,7 +135,7 @@ def write_mindspore(file: pathlib.Path, network: Any, request: Request, properti
 
     more = {"custom_func": describe} if request.file_format == "MINDIR" else {}
     pair = map(ms.Tensor, request.random_pair())
-    with kernels.left_out():
+    with kernels.disabled():
         ms.export(_inference(network), *pair, file_name=str(file), file_format=request.file_format, **more)
 
 
@@ -226,7 +226,7 @@ def checked(file: pathlib.Path, network: Any, request: Request) -> str:
     )
 
 
-def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]:
+def export(found: portable.Trained, request: Request) -> tuple[pathlib.Path, str]:
     """The file that was written, and how it was checked.
 
     Args:
@@ -241,7 +241,7 @@ def export(found: trained.Trained, request: Request) -> tuple[pathlib.Path, str]
     network = found.network()
     write = FORMATS[request.file_format][0]
     name = f"{found.file.stem}_{request.height}x{request.width}.{request.file_format.lower()}"
-    execution.check_writable(request.out)
+    check_writable(request.out)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=request.out) as staging:
         file = pathlib.Path(staging) / name
         try:

@@ -24,12 +24,12 @@ from typing import Any
 
 from experiments import faults, flags, locks, records, terminal
 from experiments.addresses import check_place
+from experiments.atomic import check_writable
 from experiments.data.flying_chairs import SPLIT_FILES, file_names, held_out, write_pair
 from experiments.data.pairs import SPLITS, DataError, PairSet
 from experiments.data.scene_options import SceneOptions
 from experiments.data.source_text import GENERATED
 from experiments.data.sources import open_source, parse
-from experiments.execution import check_writable
 from experiments.run import parse_changes
 from experiments.spec import changed, default_spec, differing
 

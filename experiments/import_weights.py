@@ -17,7 +17,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import checkpoints, execution, flags, records, tensor_bundle, terminal
+from experiments import checkpoints, flags, records, tensor_bundle, terminal
+from experiments.atomic import check_writable
 from uflow import reference_weights, registry
 from uflow.architecture import DENSE, PWC_PYRAMID, Architecture
 
@@ -129,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
             given.tensorflow, feature_warp=not given.no_feature_warp, accumulate_flow=not given.no_accumulate_flow
         )
         _check_shapes(options, values)
-        execution.check_writable(given.out.parent)
+        check_writable(given.out.parent)
     except (ValueError, OSError) as error:
         sentence = str(error) if isinstance(error, OSError) else f"--tensorflow {given.tensorflow}: {error}"
         print(f"experiments.import_weights: {sentence}", file=sys.stderr)

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from uflow import architecture, registry
 from uflow.architecture import DISPLACEMENT, Architecture
 from uflow.inference import next_multiple
+from uflow.interfaces import Normalization
 
 OPSET = 18  # the first whose Resize takes the axes, which leaves the batch open; ONNX Runtime 1.14 and later
 IR_VERSION = 8  # of the file, the one that came with the opset
@@ -89,31 +90,6 @@ class Graph:
         return self("ReduceMean", x, list(axes), keepdims=1)
 
 
-def unchanged(graph: Graph, component: Any, maps: Sequence[str]) -> Sequence[str]:
-    """See `uflow.normalization.none`."""
-    return maps
-
-
-def center_scale(graph: Graph, component: Any, maps: Sequence[str]) -> Sequence[str]:
-    """See `uflow.normalization.center_scale`, for pairs that share no statistics."""
-    axes = (1, 2, 3) if component.across_channels else (2, 3)
-    means = [graph.mean(x, *axes) for x in maps]
-    gaps = [graph("Sub", x, mean) for x, mean in zip(maps, means, strict=True)]
-    variances = [graph.mean(graph("Mul", gap, gap), *axes) for gap in gaps]
-    if component.across_images:
-        means = [graph.mean(graph.concat(*means), 1)] * 2
-        variances = [graph.mean(graph.concat(*variances), 1)] * 2
-    if component.center:
-        maps = [graph("Sub", x, mean) for x, mean in zip(maps, means, strict=True)]
-    if component.scale:
-        deviations = [graph("Sqrt", graph("Add", variance, 1e-16)) for variance in variances]
-        maps = [graph("Div", x, deviation) for x, deviation in zip(maps, deviations, strict=True)]
-    return maps
-
-
-NORMALIZATIONS = {"none": unchanged, "center_scale": center_scale}
-
-
 class Network:
     """Writes the network's parts into a graph; the methods are the cells of `uflow.network`.
 
@@ -124,27 +100,31 @@ class Network:
         weights: values of the parameters by their place in the network.
     """
 
-    def __init__(self, graph: Graph, options: Architecture, normalization: Any, weights: Mapping[str, np.ndarray]):
+    def __init__(
+        self, graph: Graph, options: Architecture, normalization: Normalization, weights: Mapping[str, np.ndarray]
+    ):
         self.graph, self.options, self.normalization, self.weights = graph, options, normalization, weights
-        name = registry.entry_of(normalization).name
-        if name not in NORMALIZATIONS:
+        if not hasattr(normalization, "onnx"):
+            able = [
+                n for n in registry.names("normalization") if hasattr(registry.entry("normalization", n).cls, "onnx")
+            ]
             raise ValueError(
-                f"normalization component {name!r} cannot be written as ONNX (possible: {', '.join(NORMALIZATIONS)})"
+                f"normalization component {registry.entry_of(normalization).name!r} cannot be written as ONNX"
+                f" (possible: {', '.join(able)})"
             )
-        self.normalized = NORMALIZATIONS[name]
 
     def weight(self, place: str) -> str:
         """A parameter, stored under its place."""
         self.graph.values[place] = np.asarray(self.weights[place], np.float32)
         return place
 
-    def convolution(self, place: str, x: str, stride=1, dilation=1, pads=None, active=True) -> str:
+    def convolution(self, place: str, x: str, stride=1, dilation=1, pads=None, leaky_relu=True) -> str:
         """A convolution that keeps the size (for stride 1), optionally followed by LeakyReLU(0.1)."""
         weight, bias = self.weight(f"{place}.weight"), self.weight(f"{place}.bias")
         pads = pads or [dilation * (self.weights[weight].shape[2] // 2)] * 4
         how = {"strides": [stride] * 2, "dilations": [dilation] * 2, "pads": pads}
         y = self.graph("Conv", x, weight, bias, **how)
-        return self.graph("LeakyRelu", y, alpha=0.1) if active else y
+        return self.graph("LeakyRelu", y, alpha=0.1) if leaky_relu else y
 
     def upsampling(self, place: str, x: str) -> str:
         """A transposed convolution that doubles the size."""
@@ -166,14 +146,14 @@ class Network:
         for i in range(len(architecture.DENSE)):
             y = self.convolution(f"{place}.block.{i}", x)
             x = self.graph.concat(x, y)
-        return y, self.convolution(f"{place}.head", y, active=False)
+        return y, self.convolution(f"{place}.head", y, leaky_relu=False)
 
     def refinement(self, features: str, flow: str) -> str:
         """What the context network adds to the finest flow."""
         x = self.graph.concat(features, flow)
         for i, (_, dilation) in enumerate(architecture.CONTEXT):
             x = self.convolution(f"context.layers.{i}", x, dilation=dilation)
-        return self.convolution(f"context.layers.{len(architecture.CONTEXT)}", x, active=False)
+        return self.convolution(f"context.layers.{len(architecture.CONTEXT)}", x, leaky_relu=False)
 
     def zeros(self, like: str, channels: int, height: int, width: int) -> str:
         """Zeros in the batch size of another tensor."""
@@ -193,13 +173,13 @@ class Network:
                     context_up = self.zeros(mine, options.channels(options.context_channels), h, w)
             if flow_up and options.feature_warp:
                 other = graph.warp(other, flow_up, h, w)
-            normal = self.normalized(graph, self.normalization, [mine, other])
+            normal = self.normalization.onnx(graph, mine, other)
             if options.cost_volume:
                 cost = graph.cost_volume(*normal, h, w)
             else:
                 cost = self.convolution(f"surrogates.{level - 2}", graph.concat(*normal), pads=[1, 1, 2, 2])
             if options.shared_decoder:
-                mine = self.convolution(f"adapters.{level - 2}", mine, active=False)
+                mine = self.convolution(f"adapters.{level - 2}", mine, leaky_relu=False)
             stacked = [value for value in (context_up, flow_up, cost, mine) if value]
             decoder = f"decoders.{0 if options.shared_decoder else level - 2}"
             features, flow = self.decoder(decoder, graph.concat(*stacked))
@@ -214,7 +194,7 @@ class Network:
 
 def model(
     options: Architecture,
-    normalization: Any,
+    normalization: Normalization,
     weights: Mapping[str, np.ndarray],
     *,
     height: int,

@@ -31,11 +31,12 @@ from uflow import backend as ms
 from uflow import metrics, registry
 from uflow.ops import inside_frame
 
-MOVED, WORST = 4, 2  # how many frames are shown because they moved most, and because the run was worst there
+N_LARGEST_MOTION = 4  # frames shown because they moved most
+N_LARGEST_ERROR = 2  # frames shown because the run was worst there
 MOST_LOOKED_AT = 256  # frames of which the motion is measured, spread evenly over the set
 ERROR_TICKS = (0, 1, 3, 7, 15)  # px, evenly spaced on the error scale, which ends at the last
 UNKNOWN = 128  # gray level
-FITTING, SIDE = 256, 512  # px: small pictures are enlarged up to the first, large ones reduced to the second
+UPSCALE_TO, DOWNSCALE_TO = 256, 512  # px: small pictures are enlarged up to the first, large ones reduced to the second
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +64,21 @@ def write(
         pairs: what was evaluated on, every pair with its true flow.
         errors: end-point error of every pair, from which the run's worst frames are taken.
     """
-    from experiments.evaluation import predictions
+    from experiments.estimation import estimates
 
     shown = choose(pairs, errors)
     indices = [frame.index for frame in shown]
-    forward = predictions(network, pairs, indices)
+    forward = estimates(network, (pairs[index] for index in indices))
     # The other direction goes through the same compiled graph: nothing is compiled for the pictures.
-    backward = predictions(network, Reversed(pairs), indices)
+    backward = estimates(network, (reversed_pair(pairs[index]) for index in indices))
     folder = directory / "pictures"
     folder.mkdir(exist_ok=True)
     listed = []
-    for frame, (pair, flow), (_, back) in zip(shown, forward, backward, strict=True):
+    for frame, there, back in zip(shown, forward, backward, strict=True):
+        pair, flow = there.pair, there.flow
         name = f"{frame.index:04d}-{re.sub('[^A-Za-z0-9.]+', '-', pair.name)[:80]}"
         longest = flow_colors.longest_motion(pair.flow, pair.valid)
-        for kind, picture in draw(pair, flow, visibility(occlusion, flow, back, pair), longest).items():
+        for kind, picture in draw(pair, flow, visibility(occlusion, flow, back.flow, pair), longest).items():
             records.atomic_write(folder / f"{name}_{kind}.png", png(sized(picture)))
         listed.append({"frame": name, "index": frame.index, "longest": longest, "reason": frame.reason})
     records.atomic_write(folder / "wheel.png", png(flow_colors.wheel()))
@@ -84,19 +86,9 @@ def write(
     records.write_json(folder / "frames.json", {"frames": listed, "error_ticks": list(ERROR_TICKS)})
 
 
-class Reversed:
-    """The pairs of a set played backward, without ground truth."""
-
-    def __init__(self, pairs: PairSet):
-        self.pairs = pairs
-        self.name = pairs.name
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Pair:
-        pair = self.pairs[index]
-        return Pair(pair.name, pair.second, pair.first)
+def reversed_pair(pair: Pair) -> Pair:
+    """The frames of a pair in the other order, without ground truth."""
+    return Pair(pair.name, pair.second, pair.first)
 
 
 def choose(pairs: PairSet, errors: Sequence[float | None] = ()) -> list[Chosen]:
@@ -107,10 +99,10 @@ def choose(pairs: PairSet, errors: Sequence[float | None] = ()) -> list[Chosen]:
     """
     places = np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_LOOKED_AT)).round().astype(int)
     motion = {int(i): mean_motion(pairs[int(i)]) for i in places}
-    found = {i: "moved most" for i in _largest(motion, MOVED)}
+    found = {i: "moved most" for i in _largest(motion, N_LARGEST_MOTION)}
     if len(errors) == len(pairs):
         known = {i: error for i, error in enumerate(errors) if error is not None}
-        for i in _largest(known, WORST):
+        for i in _largest(known, N_LARGEST_ERROR):
             found[i] = f"{found[i]}, largest error" if i in found else "largest error"
     return [Chosen(i, reason) for i, reason in found.items()]
 
@@ -185,10 +177,10 @@ def error_scale(height: int = 12, width: int = 256) -> np.ndarray:
 def sized(picture: np.ndarray) -> np.ndarray:
     """A picture of a readable size: small ones with every pixel as a block of pixels, large ones reduced."""
     longer = max(picture.shape[:2])
-    if longer > SIDE:
-        height, width = (max(1, round(side * SIDE / longer)) for side in picture.shape[:2])
+    if longer > DOWNSCALE_TO:
+        height, width = (max(1, round(side * DOWNSCALE_TO / longer)) for side in picture.shape[:2])
         return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    times = max(1, FITTING // longer)
+    times = max(1, UPSCALE_TO // longer)
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 

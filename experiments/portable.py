@@ -1,6 +1,9 @@
-"""Weights that are meant for use elsewhere: `best.ckpt` and `last.ckpt`, each with a JSON file that says what it is.
+"""Trained weights in files: `best.ckpt` and `last.ckpt` for use elsewhere, and any checkpoint that is used again.
 
-They hold the parameters of the network only; what a run is continued from is in its `checkpoints`.
+`best.ckpt` and `last.ckpt` hold the parameters of the network only; what a run is continued from is in its
+`checkpoints`. A checkpoint says what it belongs to in one of two ways: by a JSON file of the same stem beside it that
+has `network` (and, if they are not the defaults, `normalization`, `occlusion` and other parts of a spec), or by the
+`spec.json` of the run in whose directory it lies. Which network it is can be told without MindSpore.
 """
 
 from __future__ import annotations
@@ -11,8 +14,87 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import checkpoints, records, trained
-from experiments.spec import ExperimentSpec, other_network, to_config
+from experiments import checkpoints, records
+from experiments.spec import SECTIONS, ExperimentSpec, from_config, other_network, to_config
+from uflow import registry
+
+NAMED = ("best", "last")  # checkpoints that a directory may hold under these names, the preferred one first
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A checkpoint and what it was trained as.
+
+    Attributes:
+        file: the `.ckpt` file.
+        spec: the experiment; where the checkpoint tells only a part of it, the rest has its defaults.
+        whole: whether the checkpoint tells all of it, as that of a run does.
+        sha256: what the digest of the file must be, or '' where nobody wrote it down.
+    """
+
+    file: pathlib.Path
+    spec: ExperimentSpec
+    whole: bool
+    sha256: str = ""
+
+    def network(self) -> Any:
+        """The network with the parameters of the checkpoint (`uflow.network.FlowNetwork`).
+
+        Raises:
+            records.RecordError: if the file is damaged, or holds the parameters of another network.
+        """
+        from uflow.network import FlowNetwork
+
+        if self.sha256 and checkpoints.file_digest(self.file) != self.sha256:
+            raise records.RecordError(f"{self.file}: damaged, its content is not what was written (SHA-256 differs)")
+        network = FlowNetwork(self.spec.network, self.spec.normalization)
+        checkpoints.load_parameters(self.file, checkpoints.parameters_of((network,)))
+        return network
+
+
+def find(path: str | pathlib.Path) -> Trained:
+    """The checkpoint that a path stands for: a `.ckpt` file, or a directory that holds one.
+
+    Of a directory, `best.ckpt` is taken, then `last.ckpt`, then the newest whole checkpoint of the run that lies there.
+
+    Raises:
+        records.RecordError: if there is none, or nothing says which network it belongs to.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return _described(path)
+    if not path.is_dir():
+        raise records.RecordError(f"checkpoint {path}: there is no such file or directory")
+    for name in NAMED:
+        if (path / f"{name}.ckpt").is_file():
+            return _described(path / f"{name}.ckpt")
+    for folder in (path, path / "checkpoints"):
+        if newest := checkpoints.latest(folder):
+            return _described(newest.file)
+    raise records.RecordError(f"checkpoint {path}: the directory holds no whole checkpoint (.ckpt with its .json)")
+
+
+def _described(file: pathlib.Path) -> Trained:
+    beside = file.with_suffix(".json")
+    known = records.read_json(beside) if beside.is_file() else {}
+    if not isinstance(known, dict):
+        raise records.RecordError(f"{beside}: must hold a JSON object")
+    sha256 = known.get("sha256", "")
+    parts = {key: known[key] for key in (*registry.AXES, *SECTIONS, "seed", "format") if key in known}
+    if "network" not in parts:
+        places = (folder / "spec.json" for folder in (file.parent, file.parent.parent))
+        place = next((place for place in places if place.is_file()), None)
+        if place is None:
+            raise records.RecordError(
+                f"checkpoint {file}: nothing says which network it belongs to; expected {beside.name} with 'network'"
+                " beside it, or the spec.json of its run"
+            )
+        beside, parts = place, records.read_json(place)
+    try:
+        spec = from_config(parts)
+    except ValueError as error:
+        raise records.RecordError(f"{beside}: {str(error).splitlines()[0]}") from None
+    return Trained(file, spec, whole="train" in parts, sha256=sha256)
 
 
 def save(
@@ -39,7 +121,7 @@ def with_initial(spec: ExperimentSpec, path: pathlib.Path | None) -> tuple[Exper
 
     Args:
         spec: what is trained.
-        path: a checkpoint or a directory with one, see `experiments.trained.find`; `None` = drawn from the seed.
+        path: a checkpoint or a directory with one, see `find`; `None` = drawn from the seed.
 
     Raises:
         records.RecordError: if there are no weights, or those of another network than the spec's, naming the options
@@ -49,7 +131,7 @@ def with_initial(spec: ExperimentSpec, path: pathlib.Path | None) -> tuple[Exper
         return spec, None
     if spec.initial:
         raise records.RecordError(f"checkpoint {path}: this run starts from another one (initial): give one")
-    found = trained.find(path)
+    found = find(path)
     if different := other_network(found.spec, spec):
         raise records.RecordError(f"checkpoint {found.file}: holds the weights of another network: {different}")
     digest = checkpoints.file_digest(found.file)

@@ -34,21 +34,22 @@ import cv2
 import numpy as np
 
 from experiments import flags, records, terminal
+from experiments.atomic import check_writable
 from experiments.data.flow_files import read_flo, write_flo
 from experiments.data.folders import SUFFIXES
 from experiments.data.frames import LEGEND, PREDICTION, frames, neighbors
 from experiments.data.image_files import read_image
 from experiments.data.pairs import DataError, PairSet
 from experiments.data.video import Video, opened
-from experiments.execution import check_writable
+from experiments.estimation import Estimator
 from experiments.flow_colors import colors
 from experiments.panels import legend, panels, visibility_picture
-from experiments.predictor import Loaded, Predictor, add_arguments, interruptible
+from experiments.predictor import Predictor, add_arguments, interruptible
 from experiments.video_file import VideoFile
 
 PROGRAM = "experiments.predict"
 FPS = 24.0
-USUAL = 99.0  # per cent of the pixels that move by less than the scale: a few wrong ones shall not pale all others
+COLOR_SCALE_PERCENTILE = 99.0  # of the motion of a frame; with the maximum a few wrong pixels would pale all others
 
 
 def parser() -> flags.Parser:
@@ -64,7 +65,8 @@ def parser() -> flags.Parser:
     made.shared("out", required=True)
     made.add_argument(
         "--longest", type=float, metavar="PX",
-        help=f"motion of full colour in all pictures; default: what {USUAL:g} %% of every frame stays below",
+        help="motion of full colour in all pictures;"
+        f" default: what {COLOR_SCALE_PERCENTILE:g} %% of every frame stays below",
     )  # fmt: skip
     made.add_argument("--fps", type=float, help=f"frames per second of panels.mp4; default: the video's, or {FPS:g}")
     return made
@@ -111,7 +113,9 @@ class Output:
         return path
 
 
-def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output) -> tuple[list[str], float, bool]:
+def compute(
+    predictor: Predictor, estimator: Estimator, pairs: PairSet, output: Output
+) -> tuple[list[str], float, bool]:
     """Writes flow and visibility of every pair; one pair at a time is in memory.
 
     Returns:
@@ -123,7 +127,7 @@ def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output
     """
     source = (predictor.check(pairs[index]) for index in range(len(pairs)))
     names, longest, told = [], 0.0, time.monotonic()
-    for estimate in loaded.estimates(source, always=True):
+    for estimate in estimator.estimates(source, always=True):
         name = estimate.pair.name
         if not np.isfinite(estimate.flow).all():
             print(f"{name}: the flow has values that are not finite; they are black in the pictures", file=sys.stderr)
@@ -131,12 +135,13 @@ def compute(predictor: Predictor, loaded: Loaded, pairs: PairSet, output: Output
         if estimate.visible is not None:
             write_png(output.new("visible", name), visibility_picture(estimate.visible))
         lengths = np.hypot(*estimate.flow)
-        longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], USUAL)) if lengths.size else 0.0)
+        if lengths.size:
+            longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], COLOR_SCALE_PERCENTILE)))
         names.append(name)
         if time.monotonic() - told > 10:
             told = time.monotonic()
             print(f"{len(names)} of {len(pairs)} pairs", file=sys.stderr, flush=True)
-    return names, longest, loaded.hidden is not None
+    return names, longest, estimator.hidden is not None
 
 
 def draw(pairs: PairSet, output: Output, names: Sequence[str], longest: float, hidden: bool) -> Iterator[np.ndarray]:
@@ -161,11 +166,13 @@ def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
     records.atomic_write(path, encoded.tobytes())
 
 
-def predict(arguments: argparse.Namespace, predictor: Predictor, loaded: Loaded, pairs: PairSet, rate: float) -> None:
+def predict(
+    arguments: argparse.Namespace, predictor: Predictor, estimator: Estimator, pairs: PairSet, rate: float
+) -> None:
     """Computes and draws everything; says where it is."""
     output = Output(arguments.out)
     began = time.monotonic()
-    names, usual, hidden = compute(predictor, loaded, pairs, output)
+    names, usual, hidden = compute(predictor, estimator, pairs, output)
     spent = time.monotonic() - began
     longest = arguments.longest or usual or 1.0
     pictures = zip(names, draw(pairs, output, names, longest, hidden), strict=True)
@@ -201,9 +208,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device, arguments.device_id, scratch)
-            loaded = predictor.load()
+            estimator = predictor.load()
             check_writable(arguments.out)
-            predict(arguments, predictor, loaded, pairs, rate)
+            predict(arguments, predictor, estimator, pairs, rate)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; the files in {arguments.out} are whole, but not all there", file=sys.stderr)
         return 130

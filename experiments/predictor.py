@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import itertools
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from experiments import checkpoints, trained
+from experiments import checkpoints, portable
 from experiments.data.pairs import DataError, Pair
-from experiments.estimation import Estimate, estimates
+from experiments.estimation import Estimator
 from experiments.flags import Parser
 from uflow import registry
+from uflow.interfaces import Occlusion
 
 
 def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
@@ -63,9 +63,9 @@ class Predictor:
         occlusion: component of the occlusion axis; `None` if nothing is to be said of it.
     """
 
-    trained: trained.Trained
+    trained: portable.Trained
     size: tuple[int, int] | None = None
-    occlusion: Any = None
+    occlusion: Occlusion | None = None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Predictor:
@@ -77,7 +77,7 @@ class Predictor:
         size = (arguments.height, arguments.width)
         if (size[0] is None) != (size[1] is None):
             raise ValueError("--height and --width are given together or not at all")
-        found = trained.find(arguments.checkpoint)
+        found = portable.find(arguments.checkpoint)
         size = None if size[0] is None else size
         if size and (problem := found.spec.network.working_size_problem(*size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")
@@ -105,7 +105,7 @@ class Predictor:
             raise DataError(f"pair {pair.name}: {problem}, or a larger working size (--height --width)")
         return pair
 
-    def load(self) -> Loaded:
+    def load(self) -> Estimator:
         """The network, ready to be used; raises `records.RecordError` if the checkpoint is damaged."""
         from uflow.inference import Inference, OcclusionInference
 
@@ -114,33 +114,14 @@ class Predictor:
         hidden = OcclusionInference(network, self.occlusion) if self.occlusion else None
         if hidden is not None:
             hidden.set_train(False)
-        return Loaded(network, hidden)
-
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """The loaded network of a `Predictor`: for flow alone, and for flow and visibility."""
-
-    network: Any
-    hidden: Any = None
-
-    def estimates(self, pairs: Iterable[Pair], always: bool) -> Iterator[Estimate]:
-        """The estimate for every pair, in order, lazily.
-
-        Args:
-            pairs: may be lazy.
-            always: whether the visibility is estimated for every pair, or only where the truth about it is known,
-                since it takes the flow in both directions.
-        """
-        for wanted, group in itertools.groupby(pairs, lambda pair: always or pair.occluded is not None):
-            yield from estimates(self.hidden if wanted and self.hidden is not None else self.network, group)
+        return Estimator(network, hidden)
 
 
 def _plain(component: Any) -> dict[str, Any]:
     return {"name": registry.entry_of(component).name, **dataclasses.asdict(component)}
 
 
-def _occlusion(found: trained.Trained, name: str | None) -> Any:
+def _occlusion(found: portable.Trained, name: str | None) -> Occlusion | None:
     """The component that is asked for; `None` for `none` and for what needs the truth."""
     own = registry.entry_of(found.spec.occlusion)
     if name is not None:

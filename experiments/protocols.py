@@ -7,14 +7,14 @@ is never changed: what would turn the same flow into another number gets another
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from experiments.data.pairs import Pair
 from experiments.regions import by_visibility, known, regions
-from experiments.spec import PROTOCOL
+from experiments.spec_options import PROTOCOL
 from uflow import metrics
 
 OUTLIERS = (1, 3, 5)  # px
@@ -48,15 +48,19 @@ class Protocol:
         about: one sentence for whoever chooses.
         mean_of: `frames`, each frame with such pixels counts the same; or `pixels`, each pixel does.
         data: the data sets that it is made for; none means any.
-        reference: only what the reference computes, and as it does: `epe` and `fl` over all pixels, known or not, of
-            all data sets but KITTI, where it is over known ones (`all`), and over known visible ones (`noc`), and the
-            mean error is at most `metrics.KITTI_CEILING`.
+        measures: what is measured, out of `MEASURES`.
+        regions: from a pair and its pixels that count, bool (H, W), to those of every region.
+        reference: as the reference does it: over all pixels, known or not, of all data sets but KITTI, where it is
+            over known ones (`all`), and over known visible ones (`noc`), and the mean error is at most
+            `metrics.KITTI_CEILING`.
     """
 
     name: str
     about: str
     mean_of: Literal["frames", "pixels"] = "frames"
     data: tuple[str, ...] = ()
+    measures: tuple[str, ...] = tuple(MEASURES)
+    regions: Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]] = regions
     reference: bool = False
 
     def counted(self, name: str, pair: Pair) -> np.ndarray:
@@ -73,21 +77,16 @@ class Protocol:
             pair: with flow.
             flow: (2, H, W), px, what is measured.
         """
-        error = metrics.end_point_error(flow, pair.flow)
-        counted = self.counted(name, pair)
+        masks = self.regions(pair, self.counted(name, pair))
         if self.reference:
-            masks = by_visibility(pair, counted) if name in KITTI else {"all": counted}
-            masks.pop("occ", None)
-            measures = ("epe", "fl")
-        else:
-            masks, measures = regions(pair, counted), tuple(MEASURES)
-        values = {"epe": error, "fl": 100.0 * metrics.outliers(flow, pair.flow)}
-        values |= {f"{pixels}px": 100.0 * (error > pixels) for pixels in OUTLIERS}
-        return {
-            f"{measure}/{region}": Total(float(values[measure][mask].sum(dtype=np.float64)), int(mask.sum()))
-            for measure in measures
-            for region, mask in masks.items()
-        }
+            told = ("all", "noc") if name in KITTI else ("all",)
+            masks = {region: mask for region, mask in masks.items() if region in told}
+        found = {}
+        for measure in self.measures:
+            values = _per_pixel(measure, flow, pair.flow)
+            for region, mask in masks.items():
+                found[f"{measure}/{region}"] = Total(float(values[mask].sum(dtype=np.float64)), int(mask.sum()))
+        return found
 
     def number(self, name: str, measure: str, totals: Sequence[Total]) -> float | None:
         """The number of data set `name` from the totals of its frames; `None` if no frame has such pixels."""
@@ -97,6 +96,14 @@ class Protocol:
             return metrics.mean_over_frames((total.mean for total in totals), ceiling)
         whole = Total(sum(total.sum for total in totals), sum(total.pixels for total in totals))
         return metrics.mean_over_frames([whole.mean], ceiling)
+
+
+def _per_pixel(measure: str, flow: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A measure of every pixel, (H, W), in the unit of `MEASURES`."""
+    if measure == "fl":
+        return 100.0 * metrics.outliers(flow, truth)
+    error = metrics.end_point_error(flow, truth)
+    return error if measure == "epe" else 100.0 * (error > int(measure.removesuffix("px")))
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -109,7 +116,11 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "as UFlow reports it: the mean over frames, invalid pixels counted except on KITTI, where an end-point"
             f" error is at most {metrics.KITTI_CEILING:g} px",
             data=("flyingchairs", "sintel_clean", "sintel_final", *KITTI),
+            measures=("epe", "fl"),
+            regions=by_visibility,
             reference=True,
         ),
     )
 }
+# What studies keep: part of the numbers of their protocol, since they measure again and again while a run trains.
+OF_STUDIES = dataclasses.replace(PROTOCOLS[PROTOCOL], measures=("epe",), regions=by_visibility)

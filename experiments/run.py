@@ -18,8 +18,10 @@ from typing import Any
 
 from experiments import device, execution, faults, flags, portable, records, terminal
 from experiments.addresses import check_place
+from experiments.atomic import check_writable
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
+from experiments.inputs import with_digests
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
 
 INTERRUPTED = 130
@@ -132,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_place(arguments.out.resolve())
         device.check_precision(spec.train.amp, arguments.device)
         spec, initial = portable.with_initial(spec, arguments.checkpoint)
-        spec = execution.with_digests(spec)
+        spec = with_digests(spec)
         shared = tuple(int(word) for word in arguments.shared_steps.split(",") if word)
         settings = execution.Settings(
             out=arguments.out.resolve(),
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stop=stop_on_signals(),
             initial=initial,
         )
-        execution.check_writable(settings.out)
+        check_writable(settings.out)
     except (ValueError, DataError, OSError) as error:
         faults.tell(f"experiments.run: {error}")
         return faults.EXIT_CODE if faults.passing(error) else 2

@@ -69,20 +69,20 @@ class TrainStep(ms.nn.Cell):
             reported = parallel.mean(reported)
         if self.devices == 1 and not self.mixed:
             return ms.ops.depend(reported, self.update(gradients, learning_rate, powers))
-        flat = joined(gradients)
+        flat = flatten_gradients(gradients)
         if self.devices > 1:
             flat = parallel.mean(flat)
         if not self.mixed:
-            return ms.ops.depend(reported, self.update(parted(flat, gradients), learning_rate, powers))
+            return ms.ops.depend(reported, self.update(unflatten_gradients(flat, gradients), learning_rate, powers))
         finite = ms.ops.isfinite(flat).all()
         if finite:
             flat = flat / self.scale
-            reported = ms.ops.depend(reported, self.update(parted(flat, gradients), learning_rate, powers))
-        left_out = 1.0 - finite.astype(ms.float32)
-        return ms.ops.concat((reported.reshape(-1), left_out.reshape(1)))
+            reported = ms.ops.depend(reported, self.update(unflatten_gradients(flat, gradients), learning_rate, powers))
+        skipped = 1.0 - finite.astype(ms.float32)
+        return ms.ops.concat((reported.reshape(-1), skipped.reshape(1)))
 
 
-def joined(gradients: tuple) -> ms.Tensor:
+def flatten_gradients(gradients: tuple) -> ms.Tensor:
     """All gradients as one vector: one message to the other devices instead of a hundred."""
     parts = ()
     for gradient in gradients:
@@ -90,8 +90,8 @@ def joined(gradients: tuple) -> ms.Tensor:
     return ms.ops.concat(parts)
 
 
-def parted(flat: ms.Tensor, gradients: tuple) -> tuple:
-    """A vector as from `joined` in parts of the shapes of `gradients`."""
+def unflatten_gradients(flat: ms.Tensor, gradients: tuple) -> tuple:
+    """A vector as from `flatten_gradients` in parts of the shapes of `gradients`."""
     parts, start = (), 0
     for gradient in gradients:
         size = gradient.size
@@ -101,7 +101,7 @@ def parted(flat: ms.Tensor, gradients: tuple) -> tuple:
 
 
 @dataclasses.dataclass(frozen=True)
-class Varying:
+class StepInputs:
     """What a step is given beside the images; a pure function of the spec and the step."""
 
     weights: np.ndarray
@@ -109,14 +109,14 @@ class Varying:
     student_keep: np.ndarray
 
 
-def varying(spec: ExperimentSpec, chosen: Components, number: int, batch_size: int) -> Varying:
+def step_inputs(spec: ExperimentSpec, chosen: Components, number: int, batch_size: int) -> StepInputs:
     """Weights of the terms and level dropout of a step, for a number of pairs that may be a part of the batch."""
     train, network = spec.train, spec.network
     generator = np.random.default_rng([spec.seed, _DROPOUT_STREAM, number])
     # one draw per level and direction; the two halves of the stacked batch are the two directions
     draws = generator.random((2, network.levels, 2)) > network.level_dropout
     keep, student_keep = np.repeat(draws.astype(np.float32), batch_size, axis=2)
-    return Varying(chosen.weights_at(number, train.steps), keep, student_keep)
+    return StepInputs(chosen.weights_at(number, train.steps), keep, student_keep)
 
 
 def build(
@@ -142,7 +142,7 @@ def build(
 def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) -> list[np.ndarray | None]:
     """What the objective is given at a step."""
     pairs = batch.first.shape[0]
-    given = varying(spec, chosen, number, pairs)
+    given = step_inputs(spec, chosen, number, pairs)
     if spec.train.supervised:
         keep = given.keep[:, :pairs]
         return [batch.seen_first, batch.seen_second, batch.flow, batch.valid, keep]

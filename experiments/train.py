@@ -20,16 +20,17 @@ from collections.abc import Sequence
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments import device, execution, faults, flags, portable, records, terminal
+from experiments import device, execution, faults, flags, inputs, portable, process_group, records, terminal
 from experiments.addresses import check_place
+from experiments.atomic import check_writable
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.data.sources import names
 from experiments.monitor import EPOCH, Monitor
+from experiments.portable import NAMED
 from experiments.presets import PRESETS
 from experiments.run import INTERRUPTED, parse_changes, stop_on_signals
 from experiments.spec import ExperimentSpec, canonical, changed, default_spec, flatten, from_config, problems_of
-from experiments.trained import NAMED
 from uflow.precision import LEVELS
 
 # flag -> option of the spec
@@ -95,7 +96,7 @@ def compose(given: argparse.Namespace) -> ExperimentSpec:
     found = problems_of(spec)
     if spec.initial:
         found.append("initial is for studies and experiments.run; here weights to start from are named by --checkpoint")
-    if spec.train.batch_size % (size := device.team_size()):
+    if spec.train.batch_size % (size := process_group.group_size()):
         found.append(
             f"--batch-size {spec.train.batch_size} is the number of pairs of all devices together and cannot be shared"
             f" equally by {size} of them"
@@ -147,7 +148,7 @@ def _onwards(directory: pathlib.Path, spec: ExperimentSpec, different: Sequence[
     )
 
 
-def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, execution.Data]:
+def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, inputs.Data]:
     """All that is needed to train, checked; writes nothing but makes the directory if that is all that is missing.
 
     Raises:
@@ -159,11 +160,11 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
     device.check_precision(spec.train.amp, given.device)
     if not given.checkpoint_seconds >= 0:
         raise ValueError(f"--checkpoint-seconds must be at least 0, got {given.checkpoint_seconds}")
-    data = execution.open_data(spec, given.skip_bad)
-    spec = execution.with_digests(spec, data)
+    data = inputs.open_data(spec, given.skip_bad)
+    spec = inputs.with_digests(spec, data)
     spec, initial = portable.with_initial(spec, weights_to_start_from(given))
     check_same_spec(directory, spec)
-    execution.check_writable(directory)
+    check_writable(directory)
     settings = execution.Settings(
         out=directory,
         device=given.device,
@@ -186,14 +187,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         faults.tell(f"experiments.train: {error}")
         return faults.EXIT_CODE if faults.passing(error) else 2
-    if device.is_scheduler():
+    if process_group.is_scheduler():
         device.prepare("CPU")
-        device.join()
+        process_group.init_process_group()
         return 0
     return _train(spec, settings, data)
 
 
-def _train(spec: ExperimentSpec, settings: execution.Settings, data: execution.Data) -> int:
+def _train(spec: ExperimentSpec, settings: execution.Settings, data: inputs.Data) -> int:
     monitor = Monitor()
     settings = dataclasses.replace(settings, stop=stop_on_signals(), report=monitor)
     _introduce(spec, settings, data)
@@ -221,9 +222,9 @@ def _train(spec: ExperimentSpec, settings: execution.Settings, data: execution.D
     return 0 if record.status == "completed" else 3
 
 
-def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: execution.Data) -> None:
+def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: inputs.Data) -> None:
     """Says what is about to be trained, and what was left out."""
-    train, size = spec.train, device.team_size()
+    train, size = spec.train, process_group.group_size()
     shared = f", {train.batch_size // size} on each of {size} devices" if size > 1 else ""
     print(
         f"run {spec.run_id} in {settings.directory}: {train.steps} steps of {train.batch_size} pairs{shared},"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
-import os
-import pathlib
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,52 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from experiments import checkpoints, faults, locks, portable, records, step
+from experiments import checkpoints, locks, portable, records, step
 from experiments.data.ahead import ahead
 from experiments.data.batches import Batches
 from experiments.data.pairs import PairSet
-from experiments.device import Team
+from experiments.run_files import Curve, Place, State
+from experiments.shared_prefix import TEACHER, load_prefix, prefix_folder, save_prefix, without_teacher
 from experiments.spec import ExperimentSpec, components, prefix_id, wanted_truth
 from uflow import backend as ms
 from uflow import schedule
 from uflow.network import FlowNetwork, initialize
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
-TEACHER = "teacher."  # of the names of a frozen teacher's parameters
 COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels that make a run collapsed
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run keeps its files, and what it may share; nothing here changes the result.
-
-    Attributes:
-        directory: of the run.
-        prefixes: where training that several runs have in common is kept, or `None`.
-        shared_steps: steps up to which other runs may have trained the same.
-        checkpoint_seconds: least time between two checkpoints.
-        portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
-        initial: the checkpoint that the run starts from, if its spec names one.
-        team: the processes that train together; only one of them writes.
-    """
-
-    directory: pathlib.Path
-    prefixes: pathlib.Path | None = None
-    shared_steps: tuple[int, ...] = ()
-    checkpoint_seconds: float = 30.0
-    portable: bool = False
-    initial: pathlib.Path | None = None
-    team: Team = Team()
-
-    @property
-    def checkpoints(self) -> pathlib.Path:
-        """Where the run's checkpoints are."""
-        return self.directory / "checkpoints"
-
-    @property
-    def metrics(self) -> pathlib.Path:
-        """The learning curve."""
-        return self.directory / "metrics.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,45 +36,6 @@ class Outcome:
     reason: str = ""
     ms_per_step: float | None = None
     waited: float = 0.0
-
-
-@dataclasses.dataclass
-class State:
-    """Where training is; all but the parameters, which live in the network and the optimizer.
-
-    Attributes:
-        step: steps done.
-        window: losses of the steps since the last line of the learning curve.
-        low_visible: lines in a row with too few visible pixels.
-        metrics_bytes: size of the learning curve.
-        metrics_crc: its CRC-32; `None` if nobody wrote it down.
-        best: least end-point error on validation pairs.
-        collapsed: why training has ended here, if it has collapsed.
-    """
-
-    step: int = 0
-    window: list[list[float]] = dataclasses.field(default_factory=list)
-    low_visible: int = 0
-    metrics_bytes: int = 0
-    metrics_crc: int | None = 0
-    best: float | None = None
-    collapsed: str | None = None
-
-    def memory(self) -> dict[str, Any]:
-        """What a checkpoint has to remember beside parameters and step."""
-        known = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "step"}
-        return {name: value for name, value in known.items() if value is not None}
-
-    @classmethod
-    def of(cls, checkpoint: checkpoints.Checkpoint) -> State:
-        """The state that a checkpoint remembers."""
-        return cls(checkpoint.step, **{"metrics_crc": None} | dict(checkpoint.memory))
-
-    def curve(self, text: bytes) -> bytes | None:
-        """The learning curve out of what its file holds; `None` if that is cut off or damaged."""
-        known = text[: self.metrics_bytes]
-        whole = len(known) == self.metrics_bytes and self.metrics_crc in (None, zlib.crc32(known))
-        return known if whole else None
 
 
 @dataclasses.dataclass
@@ -132,63 +57,6 @@ class Pace:
         self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
 
 
-class Curve:
-    """The file `metrics.jsonl`, continued from where a checkpoint was written.
-
-    Args:
-        path: the file; `None` writes nothing, for a process that does not track.
-        state: what the checkpoint knows of it; told the size and checksum of what is written.
-    """
-
-    def __init__(self, path: pathlib.Path | None, state: State):
-        self.path, self.state = path or pathlib.Path(os.devnull), state
-        self.kept = path is not None
-        with faults.naming(self.path):
-            if self.kept:
-                self._continue()
-            self.file = open(self.path, "ab")
-
-    def _continue(self) -> None:
-        """Cuts the file to what the checkpoint knows of, and says what is lost of it: nothing can bring that back."""
-        there = self.path.read_bytes() if self.path.exists() else b""
-        curve = self.state.curve(there)
-        if curve is None:
-            lines = [line for line in records.whole_lines(there) if line["step"] <= self.state.step]
-            curve = b"".join(map(_as_line, lines))
-            print(
-                f"warning: {self.path}: cut off or damaged before step {self.state.step}; {len(lines)} whole lines are"
-                " kept, the others are lost (the result does not depend on them)",
-                flush=True,
-            )
-        if curve != there:
-            records.atomic_write(self.path, curve)
-        self.state.metrics_bytes, self.state.metrics_crc = len(curve), zlib.crc32(curve)
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        """Adds a line; raises `OSError` naming the file if there is no room."""
-        text = _as_line(line)
-        with faults.naming(self.path):
-            self.file.write(text)
-            self.file.flush()
-        self.state.metrics_bytes += len(text)
-        self.state.metrics_crc = zlib.crc32(text, self.state.metrics_crc or 0)
-
-    def sync(self) -> None:
-        """Brings the lines to the disk; done before a checkpoint that counts on them."""
-        if self.kept:
-            with faults.naming(self.path):
-                os.fsync(self.file.fileno())
-
-    def close(self) -> None:
-        """Closes the file."""
-        with faults.naming(self.path):
-            self.file.close()
-
-
-def _as_line(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line, sort_keys=True, allow_nan=False).encode() + b"\n"
-
-
 def report_steps(spec: ExperimentSpec) -> tuple[frozenset[int], frozenset[int]]:
     """Steps after which a line is written, and those of them with an evaluation on validation pairs."""
     steps = spec.train.steps
@@ -207,7 +75,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
     Raises:
         records.RecordError: if the weights that the spec names are not there or are those of another network.
     """
-    if place.team.tracks:
+    if place.group.is_main:
         checkpoints.clear(place.checkpoints)
     if own := checkpoints.latest(place.checkpoints):
         # the last one is for use and not for going on, see `_Job.save`
@@ -215,44 +83,16 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
         checkpoints.load_parameters(own.file, checkpoints.parameters_of((network,)) if done else parameters)
         return State.of(own)
     for shared in sorted(place.shared_steps, reverse=True):
-        folder = _prefix_folder(spec, place, shared)
-        if folder and (whole := _prefix(folder)):
+        folder = prefix_folder(spec, place, shared)
+        if folder and (whole := load_prefix(folder)):
             found, curve = whole
-            checkpoints.load_parameters(found.file, _without_teacher(parameters))
+            checkpoints.load_parameters(found.file, without_teacher(parameters))
             records.atomic_write(place.metrics, curve)
             return State.of(found)
     initialize(network, spec.seed)
     if spec.train.initial or spec.initial:
         portable.load_initial(place.initial, spec, network)
     return State()
-
-
-def _prefix_folder(spec: ExperimentSpec, place: Place, shared: int) -> pathlib.Path | None:
-    if place.prefixes is None or not 0 < shared < spec.train.steps:
-        return None
-    return place.prefixes / prefix_id(spec, shared)
-
-
-def _prefix(folder: pathlib.Path) -> tuple[checkpoints.Checkpoint, bytes] | None:
-    """The checkpoint of a prefix and the learning curve that leads to it; `None` unless both are there and whole."""
-    with contextlib.suppress(OSError, records.RecordError):
-        found = checkpoints.latest(folder)
-        curve = State.of(found).curve((folder / "metrics.jsonl").read_bytes()) if found else None
-        return None if curve is None else (found, curve)
-    return None
-
-
-def _save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, Any], place: Place) -> None:
-    with faults.naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    if not _prefix(folder):
-        records.atomic_write(folder / "metrics.jsonl", place.metrics.read_bytes()[: state.metrics_bytes])
-        checkpoints.save(folder, state.step, _without_teacher(parameters), state.memory(), keep=1)
-
-
-def _without_teacher(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A frozen teacher is made when self-supervision starts, so what is trained before has none."""
-    return {name: parameter for name, parameter in parameters.items() if not name.startswith(TEACHER)}
 
 
 def train(
@@ -286,11 +126,11 @@ def train(
     parameters = checkpoints.parameters_of((network, update))
     teacher = step.build_teacher(spec)
     if teacher is not None:
-        taught = checkpoints.parameters_of((teacher,))
-        parameters |= {f"{TEACHER}{name}": parameter for name, parameter in taught.items()}
+        frozen = checkpoints.parameters_of((teacher,))
+        parameters |= {f"{TEACHER}{name}": parameter for name, parameter in frozen.items()}
     with contextlib.ExitStack() as prefix_lock:
         state = begin(spec, parameters, network, place)
-        ahead_of_us = [s for s in sorted(place.shared_steps) if s > state.step and _prefix_folder(spec, place, s)]
+        ahead_of_us = [s for s in sorted(place.shared_steps) if s > state.step and prefix_folder(spec, place, s)]
         if state.step == 0 and ahead_of_us:
             # only one run trains a prefix; the others wait for it, since they would only repeat it
             lock = place.prefixes / f"{prefix_id(spec, ahead_of_us[-1])}.lock"
@@ -303,8 +143,8 @@ def train(
                 prefix_lock.close()
         values = b"".join(parameters[name].asnumpy().tobytes() for name in sorted(parameters))
         mark = zlib.crc32(values)
-        place.team.check_same((state.step % 2**16, state.step >> 16), "step (do they see the same directory?)")
-        place.team.check_same((mark % 2**16, mark >> 16), "start (do they read the same checkpoint?)")
+        place.group.check_same((state.step % 2**16, state.step >> 16), "step (do they see the same directory?)")
+        place.group.check_same((mark % 2**16, mark >> 16), "start (do they read the same checkpoint?)")
         starting(state.step)
         validate()  # always first, so that every process compiles its graphs in the same order
         job = _Job(spec, pairs, network, update, teacher, parameters, place, stop, validate, report)
@@ -331,8 +171,8 @@ class _Job:
         data, train = self.spec.data, self.spec.train
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
-        team = self.place.team
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (team.rank, team.size))
+        group = self.place.group
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (group.rank, group.size))
 
     def freeze_teacher(self) -> None:
         """Gives a frozen teacher the network as it is now."""
@@ -341,7 +181,7 @@ class _Job:
 
     def save(self, state: State, keep: int = 2) -> None:
         """Writes a checkpoint, in the process that tracks; after the last step the weights of the network only."""
-        if not self.place.team.tracks:
+        if not self.place.group.is_main:
             return
         done = state.step >= self.spec.train.steps
         parameters = checkpoints.parameters_of((self.network,)) if done else self.parameters
@@ -355,7 +195,7 @@ class _Job:
         if not self.place.portable or not errors or (state.best is not None and errors[0] >= state.best):
             return
         state.best = float(errors[0])
-        if self.place.team.tracks:
+        if self.place.group.is_main:
             measured = {name: value for name, value in line.items() if name.startswith("validation/")}
             portable.save(self.place.directory, "best", self.spec, state.step, self.network, measured)
 
@@ -365,9 +205,9 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     steps, chosen, compiled = spec.train.steps, components(spec), {}
     names, pace = step.reported_names(spec), Pace()
     lines, validated = report_steps(spec)
-    shared = {s: folder for s in place.shared_steps if (folder := _prefix_folder(spec, place, s))}
+    shared = {s: folder for s in place.shared_steps if (folder := prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
-    curve = Curve(place.metrics if place.team.tracks else None, state)
+    curve = Curve(place.metrics if place.group.is_main else None, state)
     durations: list[float] = []
     saved_at = time.monotonic()
     outcome, waited = None, 0.0
@@ -380,7 +220,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             active = chosen.active_at(number, steps)
             fresh = active not in compiled
             if fresh:
-                compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.team.size)
+                compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.group.size)
             values = step.run(compiled[active], spec, active, number, batch, update)
             if not fresh:
                 durations.append(time.perf_counter() - began)
@@ -414,7 +254,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                     state.collapsed = f"only {share} of the pixels were taken to be visible at step {state.step}"
                     break
             if state.step in shared:
-                _save_prefix(shared[state.step], state, job.parameters, place)
+                save_prefix(shared[state.step], state, job.parameters, place)
                 if state.step == max(shared):
                     prefix_lock.close()
             stopping = job.stop()

@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import execution
+from experiments import inputs
 from experiments.data.source_text import unplaced
 from experiments.data.sources import canonical as source_names
+from experiments.metric_names import metric_name
 from experiments.spec import (
     INITIAL,
     ExperimentSpec,
@@ -117,8 +118,8 @@ class Plan:
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that are tabulated, the deciding one first."""
         spec = self.runs[0].spec
-        data = source_names(spec.evaluation.source or spec.data.source).replace(";", "+")
-        return tuple(f"epe/{data}/{kind}" for kind in _kinds(self.study, spec, data))
+        data = source_names(spec.evaluation.source or spec.data.source)
+        return tuple(metric_name(data, kind) for kind in _kinds(self.study, spec))
 
     @functools.cached_property
     def gate(self) -> dict[str, Any] | None:
@@ -133,7 +134,7 @@ class Plan:
         if any(len(names) > 1 for names in together.values()):
             return None
         return {
-            "metric": f"epe/{source_names(spec.data.source).replace(';', '+')}/all",
+            "metric": metric_name(source_names(spec.data.source), "all"),
             "step": step,
             "limit": gate.limit,
         }
@@ -185,18 +186,18 @@ class Plan:
         return found
 
 
-def _kinds(study: Study, spec: ExperimentSpec, data: str) -> tuple[str, ...]:
+def _kinds(study: Study, spec: ExperimentSpec) -> tuple[str, ...]:
     """Which pixels the evaluation data tells apart, the deciding ones first."""
-    pairs = execution.open_pairs(spec, "evaluation", "test")
+    pairs = inputs.open_pairs(spec, "evaluation", "test")
     if "flow" not in pairs.provides:
         raise PlanError(
-            f"{data} has no ground truth flow, which a study is evaluated with; give other data with --eval"
+            f"{pairs.name} has no ground truth flow, which a study is evaluated with; give other data with --eval"
         )
     kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
     if study.metric not in kinds:
         raise PlanError(
             f"study {study.name!r} decides by the end-point error over {study.metric!r} pixels, which"
-            f" {data} does not tell apart (it has: {', '.join(kinds)})"
+            f" {pairs.name} does not tell apart (it has: {', '.join(kinds)})"
         )
     return (study.metric, *(k for k in kinds if k != study.metric))
 
@@ -272,7 +273,7 @@ def make(study: Study, asked: Asked) -> Plan:
         for whole in completed.values()
         for spec in (*whole.starts, whole)
         for part, split in (("data", "train"), ("evaluation", "test"))
-        if (note := execution.open_pairs(spec, part, split).note)
+        if (note := inputs.open_pairs(spec, part, split).note)
     }
     note = "; ".join([*sorted(notes), *lacking.values()])
     return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note=note)
@@ -366,9 +367,9 @@ def _lacking(study: Study, arms: Sequence[Arm], specs: Mapping[str, ExperimentSp
     needed = {study.baseline, *(arm.against for arm in arms)}
     found = {}
     for label, spec in specs.items():
-        if (wanted := execution.wanted_truth(spec)) and label not in needed:
+        if (wanted := inputs.wanted_truth(spec)) and label not in needed:
             try:
-                pairs = execution.open_pairs(spec, "data", "train")
+                pairs = inputs.open_pairs(spec, "data", "train")
             except ValueError:
                 continue  # said where the data is checked
             if missing := sorted(wanted - pairs.provides):
@@ -384,12 +385,12 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
     def with_digests(spec: ExperimentSpec) -> ExperimentSpec | None:
         initial = spec.initial and with_digests(spec.initial)
         config = to_config(spec)
-        truth = str(sorted(execution.wanted_truth(spec)))
+        truth = str(sorted(inputs.wanted_truth(spec)))
         key = (json.dumps(config["data"], sort_keys=True), json.dumps(config["evaluation"], sort_keys=True), truth)
         if key not in known:
             known[key] = None
             try:
-                known[key] = execution.with_digests(dataclasses.replace(spec, initial=None))
+                known[key] = inputs.with_digests(dataclasses.replace(spec, initial=None))
             except ValueError as error:
                 problems.append(str(error))
         ready = known[key]
@@ -400,7 +401,7 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
     completed = {label: done for label, spec in specs.items() if (done := with_digests(spec)) is not None}
     for spec in completed.values():
         try:
-            _kinds(study, spec, source_names(spec.evaluation.source or spec.data.source).replace(";", "+"))
+            _kinds(study, spec)
         except ValueError as error:
             problems.append(str(error))
     return completed, problems

@@ -191,13 +191,13 @@ def _running_elsewhere(command: Command) -> set[str]:
 
 def _check_places(command: Command) -> None:
     """Raises with one sentence if the database of the queue cannot be reached or nothing can be written."""
-    from experiments import execution
+    from experiments.atomic import check_writable
 
     if command.storage:
         from studies.exchange import reach
 
         reach(command.storage)
-    execution.check_writable(command.out)
+    check_writable(command.out)
 
 
 def _joined(command: Command, arguments: argparse.Namespace) -> Answer:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import execution, locks, records
+from experiments import inputs, locks, records
 from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of
 from studies import plan_file, retry
@@ -192,7 +192,7 @@ def metric_of(plan: Plan) -> str:
         PlanError: if the validation split has not the ground truth for it.
     """
     spec, kind = plan.runs[0].spec, plan.study.metric
-    provided = execution.open_pairs(spec, "data", "validation").provides
+    provided = inputs.open_pairs(spec, "data", "validation").provides
     if "flow" not in provided or (kind != "all" and "occlusion" not in provided):
         raise PlanError(
             f"a search needs a validation split with ground truth flow{'' if kind == 'all' else ' and occlusion'},"

@@ -186,7 +186,7 @@ def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
 
 @functools.cache  # each data set is looked at once, not for every run
 def _verified(data: Any, evaluation: Any) -> None:
-    from experiments.execution import with_digests
+    from experiments.inputs import with_digests
     from experiments.spec import default_spec
 
     with_digests(dataclasses.replace(default_spec(), data=data, evaluation=evaluation))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from uflow import registry, schedule
+from uflow.interfaces import Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
 
 TERMS = ("photometric", "smoothness", "selfsup")
 # Options that act from outside of a component, as weights and switches given to the compiled graph; a component must
@@ -19,11 +19,11 @@ SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp")
 class Components:
     """One component per axis."""
 
-    photometric: Any
-    occlusion: Any
-    smoothness: Any
-    normalization: Any
-    selfsup: Any
+    photometric: Photometric
+    occlusion: Occlusion
+    smoothness: Smoothness
+    normalization: Normalization
+    selfsup: SelfSupervision
 
     def active_at(self, step: int, steps: int) -> Components:
         """The components that act at a step: those that have not started yet are replaced by `none`."""
@@ -41,14 +41,15 @@ class Components:
 
     def weights_at(self, step: int, steps: int) -> np.ndarray:
         """Weights of `TERMS` at a step, float32."""
+        # a term without weight may have no schedule at all, as `none`
         smooth = self.smoothness
         growth = 1.0
         if smooth.weight:
             begin, end = (schedule.step_at(share, steps) for share in (smooth.ramp_start, smooth.ramp_end))
             growth = schedule.geometric_ramp(step, begin, end, smooth.initial)
-        taught = self.selfsup
+        selfsup = self.selfsup
         ramp = 0.0
-        if taught.weight:
-            after = schedule.step_at(taught.start, steps)
-            ramp = schedule.linear_ramp(step, after, schedule.step_at(taught.ramp, steps))
-        return np.array([self.photometric.weight, smooth.weight * growth, taught.weight * ramp], np.float32)
+        if selfsup.weight:
+            after = schedule.step_at(selfsup.start, steps)
+            ramp = schedule.linear_ramp(step, after, schedule.step_at(selfsup.ramp, steps))
+        return np.array([self.photometric.weight, smooth.weight * growth, selfsup.weight * ramp], np.float32)

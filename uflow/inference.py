@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from uflow import backend as ms
+from uflow.interfaces import Occlusion
 from uflow.network import FlowNetwork
 from uflow.ops import resize, resize_flow
 
@@ -77,7 +76,7 @@ class OcclusionInference(ms.nn.Cell):
     Source: the reference's `infer` with `infer_occlusion`.
     """
 
-    def __init__(self, inference: Inference, occlusion: Any):
+    def __init__(self, inference: Inference, occlusion: Occlusion):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.inference = inference
         self.occlusion = occlusion

@@ -1,18 +1,20 @@
 """What a component of each axis is given and returns: shapes, units, pyramid level.
 
 Tensors are (B, C, H, W); flows have channel 0 = x, channel 1 = y, in px of their own grid; `visible` masks are 1 where
-a pixel counts. A component is a frozen value (see `uflow.registry.register`); its fields are its options.
+a pixel counts. A component is a frozen value (see `uflow.registry.register`); its fields are its options. Options that
+act from outside, such as `weight` and `start`, are listed in `uflow.components.SCHEDULED`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from uflow import backend as ms
 
 
+@runtime_checkable
 class Photometric(Protocol):
     """How different is a frame from the other one, warped onto it?"""
 
@@ -28,6 +30,7 @@ class Photometric(Protocol):
         """
 
 
+@runtime_checkable
 class Occlusion(Protocol):
     """Which pixels of a frame can be seen in the other one?"""
 
@@ -42,8 +45,9 @@ class Occlusion(Protocol):
         """
 
 
+@runtime_checkable
 class Smoothness(Protocol):
-    """What does the loss ask of the flow field itself?"""
+    """How far is the flow from a smooth one?"""
 
     weight: float
     level: int
@@ -57,6 +61,7 @@ class Smoothness(Protocol):
         """
 
 
+@runtime_checkable
 class Normalization(Protocol):
     """What is done to features before the cost volume?"""
 
@@ -67,15 +72,26 @@ class Normalization(Protocol):
             first: (B, C, H, W), features of the frame.
             second: (B, C, H, W), features of the other frame, warped onto it.
             groups: number of equal, consecutive parts of the batch that share no statistics (directions of flow).
+
+        A component whose networks can be exported has a method `onnx(graph, first, second)` beside this one. It writes
+        the same, for pairs that share no statistics, into an `experiments.onnx_graph.Graph`, in which a tensor is the
+        name of its value, and returns the two names.
         """
 
 
+@runtime_checkable
 class SelfSupervision(Protocol):
     """What does the network learn from its own flow?"""
 
     weight: float
     start: float
     ramp: float
+
+
+@runtime_checkable
+class TeacherSelfSupervision(SelfSupervision, Protocol):
+    """How does the flow of a student differ from that of its teacher? A component that needs `teacher`."""
+
     teacher: str
     teacher_image: str
     mask: str

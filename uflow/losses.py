@@ -57,6 +57,7 @@ class Losses(ms.nn.Cell):
         """
         half = images.shape[0] // 2
         count = half if self.only_forward else 2 * half
+        # the network stops at a quarter of the size; images are compared at full resolution
         middle = upsample_flow(flow)
         full = upsample_flow(middle)
         frames, chosen = images[:count], full[:count]
@@ -64,14 +65,16 @@ class Losses(ms.nn.Cell):
         visible = self.visibility(chosen, self.swapped(full)[:count], occluded)
         if self.stop_mask_gradient:
             visible = ms.ops.stop_gradient(visible)
+        # what moves out of the frame has no counterpart to compare with, whatever the method says
         visible = visible * inside_frame(chosen)
         # no gradient reaches the image that is warped
         reconstruction = warp(ms.ops.stop_gradient(self.swapped(images)[:count]), chosen)
+        # direction by direction, for a term divides by the number of its visible pixels
         photometric = self.photometric(frames[:half], reconstruction[:half], visible[:half]) / 2
         if not self.only_forward:
             photometric = photometric + self.photometric(frames[half:], reconstruction[half:], visible[half:]) / 2
 
-        share = count / (2 * half)
+        share = count / (2 * half)  # a direction that is left out still counts in the mean
         smoothness = ms.ops.zeros_like(photometric)
         if self.with_smoothness:
             level = self.smoothness.level
@@ -80,7 +83,7 @@ class Losses(ms.nn.Cell):
 
         selfsup = ms.ops.zeros_like(photometric)
         if self.with_teacher:
-            selfsup = share * self.taught(teacher, student, count, occluded, shifts)
+            selfsup = share * self.selfsup_loss(teacher, student, count, shifts)
         return photometric, smoothness, selfsup, visible
 
     def swapped(self, x: ms.Tensor) -> ms.Tensor:
@@ -94,27 +97,33 @@ class Losses(ms.nn.Cell):
             return self.occlusion(forward, backward, occluded)
         return self.occlusion(forward, backward)
 
-    def taught(
-        self, teacher: ms.Tensor, student: ms.Tensor, count: int, occluded: ms.Tensor | None, shifts: ms.Tensor | None
-    ) -> ms.Tensor:
-        """The self-supervision term, the mean over the first `count` flows."""
+    def selfsup_loss(self, teacher: ms.Tensor, student: ms.Tensor, count: int, shifts: ms.Tensor | None) -> ms.Tensor:
+        """The self-supervision term, a scalar: the mean over the first `count` flows.
+
+        Args:
+            teacher: (2B, 2, H/4, W/4), px of that grid; no gradient reaches it.
+            student: (2B, 2, H'/4, W'/4), px of that grid.
+            count: B, or 2B with the backward direction.
+            shifts: (2, 2), or `None` if the views are not shifted.
+        """
         half = teacher.shape[0] // 2
         teacher = ms.ops.stop_gradient(teacher)
         teacher_back, student_back = self.swapped(teacher)[:count], self.swapped(student)[:count]
         teacher, student = teacher[:count], student[:count]
+        # with shifts the two directions are moved the opposite way, so each has its own call
         if not self.shifted:
-            return self.compared(teacher, teacher_back, student, student_back, None, None)
-        forward = self.compared(
+            return self.selfsup_loss_one_way(teacher, teacher_back, student, student_back, None, None)
+        forward = self.selfsup_loss_one_way(
             teacher[:half], teacher_back[:half], student[:half], student_back[:half], shifts[0], shifts[1]
         )
         if self.only_forward:
             return forward
-        backward = self.compared(
+        backward = self.selfsup_loss_one_way(
             teacher[half:], teacher_back[half:], student[half:], student_back[half:], shifts[1], shifts[0]
         )
         return (forward + backward) / 2
 
-    def compared(
+    def selfsup_loss_one_way(
         self,
         teacher: ms.Tensor,
         teacher_back: ms.Tensor,

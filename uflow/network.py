@@ -6,13 +6,13 @@ Source: Sun et al., CVPR 2018 (PWC-Net) as modified by Jonschkowski et al., ECCV
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 
 from uflow import architecture, kernels, precision
 from uflow import backend as ms
 from uflow.architecture import DISPLACEMENT, Architecture
+from uflow.interfaces import Normalization
 from uflow.ops import convolution, cost_volume, upsample_flow, warp
 
 
@@ -29,21 +29,21 @@ def stacked(parts: tuple) -> ms.Tensor:
 class Convolution(ms.nn.Cell):
     """A convolution with bias that keeps the size (for stride 1), optionally followed by LeakyReLU(0.1)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, active=True):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1, leaky_relu=True):
         super().__init__()
         self.weight = ms.Parameter(ms.ops.zeros((outputs, inputs, kernel, kernel), ms.float32))
         self.bias = ms.Parameter(ms.ops.zeros((outputs,), ms.float32))
-        self.stride, self.dilation, self.active = stride, dilation, active
+        self.stride, self.dilation, self.leaky_relu = stride, dilation, leaky_relu
         self.padding = dilation * (kernel // 2)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride); float32, but for features that stay float16."""
         if precision.switch.convolutions:
             x, weight, bias = x.astype(ms.float16), self.weight.astype(ms.float16), self.bias.astype(ms.float16)
-            y = convolution(x, weight, bias, self.stride, self.dilation, self.padding, self.active)
+            y = convolution(x, weight, bias, self.stride, self.dilation, self.padding, self.leaky_relu)
             # what has no activation is a flow, or joins features that are cast as one
-            return y if self.active and precision.switch.features else y.astype(ms.float32)
-        return convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding, self.active)
+            return y if self.leaky_relu and precision.switch.features else y.astype(ms.float32)
+        return convolution(x, self.weight, self.bias, self.stride, self.dilation, self.padding, self.leaky_relu)
 
 
 class CostSurrogate(ms.nn.Cell):
@@ -65,9 +65,9 @@ class CostSurrogate(ms.nn.Cell):
         both = ms.ops.concat((left, both, right), axis=3)
         if precision.switch.convolutions:
             weight, bias = self.weight.astype(ms.float16), self.bias.astype(ms.float16)
-            cost = convolution(both.astype(ms.float16), weight, bias, padding=0, active=True)
+            cost = convolution(both.astype(ms.float16), weight, bias, padding=0, leaky_relu=True)
             return cost.astype(first.dtype)
-        return convolution(both, self.weight, self.bias, padding=0, active=True)
+        return convolution(both, self.weight, self.bias, padding=0, leaky_relu=True)
 
 
 class Upsampling(ms.nn.Cell):
@@ -123,7 +123,7 @@ class Decoder(ms.nn.Cell):
             cells.append(Convolution(inputs, outputs))
             inputs = inputs + outputs
         self.block = ms.nn.CellList(cells)
-        self.head = Convolution(outputs, 2, active=False)
+        self.head = Convolution(outputs, 2, leaky_relu=False)
 
     def construct(self, x: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """Features and flow, (B, C, H, W) and (B, 2, H, W), from all inputs of the level stacked."""
@@ -145,7 +145,7 @@ class Context(ms.nn.Cell):
             outputs = options.channels(count)
             cells.append(Convolution(inputs, outputs, dilation=dilation))
             inputs = outputs
-        cells.append(Convolution(inputs, 2, active=False))
+        cells.append(Convolution(inputs, 2, leaky_relu=False))
         self.layers = ms.nn.SequentialCell(cells)
 
     def construct(self, features: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
@@ -161,7 +161,7 @@ class FlowNetwork(ms.nn.Cell):
         normalization: component of the normalization axis.
     """
 
-    def __init__(self, options: Architecture, normalization: Any):
+    def __init__(self, options: Architecture, normalization: Normalization):
         super().__init__()
         self.options, self.normalization = options, normalization
         self.pyramid = FeaturePyramid(options)
@@ -175,7 +175,7 @@ class FlowNetwork(ms.nn.Cell):
             first = level == top and not options.shared_decoder
             decoders.append(Decoder(options, cost + features + (0 if first else 2 + upsampled)))
             if options.shared_decoder:
-                adapters.append(Convolution(sizes[level - 1], 32, kernel=1, active=False))
+                adapters.append(Convolution(sizes[level - 1], 32, kernel=1, leaky_relu=False))
             if not options.cost_volume:
                 surrogates.append(CostSurrogate(sizes[level - 1], options.channels(64)))
             # level 2 has nothing finer to hand its features to; the reference keeps dead weights for it
@@ -205,10 +205,12 @@ class FlowNetwork(ms.nn.Cell):
             level = options.levels - index
             mine, other = first[level - 1], second[level - 1]
             b, _, h, w = mine.shape
+            # a shared decoder has the same inputs at every level, so the coarsest one starts from zeros
             if options.shared_decoder and flow_up is None:
                 flow_up = ms.ops.zeros((b, 2, h, w), ms.float32)
                 if options.context:
                     context_up = ms.ops.zeros((b, options.channels(options.context_channels), h, w), mine.dtype)
+            # warping leaves only the rest of the motion to find, for which a reach of a few pixels is enough
             if flow_up is not None and options.feature_warp:
                 other = warp(other, flow_up).astype(mine.dtype)
             mine_normal, other_normal = self.normalization(mine, other, groups)
@@ -225,6 +227,7 @@ class FlowNetwork(ms.nn.Cell):
                     parts = (context_up,) + parts
             decoder = self.decoders[0] if options.shared_decoder else self.decoders[level - 2]
             features, flow = decoder(stacked(parts))
+            # a level that is dropped passes on the coarser flow alone, so that no level relies on the next one
             if keep is not None:
                 kept = keep[index].reshape(b, 1, 1, 1)
                 features, flow = features * kept.astype(features.dtype), flow * kept
@@ -276,8 +279,3 @@ def initialize(network: ms.nn.Cell, seed: int) -> None:
             limit = np.sqrt(6.0 / ((shape[0] + shape[1]) * area))
             value = generator.uniform(-limit, limit, shape).astype(np.float32)
         parameter.set_data(ms.Tensor(value))
-
-
-def parameter_count(network: ms.nn.Cell) -> int:
-    """Number of trainable values."""
-    return sum(int(np.prod(p.shape)) for p in network.trainable_params())

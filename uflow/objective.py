@@ -44,14 +44,15 @@ class Objective(ms.nn.Cell):
             self.teacher = teacher
             for name, parameter in teacher.parameters_and_names():
                 parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
+        # else the teacher sees the original colours, and the student learns not to mind the changed ones
         self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
 
     def construct(
         self,
         first: ms.Tensor,
         second: ms.Tensor,
-        seen_first: ms.Tensor,
-        seen_second: ms.Tensor,
+        augmented_first: ms.Tensor,
+        augmented_second: ms.Tensor,
         weights: ms.Tensor,
         keep: ms.Tensor,
         student_keep: ms.Tensor,
@@ -63,8 +64,8 @@ class Objective(ms.nn.Cell):
         Args:
             first: (B, 3, H, W), first frames, intensities in [0, 1].
             second: (B, 3, H, W), second frames.
-            seen_first: (B, 3, H, W), the first frames as the network sees them (photometrically augmented).
-            seen_second: (B, 3, H, W), the second frames as the network sees them.
+            augmented_first: (B, 3, H, W), the first frames as the network sees them (photometrically augmented).
+            augmented_second: (B, 3, H, W), the second frames as the network sees them.
             weights: weights of `TERMS`.
             keep: (levels, 2B), level dropout of the network on the whole images.
             student_keep: (levels, 2B), level dropout of the network on the student's view.
@@ -72,25 +73,25 @@ class Objective(ms.nn.Cell):
             shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
         """
         images = ms.ops.concat((first, second), axis=0)
-        seen = ms.ops.concat((seen_first, seen_second), axis=0)
-        flow, _ = self.network.both_directions(seen, keep)
+        augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
+        flow, _ = self.network.both_directions(augmented, keep)
         # no name is bound to None first and to a tensor later: that becomes a call of Python in the compiled graph,
         # and a graph with one cannot be stored
         if self.with_teacher:
-            taught = self.taught_flow(seen if self.sees_augmented else images)
-            student, _ = self.network.both_directions(self.student_view(seen, shifts), student_keep)
-            photometric, smoothness, selfsup, visible = self.losses(images, flow, taught, student, occluded, shifts)
+            teacher = self.teacher_flow(augmented if self.sees_augmented else images)
+            student, _ = self.network.both_directions(self.student_view(augmented, shifts), student_keep)
+            photometric, smoothness, selfsup, visible = self.losses(images, flow, teacher, student, occluded, shifts)
         else:
             photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean()))
         return total, ms.ops.stop_gradient(reported)
 
-    def student_view(self, seen: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+    def student_view(self, frames: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
         """What the student sees of the frames."""
-        return self.selfsup.student_view(seen, shifts) if self.selfsup.shifted else self.selfsup.student_view(seen)
+        return self.selfsup.student_view(frames, shifts) if self.selfsup.shifted else self.selfsup.student_view(frames)
 
-    def taught_flow(self, frames: ms.Tensor) -> ms.Tensor:
+    def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
         """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
         teacher = self.teacher if self.frozen else self.network
         return teacher.both_directions(frames)[0]

@@ -18,19 +18,19 @@ def convolution(
     stride: int = 1,
     dilation: int = 1,
     padding: int = 1,
-    active: bool = False,
+    leaky_relu: bool = False,
 ) -> ms.Tensor:
     """Convolution with zero padding on all sides, (B, O, H', W'), for a weight of (O, C, k, k) and a bias of (O,).
 
-    With `active` it is followed by LeakyReLU(0.1).
+    With `leaky_relu` it is followed by LeakyReLU(0.1).
     """
     if kernels.usable(x):
-        return kernels.convolution(x, weight, bias, stride, dilation, padding, active)
+        return kernels.convolution(x, weight, bias, stride, dilation, padding, leaky_relu)
     y = ms.ops.conv2d(x, weight, bias, stride=stride, pad_mode="pad", padding=padding, dilation=dilation)
-    return leaky_relu(y) if active else y
+    return apply_leaky_relu(y) if leaky_relu else y
 
 
-def leaky_relu(x: ms.Tensor) -> ms.Tensor:
+def apply_leaky_relu(x: ms.Tensor) -> ms.Tensor:
     """`x` where positive and `0.1 x` elsewhere; with ReLU it costs less than the library's operator on the CPU.
 
     The derivative at 0 is 0.1, as in the reference, and NaN stays NaN, which MindSpore's ReLU turns into 0.
@@ -235,23 +235,23 @@ def range_map(flow: ms.Tensor, factor: int = 1, resized: bool = True) -> ms.Tens
     return resize(total, h, w) if resized else total
 
 
-def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, active: bool = False) -> ms.Tensor:
+def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, leaky_relu: bool = False) -> ms.Tensor:
     """Correlation of each pixel with its neighbourhood in the other map, (B, (2d+1)^2, H, W).
 
     Channel (dy + d)(2d + 1) + (dx + d) is the mean over feature channels of `first[y, x] * second[y + dy, x + dx]`,
-    zero outside of the map. With `active` it is followed by LeakyReLU(0.1).
+    zero outside of the map. With `leaky_relu` it is followed by LeakyReLU(0.1).
 
     Source: Sun et al., CVPR 2018 (PWC-Net), eq. 2, as a mean.
     """
     if kernels.usable(first) and kernels.usable(second):
-        return kernels.cost_volume(first, second, displacement, active)
+        return kernels.cost_volume(first, second, displacement, leaky_relu)
     b, c, h, w = first.shape
     window = 2 * displacement + 1
     neighbours = ms.ops.unfold(second, kernel_size=window, padding=displacement)
     neighbours = neighbours.reshape(b, c, window * window, h * w)
     cost = (first.reshape(b, c, 1, h * w) * neighbours).sum(axis=1) / c
     cost = cost.reshape(b, window * window, h, w)
-    return leaky_relu(cost) if active else cost
+    return apply_leaky_relu(cost) if leaky_relu else cost
 
 
 def forward_backward(forward: ms.Tensor, backward: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:

@@ -28,6 +28,7 @@ class Entry:
     source: str
     revision: int
     needs: frozenset[str]
+    reference: str | None = None
 
     @property
     def summary(self) -> str:
@@ -38,13 +39,23 @@ class Entry:
 _entries: dict[tuple[str, str], Entry] = {}
 
 
-def register(axis: str, name: str, *, source: str, revision: int = 1, needs: Iterable[str] = ()) -> Callable[[T], T]:
+def register(
+    axis: str,
+    name: str,
+    *,
+    source: str,
+    reference: str | None = None,
+    revision: int = 1,
+    needs: Iterable[str] = (),
+) -> Callable[[T], T]:
     """Makes a class a component of `axis`: a frozen dataclass whose fields are its options.
 
     Args:
         axis: one of `AXES`.
         name: how configs, tables and the command line call it; lower_snake_case.
         source: paper and equation that define it.
+        reference: what computes it in the reference implementation, to which its numbers are compared
+            (`tests/goldens`); `None` if that has nothing of the kind.
         revision: raise it when the same options would compute something else, so that
             stored runs of the old computation are not taken for the new one.
         needs: extra inputs to prepare, out of `NEEDS`.
@@ -59,12 +70,13 @@ def register(axis: str, name: str, *, source: str, revision: int = 1, needs: Ite
             other = _entries[axis, name].cls
             raise ValueError(f"{axis} component {name!r} is already {other.__module__}.{other.__name__}")
         cls = options.section(cls)
-        _entries[axis, name] = Entry(axis, name, cls, source, revision, frozenset(needs))
+        _entries[axis, name] = Entry(axis, name, cls, source, revision, frozenset(needs), reference)
         return cls
 
     return decorate
 
 
+# A new module in an axis's package is a new component: there is no list to add it to.
 @functools.cache
 def _discover() -> None:
     for axis in AXES:

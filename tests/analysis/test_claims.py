@@ -247,14 +247,14 @@ def test_a_direction_is_reproduced_even_if_it_is_small(simulate):
     assert finding.status == "reproduced" and finding.reason == "real but within the margin"
 
 
-def test_noise_and_selected_survivors_are_undecided(simulate):
+def test_noise_and_selected_runs_are_undecided(simulate):
     study = simulate("none", "wang", "brox", seeds=tuple(range(5)))
     study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
     study.write_arm("wang", [3.5, 2.5, 3.6, 3.0, 3.2])
     study.write_arm("brox", [2.5, 2.6, 2.71, 2.8, "diverged"])
     findings = ledger(load_study(study.directory), [MASK])
     assert [f.status for f in findings] == ["undecided", "undecided"]
-    assert "survivors only" in findings[1].reason
+    assert "among completed runs only" in findings[1].reason
 
 
 def test_a_claim_that_no_arms_test_is_not_run(simulate):
@@ -282,8 +282,8 @@ def test_a_claim_about_other_data_is_not_run(simulate):
 def test_arms_that_differ_elsewhere_too_test_nothing(simulate):
     study = _study(simulate, "none", "wang")
     for seed in study.seeds:
-        study.edit("wang", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 2}}))
-        study.edit("none", seed, lambda c: c["spec"].update(smoothness={"name": "first", "options": {"weight": 4}}))
+        study.edit("wang", seed, lambda c: c["spec"].update(smoothness={"name": "first", "weight": 2}))
+        study.edit("none", seed, lambda c: c["spec"].update(smoothness={"name": "first", "weight": 4}))
     assert _statuses(study, [MASK]) == [("", "", "not run")]
 
 
@@ -296,7 +296,7 @@ def test_what_both_sides_share_has_to_be_the_same_choice(simulate):
     study = _study(simulate, "wang stopped", "wang through", "brox through")
     for label in study.labels:
         name, state = label.split()
-        section = {"name": name, "revision": 1, "options": {"stop_gradient": state == "stopped"}}
+        section = {"name": name, "revision": 1, "stop_gradient": state == "stopped"}
         for seed in study.seeds:
             study.edit(label, seed, lambda c, section=section: c["spec"].update(occlusion=section))
     assert [(b, w) for b, w, _ in _statuses(study, [claim])] == [("wang stopped", "wang through")]

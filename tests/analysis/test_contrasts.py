@@ -7,9 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from analysis.contrasts import ADDED, ALL_PARTS, INTERACTION, LEFT_OUT, MAIN, SHAPLEY, part_effects
+from analysis.contrasts import part_effects
 from analysis.crossed import crossed_p
+from analysis.effects import ADDED, ALL_PARTS, INTERACTION, LEFT_OUT, MAIN, SHAPLEY
 from analysis.factorial import cells, find_factorial, in_percent, interaction, main_effect, shapley
+from analysis.footnotes import footnotes
 from analysis.load import load_study
 from analysis.multiplicity import holm
 from analysis.report import write_report
@@ -107,7 +109,8 @@ def test_both_directions_have_the_numbers_of_the_table_however_many_settings_wer
     some = study_of(FIVE, noisy, seeds=range(6), only=is_direction, name="some")
     every = study_of(FIVE, noisy, seeds=range(6), name="every")
     found, more = effects_of(some), effects_of(every)
-    table = comparison_table(load_study(every.directory), ALL)
+    data = load_study(every.directory)
+    table = comparison_table(data, ALL)
     for contrast, other in zip(found.contrasts, more.contrasts[: len(found.contrasts)], strict=True):
         assert contrast.comparison == other.comparison
         label = {LEFT_OUT: "no ", ADDED: "only ", ALL_PARTS: "nothing"}[contrast.measure] + "".join(contrast.parts)
@@ -120,7 +123,8 @@ def test_both_directions_have_the_numbers_of_the_table_however_many_settings_wer
         swapped = {"helps": "hurts", "hurts": "helps"} if turned else {}
         assert swapped.get(one.verdict, one.verdict) == contrast.verdict
     assert [(len(family.labels), family.alpha) for family in table.families] == [(11, 0.05), (20, 0.05)]
-    assert "the 11 comparisons of this table in which one part is switched, or all, level 0.05" in " ".join(table.notes)
+    family = "the 11 comparisons of this table in which one part is switched, or all, level 0.05"
+    assert family in " ".join(footnotes(data, table))
 
 
 def test_each_measure_is_a_family_and_the_two_directions_are_one(study_of):

@@ -127,7 +127,7 @@ def test_a_verdict_holds_for_both_and_says_which_is_the_limit():
     assert found.reason == "equality shown for new seeds on these frames only: frames are the limit: 4 pairs"
     assert _compared(equal, frames=False).verdict == "equal"
     seeds = np.linspace(-0.4, 0.3, 8)[:, None] + noise
-    assert _compared(seeds).reason == "neither a difference nor equality shown: seeds are the limit: 8"
+    assert _compared(seeds).reason == "neither difference nor equivalence established: seeds are the limit: 8"
 
 
 def test_one_frame_says_nothing_of_others():

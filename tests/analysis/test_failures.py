@@ -60,12 +60,6 @@ def test_two_arms_that_failed_in_one_seed_both_have_the_worst_rank():
     assert [w.rank for w in found.values()] == [1.0, 3.0, 3.0]
 
 
-def test_where_higher_is_better_the_worst_is_the_lowest():
-    found = worst_rank(VALUES, FAILED, lower_is_better=False)
-    assert found["wang"].mean == pytest.approx(2.0)  # the lowest value of the study
-    assert found["none"].rank == pytest.approx((1.5 + 1) / 2)
-
-
 def test_ranks_need_a_seed_in_which_all_have_ended():
     found = worst_rank({"none": {0: 3.0}, "wang": {1: 2.0}}, {"none": {}, "wang": {}})
     assert found["none"].rank is None and found["none"].mean == 3.0

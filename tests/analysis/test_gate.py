@@ -48,12 +48,12 @@ def test_the_report_says_what_was_left_out_and_how_it_would_be_with_it(gated):
     row = report.tables[0].row("wang")
     assert row.comparison.estimate.mean == pytest.approx(-0.105) and row.comparison.verdict == "helps"
     assert row.failures.runs == 4
-    rule, whole = [note for note in report.tables[0].notes if "gate" in note or "left out, delta" in note]
+    rule, whole = [note for note in report.notes[0] if "gate" in note or "left out, delta" in note]
     assert rule.endswith("; left out of all arms: seed 3 (1.79) of 5 seeds")
     assert f"{ALL} of validation pairs at most 1.65 at step 600" in rule
     # -0.10, -0.12, -0.09, +0.30, -0.11: mean -0.024, standard deviation 0.1815, t(4) = 2.776
     assert whole == "with the seeds that were left out, delta is: wang -0.024 [-0.249, +0.201], p 0.7822, undecided"
-    assert not any(note.startswith("partial") for note in report.tables[0].notes)
+    assert not any(note.startswith("partial") for note in report.notes[0])
     plain = json.loads(report.paths["effects.json"].read_text())
     assert plain["runs"] == {"done": 10, "planned": 10}
     assert plain["gate"]["left_out"] == [3] and plain["gate"]["values"] == {str(s): v for s, v in WARM.items()}
@@ -75,9 +75,7 @@ def test_all_seeds_may_pass(gated):
         curve(gated, label, 3, 1.5)
     data = load_study(gated.directory)
     assert data.gating.left_out == {} and len(data.values("wang", ALL)) == 5
-    assert any(
-        note.endswith("all 5 seeds passed (largest 1.65)") for note in write_report(gated.directory).tables[0].notes
-    )
+    assert any(note.endswith("all 5 seeds passed (largest 1.65)") for note in write_report(gated.directory).notes[0])
 
 
 @pytest.mark.parametrize("lost", ["", '{"step": 600, "validation/epe/synthetic/all": NaN}'])
@@ -96,7 +94,7 @@ def test_a_failed_run_of_a_seed_that_did_not_pass_is_no_failure_of_its_arm(gated
     gated.write("wang", 3, None, status="collapsed")
     data = load_study(gated.directory)
     assert data.failed("wang") == {} and data.gating.plain["runs_left_out"]["wang"]["3"]["status"] == "collapsed"
-    notes = write_report(gated.directory).tables[0].notes
+    notes = write_report(gated.directory).notes[0]
     # without the failure wang would help
     assert any("delta is: wang -0.105" in note and note.endswith(", undecided") for note in notes)
 
@@ -106,7 +104,7 @@ def test_one_pair_has_no_interval(gated):
     for arm in plan["arms"]:
         arm["runs"] = {"3": arm["runs"]["3"]}
     write_json(gated.directory / "plan.json", plan)
-    notes = write_report(gated.directory).tables[0].notes
+    notes = write_report(gated.directory).notes[0]
     assert any(note.startswith("with the seeds that were left out, delta is: wang +0.300") for note in notes)
 
 

@@ -68,7 +68,7 @@ def test_every_effect_has_its_verdict(report):
         "gradient": "helps",
         "no smoothness": "undecided",
         "l1": "equal",
-        "ssim": "undecided",  # better in the survivors only
+        "ssim": "undecided",  # better among completed runs only
         "charbonnier": "hurts",  # nothing to compare, and that is the evidence
         "no dropout": "hurts",
         "no normalization": "hurts",
@@ -95,8 +95,8 @@ def test_no_damaged_or_foreign_record_is_averaged_in(report):
     [
         "partial: 67/72 runs",
         "ssim: 2 of 8 runs failed (2 diverged; 95 % interval 7 to 59 %)",
-        "ssim: undecided: difference shown (helps) in the survivors only: the arm failed in seeds 1, 4",
-        "charbonnier: 8 of 8 runs failed (8 collapsed; 95 % interval 68 to 100 %); mean of the survivors none",
+        "ssim: undecided: difference shown (helps) among completed runs only: the arm failed in seeds 1, 4",
+        "charbonnier: 8 of 8 runs failed (8 collapsed; 95 % interval 68 to 100 %); mean of completed runs none",
         "charbonnier: hurts: fails where the baseline does not: in 8 of 8 seeds, 0 the other way",
         "8 failed in the arm only and 0 in its baseline only; exact test of paired failures (McNemar) p 0.0078",
         "their tests have level 0.025, beside 0.025 for the values, and are adjusted for the 1 that can reach it",
@@ -106,14 +106,14 @@ def test_no_damaged_or_foreign_record_is_averaged_in(report):
 )
 def test_every_oddity_has_its_footnote_wherever_the_table_goes(report, words):
     study, found = report
-    assert any(words in note for note in found.tables[0].notes), found.tables[0].notes
+    assert any(words in note for note in found.notes[0]), found.notes[0]
     assert words in " ".join(found.text.split())
     assert words in (study.directory / "report" / "table_epe_synthetic_all.md").read_text()
 
 
 def test_the_left_out_files_are_named(report):
     study, found = report
-    notes = "\n".join(found.tables[0].notes)
+    notes = "\n".join(found.notes[0])
     assert str(study.run("no normalization", 3) / "result.json") in notes
     assert f"run {study.run_name('no normalization', 5).rsplit('__')[-1]}" in notes
 

@@ -70,9 +70,9 @@ def grid(simulate):
     study = simulate(*arms, changes=arms, seeds=(0, 1, 2))
     for number, label in enumerate(arms):
         for seed in study.seeds:
-            spec = study.spec(label.split()[0], seed, selfsup={"name": label.split()[1], "options": {}})
+            spec = study.spec(label.split()[0], seed, selfsup={"name": label.split()[1]})
             study.write(label, seed, 3.0 - 0.4 * number + 0.1 * seed + 0.01 * (seed * number % 3), spec=spec)
-            (study.run(label, seed) / "metrics.jsonl").write_text('{"step": 0, "loss": 2}\n{"step": 5, "loss": 1}\n')
+            (study.run(label, seed) / "metrics.jsonl").write_text('{"step": 0, "total": 2}\n{"step": 5, "total": 1}\n')
     return study
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from analysis.comparison import compare
 from analysis.directions import metric_kind
+from analysis.footnotes import footnotes
 from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.plots import forest
@@ -73,7 +74,7 @@ def test_arms_on_other_data_on_purpose_are_kept_and_never_compared_across(crosse
         "a": None, "b": 0.5333, "a+hard": None, "b+hard": 1.9667,
     }  # fmt: skip
     assert table.row("b+hard").crossed.low > 1.7 and table.row("a+hard").crossed is None
-    assert "b+hard: compared with a+hard, not with a; equal inside +-0.0313 px" in table.notes
+    assert "b+hard: compared with a+hard, not with a; equal inside +-0.0313 px" in footnotes(data, table)
     assert [row[0] for row in cells(table)[1:]] == [
         "a (baseline)", "b", "a+hard (baseline)", "b+hard (against a+hard)",
     ]  # fmt: skip
@@ -120,10 +121,10 @@ def test_the_tables_say_what_the_plan_says_of_itself(simulate):
     study.write_arm("a", [1.0, 1.1, 1.2, 1.3, 1.4])
     study.write_arm("b", [1.5, 1.6, 1.6, 1.8, 1.9])
     report = write_report(study.directory)
-    (table,) = report.tables
+    (table,), (notes,) = report.tables, report.notes
     assert [family.alpha for family in table.families] == [0.025]
-    assert "arms of the study that were not run: c, d" in table.notes and "looks after 2, 5 seeds" in table.notes
-    assert "level 0.025" in " ".join(table.notes) and "were not run: c, d" in " ".join(report.text.split())
+    assert "arms of the study that were not run: c, d" in notes and "looks after 2, 5 seeds" in notes
+    assert "level 0.025" in " ".join(notes) and "were not run: c, d" in " ".join(report.text.split())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 
+from analysis.footnotes import footnotes
 from analysis.load import load_study
 from analysis.rendering import as_csv, as_latex, as_markdown, as_text, cells
 from analysis.tables import comparison_table, comparison_tables
@@ -13,6 +14,10 @@ from experiments.records import write_json
 
 METRIC = "epe/synthetic/all"
 SEEDS = tuple(range(8))
+
+
+def notes_of(study, table):
+    return footnotes(load_study(study.directory), table)
 
 
 @pytest.fixture
@@ -81,11 +86,11 @@ def test_the_frame_holds_the_numbers(known):
 
 
 def test_footnotes_say_under_which_conditions(known):
-    notes = "\n".join(comparison_table(load_study(known.directory), METRIC).notes)
+    notes = "\n".join(notes_of(known, comparison_table(load_study(known.directory), METRIC)))
     assert "protocol full/1; preset short; seeds 0, 1, 2, 3, 4, 5, 6, 7; 44 runs behind the means" in notes
     assert "1 % of the baseline's mean" in notes and "Holm for 5 comparisons" in notes
-    assert "diverges: 4 of 8 runs failed (4 diverged; 95 % interval 22 to 78 %); mean of the survivors" in notes
-    assert "diverges: undecided: difference shown (helps) in the survivors only" in notes
+    assert "diverges: 4 of 8 runs failed (4 diverged; 95 % interval 22 to 78 %); mean of completed runs" in notes
+    assert "diverges: undecided: difference shown (helps) among completed runs only" in notes
     assert "partial" not in notes
     # eight seeds are enough for one comparison, not for five with Holm
     assert "smallest possible p: 0.625 with 4 pairs" in notes and "8 seeds are needed" in notes
@@ -96,7 +101,7 @@ def test_with_enough_seeds_nothing_is_flagged(simulate):
     study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.1, 3.0])
     study.write_arm("wang", [2.0, 2.1, 2.3, 2.2, 2.1, 2.1])
     table = comparison_table(load_study(study.directory), METRIC)
-    assert not any(note.startswith("!") for note in table.notes) and "!" not in cells(table)[2][5]
+    assert not any(note.startswith("!") for note in notes_of(study, table)) and "!" not in cells(table)[2][5]
     assert cells(table)[2][5] == "0.0312"
 
 
@@ -105,7 +110,7 @@ def test_the_flag_follows_the_level(simulate):
     study.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.1, 3.0])
     study.write_arm("wang", [2.0, 2.1, 2.3, 2.2, 2.1, 2.1])
     table = comparison_table(load_study(study.directory), METRIC, alpha=0.01)
-    assert cells(table)[2][5] == "0.0312 !" and any("cannot reach 0.01 here" in note for note in table.notes)
+    assert cells(table)[2][5] == "0.0312 !" and any("cannot reach 0.01 here" in note for note in notes_of(study, table))
 
 
 def test_a_vanishing_percentage_has_no_minus(simulate):
@@ -120,14 +125,14 @@ def test_a_partial_study_says_so_and_shows_dashes_not_zeros(simulate):
     study.write_arm("none", [3.0, 3.1, None, None, None])
     study.write_arm("wang", [2.0, 2.1, 2.2, None, None])
     table = comparison_table(load_study(study.directory), METRIC)
-    assert table.notes[0] == "partial: 5/15 runs"
+    assert notes_of(study, table)[0] == "partial: 5/15 runs"
     header, none, wang, later = cells(table)
     assert set(later[1:7]) == {"-"} and later[7] == "undecided" and later[8] == "-"
     assert "0" not in "".join(later)
-    assert "later: '-' is no value: 0 of 5 runs ended, none has the metric" in table.notes
-    assert "wang: delta is over the 2 of its 3 seeds that the baseline has too" in table.notes
+    assert "later: '-' is no value: 0 of 5 runs ended, none has the metric" in notes_of(study, table)
+    assert "wang: delta is over the 2 of its 3 seeds that the baseline has too" in notes_of(study, table)
     assert table.row("later").estimate is None and table.row("wang").comparison.estimate.n == 2
-    assert any(note.startswith("no cost was recorded for none, wang") for note in table.notes)
+    assert any(note.startswith("no cost was recorded for none, wang") for note in notes_of(study, table))
 
 
 def test_a_single_seed_gives_means_and_no_verdict(simulate):
@@ -137,7 +142,9 @@ def test_a_single_seed_gives_means_and_no_verdict(simulate):
     table = comparison_table(load_study(study.directory), METRIC)
     row = cells(table)[2]
     assert row[1] == "2.000 (n=1)" and row[2] == "-1.000" and row[4:8] == ("-", "-", "-", "undecided")
-    assert "wang: undecided: too few: 1 pair of runs" in table.notes and "wang: one run, so no interval" in table.notes
+    assert "wang: undecided: too few: 1 pair of runs" in notes_of(
+        study, table
+    ) and "wang: one run, so no interval" in notes_of(study, table)
 
 
 def test_a_metric_that_some_runs_lack_is_named(simulate):
@@ -146,12 +153,13 @@ def test_a_metric_that_some_runs_lack_is_named(simulate):
     study.write("wang", 0, {METRIC: 2.0})
     study.write("wang", 1, {"epe/synthetic/noc": 1.0})
     table = comparison_table(load_study(study.directory), METRIC)
-    assert f"wang: no {METRIC} in the runs of seed 1" in table.notes and table.row("wang").estimate.n == 1
+    assert f"wang: no {METRIC} in the runs of seed 1" in notes_of(study, table) and table.row("wang").estimate.n == 1
 
 
 def test_no_record_at_all_is_a_table_of_dashes(simulate):
-    table = comparison_table(load_study(simulate("none", "wang").directory), METRIC)
-    assert table.margin is None and table.notes[0] == "partial: 0/10 runs"
+    study = simulate("none", "wang")
+    table = comparison_table(load_study(study.directory), METRIC)
+    assert table.margin is None and notes_of(study, table)[0] == "partial: 0/10 runs"
     assert as_text(table) and as_markdown(table) and as_latex(table) and as_csv(table)
 
 
@@ -159,7 +167,9 @@ def test_left_out_files_are_footnotes_and_not_averaged(known):
     (known.run("helps", 3) / "result.json").write_text("{")
     table = comparison_table(load_study(known.directory), METRIC)
     assert table.row("helps").estimate.n == 7 and 3 not in table.row("helps").run_ids
-    assert known.run_name("helps", 3) in table.notes[-1] and table.notes[0] == "partial: 47/48 runs"
+    assert (
+        known.run_name("helps", 3) in notes_of(known, table)[-1] and notes_of(known, table)[0] == "partial: 47/48 runs"
+    )
 
 
 def test_frames_give_the_interval_over_seeds_and_frames(simulate):
@@ -174,13 +184,14 @@ def test_frames_give_the_interval_over_seeds_and_frames(simulate):
     crossed = table.row("wang").crossed
     assert (crossed.seeds, crossed.frames) == (3, 12)
     assert crossed.mean == pytest.approx(table.row("wang").comparison.estimate.mean)
-    assert any(note.startswith("seeds x frames") for note in table.notes)
+    assert any(note.startswith("seeds x frames") for note in notes_of(study, table))
     study.edit("wang", 1, lambda content: content["frames"].update({METRIC: [1.0]}))
     assert comparison_table(load_study(study.directory), METRIC).row("wang").crossed is None
 
 
 def test_the_text_is_aligned_and_fits_the_terminal(known):
-    text = as_text(comparison_table(load_study(known.directory), METRIC))
+    table = comparison_table(load_study(known.directory), METRIC)
+    text = as_text(table, notes_of(known, table))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 120 and text.isascii()
     for start in (i for i, line in enumerate(lines) if line.startswith("---")):
@@ -195,14 +206,16 @@ def test_long_labels_are_wrapped_and_not_cut(simulate):
     study = simulate("none", label, seeds=(0, 1))
     study.write_arm("none", [3.0, 3.1])
     study.write_arm(label, [2.0, 2.2])
-    text = as_text(comparison_table(load_study(study.directory), METRIC))
+    table = comparison_table(load_study(study.directory), METRIC)
+    text = as_text(table, notes_of(study, table))
     assert max(map(len, text.splitlines())) <= 120
     first = [line[:28].strip() for line in text.split("\n\n")[1].splitlines()[3:]]
     assert " ".join(first) == label
 
 
 def test_markdown_is_a_table_with_its_notes(known):
-    lines = as_markdown(comparison_table(load_study(known.directory), METRIC)).splitlines()
+    table = comparison_table(load_study(known.directory), METRIC)
+    lines = as_markdown(table, notes_of(known, table)).splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + 6 and len({row.count("|") for row in rows}) == 1
     assert "±" in rows[2] and sum(line.startswith("- ") for line in lines) >= 5
@@ -232,7 +245,7 @@ def test_labels_cannot_break_markdown_or_latex(simulate):
     study.write_arm("none", [3.0, 3.1])
     study.write_arm(label, [2.0, 2.2])
     table = comparison_table(load_study(study.directory), METRIC)
-    latex = as_latex(table)
+    latex = as_latex(table, notes_of(study, table))
     assert r"a$|$b\_c \& 50\% \$x\$ \{y\} \#1 \textbackslash{}end\{table\} $<$b$>$" in latex
     assert latex.count(r"\end{table}") == 1
     row = next(line for line in as_markdown(table).splitlines() if "50%" in line)
@@ -257,10 +270,10 @@ def test_the_deciding_table_and_the_others_are_two_families(simulate):
     tables = comparison_tables(load_study(study.directory), metrics)
     alone = tables[0].row("wang").comparison.p
     assert [t.row("wang").comparison.p_adjusted for t in tables] == pytest.approx([2 * alone, 4 * alone, 4 * alone])
-    assert "adjusted by Holm for 2 comparisons of this table, level 0.05" in " ".join(tables[0].notes)
+    assert "adjusted by Holm for 2 comparisons of this table, level 0.05" in " ".join(notes_of(study, tables[0]))
     family = "the 4 comparisons of epe/synthetic/noc and epe/synthetic/occ together; epe/synthetic/all decides"
     assert [f.name for t in tables[1:] for f in t.families] == [family, family]
-    assert all(family in " ".join(table.notes) for table in tables[1:])
+    assert all(family in " ".join(notes_of(study, table)) for table in tables[1:])
 
 
 def test_failures_are_evidence_in_the_deciding_table_only(simulate):

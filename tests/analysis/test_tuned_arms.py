@@ -49,7 +49,7 @@ def test_the_search_is_told_under_the_table_drawn_and_listed(tuned):
     assert (
         "census, l1: the best of 3 settings each, by epe/synthetic/all on the validation split from seed 2000000000,"
         " which no final run has"
-    ) in report.tables[0].notes
+    ) in report.notes[0]
     assert {"tuning.svg", "trials.csv"} <= set(report.paths)
     rows = list(csv.DictReader(report.paths["trials.csv"].read_text().splitlines()))
     assert [(r["arm"], r["trial"], r["state"], r[ALL], r["chosen"], r["train.learning_rate"]) for r in rows] == [
@@ -108,7 +108,7 @@ def test_a_file_that_is_no_search_is_named_and_left_out(tuned, content, message)
     with pytest.raises(RecordError, match=message):
         read_search(tuned.directory)
     report = write_report(tuned.directory)
-    assert any(str(tuned.directory / "search.json") in note and message in note for note in report.tables[0].notes)
+    assert any(str(tuned.directory / "search.json") in note and message in note for note in report.notes[0])
     assert "trials.csv" not in report.paths
 
 

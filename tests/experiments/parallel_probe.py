@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from experiments import device, step
+from experiments import device, process_group, step
 from experiments.data.batches import Batches
 from experiments.data.sources import open_source
 from experiments.spec import changed, components, default_spec, wanted_truth
@@ -43,10 +43,10 @@ SPEC = changed(
 )
 
 
-def step_gradients(team):
+def step_gradients(group):
     """The gradients of a training step with the whole batch, and with the parts of the processes."""
     found = {}
-    for name, (rank, size) in {"whole": (0, 1), "parts": (team.rank, team.size)}.items():
+    for name, (rank, size) in {"whole": (0, 1), "parts": (group.rank, group.size)}.items():
         network = FlowNetwork(SPEC.network, SPEC.normalization)
         initialize(network, 3)
         before = {key: p.asnumpy().copy() for key, p in network.parameters_and_names()}
@@ -99,40 +99,40 @@ class Gradients(ms.nn.Cell):
         return parallel.mean(ms.ops.stack(found))
 
 
-def term_gradients(team):
+def term_gradients(group):
     """Value and gradient of every term, of the whole batch and of parts."""
     generator = np.random.default_rng(0)
     scale = np.arange(1, BATCH + 1, dtype=np.float32).reshape(-1, 1, 1, 1) / BATCH  # samples that differ
     sizes = {"x": (3, 16), "image": (3, 16), "visible": (1, 16), "flow": (2, 4), "truth": (2, 16)}
     inputs = [scale * generator.random((BATCH, c, n, n), np.float32) for c, n in sizes.values()]
-    share = BATCH // team.size
-    part = slice(team.rank * share, (team.rank + 1) * share)
+    share = BATCH // group.size
+    part = slice(group.rank * share, (group.rank + 1) * share)
     whole = Gradients()(*map(ms.Tensor, inputs)).asnumpy()
-    with parallel.shared(team.size):
+    with parallel.shared(group.size):
         parts = Gradients()(*(ms.Tensor(i[part]) for i in inputs)).asnumpy()
     by_name = [dict(zip(TERMS, v.reshape(-1, 2), strict=True)) for v in (whole, parts)]
     return dict(zip(("whole", "parts"), by_name, strict=True))
 
 
 def main(out):
-    if device.is_scheduler():
+    if process_group.is_scheduler():
         device.prepare("CPU")
-        device.join()
+        process_group.init_process_group()
         return
     device.prepare("CPU", scratch=out)
-    team = device.join()
-    report = {"rank": team.rank, "size": team.size}
-    team.check_same((3, 65535), "number")
+    group = process_group.init_process_group()
+    report = {"rank": group.rank, "size": group.size}
+    group.check_same((3, 65535), "number")
     try:
-        team.check_same((team.rank,), "number")
+        group.check_same((group.rank,), "number")
     except RuntimeError as error:
         report["refused"] = str(error)
-    for kind, found in {"step": step_gradients(team), "terms": term_gradients(team)}.items():
+    for kind, found in {"step": step_gradients(group), "terms": term_gradients(group)}.items():
         report[kind] = {
             name: [float(np.abs(found["parts"][name] - value).max()), float(np.abs(value).max())]
             for name, value in found["whole"].items()
         }
-    with open(os.path.join(out, f"rank_{team.rank}.json"), "w") as file:
+    with open(os.path.join(out, f"rank_{group.rank}.json"), "w") as file:
         json.dump(report, file)
 
 

@@ -67,7 +67,7 @@ def numbers_in(out):
 
 
 def test_the_command_gives_the_numbers_of_a_study(network, sintel, tmp_path, capsys):
-    from experiments import evaluation, trained
+    from experiments import evaluation, portable
     from experiments.data.sources import readers
     from uflow.inference import Inference
 
@@ -75,20 +75,20 @@ def test_the_command_gives_the_numbers_of_a_study(network, sintel, tmp_path, cap
     assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--out", out) == 0
     printed = capsys.readouterr().out
     assert "protocol full/1" in printed and "occlusion (wang)" in printed and "3 pairs" in printed
-    inference = Inference(trained.find(network).network())
+    inference = Inference(portable.find(network).network())
     inference.set_train(False)
     study = evaluation.evaluate(inference, readers()["sintel_clean"](str(sintel), "test"))
     got = numbers_in(out)
     assert {k: got[k] for k in study.metrics} == study.metrics and len(study.metrics) == 3
     plain = json.loads((out / "evaluation.json").read_text())
-    assert plain["checkpoint"]["sha256"] == checkpoints.file_digest(trained.find(network).file)
+    assert plain["checkpoint"]["sha256"] == checkpoints.file_digest(portable.find(network).file)
     assert plain["sets"][0]["digest"] == readers()["sintel_clean"](str(sintel), "test").digest
     assert plain["network"]["levels"] == 2 and plain["occlusion"]["name"] == "wang"
     assert (out / "per_frame.csv").read_text().count("\n") == 4
 
 
 def test_size_pairs_and_faults_are_what_was_asked(network, sintel, tmp_path, capsys):
-    from experiments import evaluation, trained
+    from experiments import evaluation, portable
     from experiments.data.sources import readers
     from uflow.inference import Inference
 
@@ -109,7 +109,7 @@ def test_size_pairs_and_faults_are_what_was_asked(network, sintel, tmp_path, cap
     assert plain["size"] == [40, 60] and plain["sets"][0]["measured"] == 1 and plain["occlusion"] is None
     assert len(plain["sets"][0]["skipped"]) == 1 and "frame_0001.png: cut off" in plain["sets"][0]["skipped"][0]
     assert "skipped: " in capsys.readouterr().out and not any("occlusion" in key for key in plain["numbers"])
-    inference = Inference(trained.find(network).network(), (40, 60))
+    inference = Inference(portable.find(network).network(), (40, 60))
     inference.set_train(False)
     study = evaluation.evaluate(inference, readers()["sintel_clean"](str(sintel), "test"), 2)
     assert numbers_in(out)["epe/sintel_clean/all"] == study.frames["epe/sintel_clean/all"][1]

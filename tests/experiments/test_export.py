@@ -14,8 +14,8 @@ import pytest
 from test_onnx_graph import network_of, smooth
 
 import uflow
-from experiments import checkpoints, export, records, trained
-from experiments.spec import PROTOCOL
+from experiments import checkpoints, export, portable, records
+from experiments.spec_options import PROTOCOL
 from uflow import backend as ms
 from uflow import kernels
 from uflow.inference import Inference
@@ -74,7 +74,7 @@ def images():
 
 
 def flow_of(checkpoint, pair):
-    return Inference(trained.find(checkpoint).network()).set_train(False)(*map(ms.Tensor, pair)).asnumpy()
+    return Inference(portable.find(checkpoint).network()).set_train(False)(*map(ms.Tensor, pair)).asnumpy()
 
 
 def test_a_mindir_file_gives_exactly_the_flow_of_mindspores_operators(checkpoint, tmp_path):
@@ -92,7 +92,7 @@ def test_a_mindir_file_gives_exactly_the_flow_of_mindspores_operators(checkpoint
     described = mind_ir_pb2.ModelProto.FromString(content).user_info
     assert described["checkpoint_sha256"] == checkpoints.file_digest(checkpoint)
     flow = export.run_mindir(file, images(), request_for(checkpoint, out))
-    with kernels.left_out():
+    with kernels.disabled():
         np.testing.assert_array_equal(flow, flow_of(checkpoint, images()))
 
 
@@ -129,7 +129,7 @@ def test_a_file_that_does_something_else_is_not_left_behind(checkpoint, tmp_path
 
 
 def test_a_network_without_a_finite_flow_gives_no_file(checkpoint, tmp_path):
-    network = trained.find(checkpoint).network()
+    network = portable.find(checkpoint).network()
     bias = dict(network.parameters_and_names())["context.layers.6.bias"]
     bias.set_data(ms.Tensor(np.full(2, np.nan, np.float32)))
     checkpoints.save_parameters(tmp_path / "nan.ckpt", checkpoints.parameters_of((network,)))

@@ -6,9 +6,19 @@ import pytest
 
 from experiments import execution, pictures, records
 from experiments.data.pairs import Pair
-from experiments.execution import open_pairs
 from experiments.flow_colors import colors, longest_motion
-from experiments.pictures import Reversed, choose, draw, error_colors, error_scale, mean_motion, png, sized, visibility
+from experiments.inputs import open_pairs
+from experiments.pictures import (
+    choose,
+    draw,
+    error_colors,
+    error_scale,
+    mean_motion,
+    png,
+    reversed_pair,
+    sized,
+    visibility,
+)
 from experiments.spec import from_config
 
 
@@ -146,7 +156,7 @@ def test_visibility_is_what_the_component_says_without_what_leaves_the_frame():
 
 
 def test_a_set_played_backward_has_its_frames_exchanged_and_no_truth():
-    back = Reversed(Moving(4))[0]
+    back = reversed_pair(Moving(4)[0])
     assert (back.first == 9).all() and (back.second == 0).all() and back.flow is None
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import checkpoints, predict, records, trained
+from experiments import checkpoints, portable, predict, records
 from experiments.data.flow_files import read_flo
 from experiments.data.image_files import read_image
 from experiments.data.pairs import Pair
@@ -77,7 +77,7 @@ def test_a_folder_becomes_flow_pictures_and_a_video(network, images, tmp_path, c
     expected = [f"{kind}/f{n}.{suffix}" for kind, suffix in kinds for n in range(3)]
     assert files_in(out) == sorted([*expected, "legend.png", "panels.mp4", "prediction.json"])
 
-    inference = Inference(trained.find(network).network())
+    inference = Inference(portable.find(network).network())
     inference.set_train(False)
     both = OcclusionInference(inference, default_spec().occlusion)
     first, second = (

@@ -2,8 +2,16 @@ import numpy as np
 import pytest
 
 from experiments.data.pairs import Pair
-from experiments.motion_boundaries import boundary_distance, motion_boundaries
-from experiments.regions import NAMES, by_distance, by_speed, by_visibility, known, regions
+from experiments.regions import (
+    NAMES,
+    boundary_distance,
+    by_distance,
+    by_speed,
+    by_visibility,
+    known,
+    motion_boundaries,
+    regions,
+)
 
 
 def pair_of(flow, **truth):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import checkpoints, records, train, trained
+from experiments import checkpoints, portable, records, train
 
 
 def final_digest(run):
@@ -65,9 +65,9 @@ def test_best_and_last_say_which_network_they_are(left_alone):
     assert best["step"] == min(errors, key=errors.get) and last["step"] == 60
     assert best["measured"]["validation/epe/synthetic/all"] == min(errors.values())
     assert best["network"]["width"] == 0.0625 and best["normalization"]["name"] == "center_scale"
-    found = trained.find(left_alone)
+    found = portable.find(left_alone)
     assert found.file == left_alone / "best.ckpt" and found.whole
-    network = trained.find(left_alone / "last.ckpt").network()
+    network = portable.find(left_alone / "last.ckpt").network()
     whole = parameters(next((left_alone / "checkpoints").glob("*.ckpt")))
     for name, parameter in checkpoints.parameters_of((network,)).items():
         assert (parameter.asnumpy() == whole[name]).all()
@@ -161,7 +161,7 @@ def test_frames_without_ground_truth_are_trained_on_without_an_evaluation(traine
     assert not record.metrics and not record.validation and not record.frames
     assert record.spec["data"]["source"] == "frames?stride=1,2"
     assert record.spec["data"]["digest"] and record.spec["evaluation"]["digest"] == ""
-    assert trained.find(tmp_path / "run").file.name == "last.ckpt" and not (tmp_path / "run/best.ckpt").exists()
+    assert portable.find(tmp_path / "run").file.name == "last.ckpt" and not (tmp_path / "run/best.ckpt").exists()
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_is_evaluated_at_the_size_that_is_asked_for(trainer, tmp_path, graphs):
 
     size = {"evaluation.height": 40, "evaluation.width": 70, "train.steps": 2, "train.validations": 1}
     trainer.finish(tmp_path / "run", **size)
-    found = trained.find(tmp_path / "run" / "last.ckpt")
+    found = portable.find(tmp_path / "run" / "last.ckpt")
     record = records.read_result(tmp_path / "run", found.spec.run_id)
     assert record.protocol == "full/1@40x70"
     network = Inference(found.network(), (40, 70))

@@ -180,7 +180,7 @@ class CostAfterNormalization:
         self.normalization = normalization
 
     def __call__(self, first, second):
-        return ops.leaky_relu(ops.cost_volume(*self.normalization(first, second, 1)))
+        return ops.apply_leaky_relu(ops.cost_volume(*self.normalization(first, second, 1)))
 
 
 def check_normalize_cost(golden):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from analysis.footnotes import footnotes
 from analysis.load import load_study
 from analysis.tables import comparison_table
 from experiments import records
@@ -105,7 +106,7 @@ def test_the_table_lists_earlier_attempts(done, finish):
     plan = make(STUDY, Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
     finish(plan, out, lambda arm, seed: 1.0 + seed)
     data = load_study(out / "occlusion_ablation")
-    notes = comparison_table(data, data.plan.metric).notes
+    notes = footnotes(data, comparison_table(data, data.plan.metric))
     assert "wang, seed 1: attempt 2; earlier: diverged: the loss was not finite" in notes
 
 

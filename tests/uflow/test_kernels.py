@@ -95,7 +95,7 @@ def compare(monkeypatch, name, inputs, arguments=(), shape=None, tolerance=1e-5)
     return fast
 
 
-CONVOLUTIONS = {  # samples, inputs, outputs, height, width, kernel; stride, dilation, padding, active
+CONVOLUTIONS = {  # samples, inputs, outputs, height, width, kernel; stride, dilation, padding, leaky_relu
     "decoder": ((2, 19, 24, 16, 16, 3), (1, 1, 1, True)),
     "first of a level": ((2, 3, 8, 16, 12, 3), (2, 1, 1, True)),
     "odd sizes, stride 2": ((1, 5, 7, 9, 13, 3), (2, 1, 1, False)),
@@ -498,7 +498,7 @@ CACHED = """
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU", enable_compile_cache=True, compile_cache_path="graphs")
     class Net(ms.nn.Cell):
         def construct(self, x, w, b, flow):
-            y = ops.convolution(x, w, b, active=True)
+            y = ops.convolution(x, w, b, leaky_relu=True)
             return (ops.cost_volume(y, ops.warp(y, flow), 4, True) ** 2).sum()
     ramp = np.linspace(-1, 1, 2000, dtype=np.float32)
     inputs = [ms.Tensor(np.resize(ramp, s)) for s in [(1, 3, 8, 9), (4, 3, 3, 3), (4,), (1, 2, 8, 9)]]

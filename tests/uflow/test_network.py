@@ -9,7 +9,7 @@ from goldens.graph import InGraph, copied, tensors
 from uflow import backend as ms
 from uflow import registry
 from uflow.architecture import Architecture
-from uflow.network import FlowNetwork, initialize, parameter_count
+from uflow.network import FlowNetwork, initialize
 
 SIZES = {3: (2, 3), 2: (4, 6), 1: (8, 12)}  # rows and columns of the pyramid levels
 TINY = {"levels": 3, "width": 1 / 16}  # two channels of features and of context
@@ -213,6 +213,10 @@ def test_both_directions_at_once_are_each_direction_alone():
     np.testing.assert_allclose(both, np.concatenate([forward, backward]), atol=1e-5 * np.abs(both).max())
     np.testing.assert_array_equal(swapped, np.concatenate([both[2:], both[:2]]))
     assert np.abs(forward - backward).max() > 0.01 * np.abs(both).max()
+
+
+def parameter_count(cell):
+    return sum(int(np.prod(p.shape)) for p in cell.trainable_params())
 
 
 def test_the_papers_network_has_its_size():

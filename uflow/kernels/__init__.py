@@ -9,14 +9,14 @@ of threads.
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.kernels.dispatch import fingerprint, left_out, mode, switch
+from uflow.kernels.dispatch import disabled, fingerprint, mode, switch
 
 __all__ = [
     "convolution",
     "cost_volume",
+    "disabled",
     "fingerprint",
     "hamming_distance",
-    "left_out",
     "mode",
     "range_map",
     "transposed_convolution",
@@ -37,10 +37,10 @@ def convolution(
     stride: int = 1,
     dilation: int = 1,
     padding: int = 1,
-    active: bool = False,
+    leaky_relu: bool = False,
 ) -> ms.Tensor:
     """See `uflow.ops.convolution`."""
-    options = f"{stride}_{dilation}_{padding}_{1 if active else 0}"
+    options = f"{stride}_{dilation}_{padding}_{1 if leaky_relu else 0}"
     return getattr(switch, f"convolution_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))
 
 
@@ -52,9 +52,9 @@ def transposed_convolution(
     return getattr(switch, f"transposed_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))
 
 
-def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, active: bool = False) -> ms.Tensor:
+def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, leaky_relu: bool = False) -> ms.Tensor:
     """See `uflow.ops.cost_volume`."""
-    options = f"{displacement}_{1 if active else 0}"
+    options = f"{displacement}_{1 if leaky_relu else 0}"
     return getattr(switch, f"cost_volume_{options}")(first, second, getattr(switch, f"options_{options}"))
 
 

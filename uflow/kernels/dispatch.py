@@ -55,7 +55,7 @@ class Switch:
     """The kernels as graph mode sees them."""
 
     __ms_class__ = True
-    left_out = False  # for a while, see `left_out`
+    disabled = False  # for a while, see `disabled`
 
     @property
     def active(self) -> bool:
@@ -64,7 +64,7 @@ class Switch:
         Raises:
             RuntimeError: if they cannot be had with `UFLOW_KERNELS=on`.
         """
-        if self.left_out or mode() == "off" or ms.get_context("device_target") != "CPU":
+        if self.disabled or mode() == "off" or ms.get_context("device_target") != "CPU":
             return False
         path, reason = _library()
         if reason and mode() == "on":
@@ -96,16 +96,16 @@ switch = Switch()
 
 
 @contextlib.contextmanager
-def left_out() -> Iterator[None]:
+def disabled() -> Iterator[None]:
     """What is traced meanwhile is made of MindSpore's own operators, as a graph must be that leaves this machine.
 
     Trace a new cell: one that was traced before keeps its graph, kernels included.
     """
-    before, switch.left_out = switch.left_out, True
+    before, switch.disabled = switch.disabled, True
     try:
         yield
     finally:
-        switch.left_out = before
+        switch.disabled = before
 
 
 def fingerprint() -> str:

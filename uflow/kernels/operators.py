@@ -25,7 +25,7 @@ def _out(size: int, kernel: int, stride: int, dilation: int, padding: int) -> in
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
-def convolution(library: str, stride: int, dilation: int, padding: int, active: int) -> Any:
+def convolution(library: str, stride: int, dilation: int, padding: int, leaky_relu: int) -> Any:
     """(x, weight, bias, options) -> y; for the options see `OPTIONS`."""
 
     def shape(x, weight, bias, options):
@@ -50,7 +50,7 @@ def convolution(library: str, stride: int, dilation: int, padding: int, active: 
     return _operator(library, "UflowConvolution", shape, 1, bprop)
 
 
-def transposed(library: str, stride: int, dilation: int, padding: int, active: int) -> Any:
+def transposed(library: str, stride: int, dilation: int, padding: int, leaky_relu: int) -> Any:
     """(x, weight, bias, options) -> y, what a convolution with these options would hand back to its input."""
 
     def shape(x, weight, bias, options):
@@ -76,7 +76,7 @@ def transposed(library: str, stride: int, dilation: int, padding: int, active: i
     return _operator(library, "UflowTransposed", shape, 1, bprop)
 
 
-def cost_volume(library: str, displacement: int, active: int) -> Any:
+def cost_volume(library: str, displacement: int, leaky_relu: int) -> Any:
     """(first, second, options) -> cost."""
 
     def shape(first, second, options):

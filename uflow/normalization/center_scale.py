@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from uflow import backend as ms
 from uflow import parallel
 from uflow.options import FLAG, option
@@ -9,7 +11,10 @@ from uflow.registry import register
 
 
 @register(
-    "normalization", "center_scale", source="Jonschkowski et al., ECCV 2020, section 4.4; UFlow's normalize_features"
+    "normalization",
+    "center_scale",
+    source="Jonschkowski et al., ECCV 2020, section 4.4; UFlow's normalize_features",
+    reference="normalize_features",
 )
 class CenterScale:
     r"""$(f - \mu)/\sigma$ for both feature maps, with statistics shared by the two images and the batch.
@@ -55,3 +60,20 @@ class CenterScale:
         if self.scale:
             x = x / ms.ops.sqrt(variance + 1e-16).astype(x.dtype)
         return x
+
+    def onnx(self, graph: Any, first: str, second: str) -> tuple[str, str]:
+        """The same in an ONNX graph, for pairs that share no statistics; see `uflow.interfaces.Normalization`."""
+        axes = (1, 2, 3) if self.across_channels else (2, 3)
+        maps = [first, second]
+        means = [graph.mean(x, *axes) for x in maps]
+        gaps = [graph("Sub", x, mean) for x, mean in zip(maps, means, strict=True)]
+        variances = [graph.mean(graph("Mul", gap, gap), *axes) for gap in gaps]
+        if self.across_images:
+            means = [graph.mean(graph.concat(*means), 1)] * 2
+            variances = [graph.mean(graph.concat(*variances), 1)] * 2
+        if self.center:
+            maps = [graph("Sub", x, mean) for x, mean in zip(maps, means, strict=True)]
+        if self.scale:
+            deviations = [graph("Sqrt", graph("Add", variance, 1e-16)) for variance in variances]
+            maps = [graph("Div", x, deviation) for x, deviation in zip(maps, deviations, strict=True)]
+        return maps[0], maps[1]

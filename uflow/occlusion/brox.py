@@ -9,7 +9,13 @@ from uflow.options import Range, option
 from uflow.registry import register
 
 
-@register("occlusion", "brox", source="Sundaram, Brox and Keutzer, ECCV 2010, eq. 5", needs=("backward_flow",))
+@register(
+    "occlusion",
+    "brox",
+    source="Sundaram, Brox and Keutzer, ECCV 2010, eq. 5",
+    reference="occlusion_estimation=brox",
+    needs=("backward_flow",),
+)
 class Brox(Activation):
     r"""Visible where the two flows cancel, up to a tolerance that grows with the motion.
 

@@ -10,7 +10,11 @@ from uflow.registry import register
 
 
 @register(
-    "occlusion", "fb_abs", source="Jonschkowski et al., ECCV 2020, reference code (fb_abs)", needs=("backward_flow",)
+    "occlusion",
+    "fb_abs",
+    source="Jonschkowski et al., ECCV 2020, reference code (fb_abs)",
+    reference="occlusion_estimation=fb_abs",
+    needs=("backward_flow",),
 )
 class ForwardBackward(Activation):
     r"""Visible where the two flows cancel up to a fixed number of pixels.

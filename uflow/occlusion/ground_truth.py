@@ -11,6 +11,7 @@ from uflow.registry import register
     "occlusion",
     "ground_truth",
     source="Jonschkowski et al., ECCV 2020, reference code (use_gt_occlusions)",
+    reference="use_gt_occlusions",
     needs=("true_occlusion",),
 )
 class GroundTruth(Activation):

@@ -1,4 +1,4 @@
-"""Three signs of occlusion, added up."""
+"""Soft occlusion from three cues."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ _TINY = 1e-20  # px^2; keeps the slope of the root finite where the flows cancel
 
 
 @register(
-    "occlusion", "uflow", source="Jonschkowski et al., ECCV 2020, reference code (uflow)", needs=("backward_flow",)
+    "occlusion",
+    "uflow",
+    source="Jonschkowski et al., ECCV 2020, reference code (uflow)",
+    reference="occlusion_estimation=uflow",
+    needs=("backward_flow",),
 )
 class Uflow(Activation):
-    r"""Hidden as far as a weighted sum of three signs says, $\sigma(\sum_k w_k (s_k - \theta_k))$, soft.
+    r"""Soft occlusion from a weighted sum of three cues, $\sigma(\sum_k w_k (s_k - \theta_k))$.
 
     `forward_collision`: how many pixels the forward flow brings to the same place, above one; `backward_zero`: how far
     the backward flow leaves a hole (range map at a quarter of the size); `fb_abs`: the gap $|f + b|$ in px. Scores are
     clipped to `..._clip`.
 
-    Each sign can be left out by its switch. The reference keeps adding $-w_k \theta_k$ for a sign that is left out,
-    which tells every pixel to be visible; here it adds nothing, unless `inactive_bias` asks for the reference's number.
-    A weight of 0 means that the sign does not count; the reference raises `KeyError` for weights under 0.01.
+    Each cue can be switched off. The reference keeps adding $-w_k \theta_k$ for a cue that is off, which pushes every
+    pixel towards visible; here it adds nothing, unless `inactive_bias` asks for the reference's number. A weight of 0
+    means that the cue does not count; the reference raises `KeyError` for weights under 0.01.
     """
 
     least_size = 4  # the range map is gathered on a grid of 1/4 of the size
@@ -38,7 +42,7 @@ class Uflow(Activation):
     backward_zero_threshold: float = option(0.25, Range(0.0, 1.0), help="neutral emptiness")
     fb_abs_clip: float = option(10.0, Range(0.0, 1e4), unit="px", help="largest gap")
     forward_collision_clip: float = option(5.0, Range(1.0, 1e4), help="largest number of pixels at one place")
-    inactive_bias: bool = option(False, FLAG, help="let signs that are left out add -weight * threshold, as upstream")
+    inactive_bias: bool = option(False, FLAG, help="let cues that are off add -weight * threshold, as upstream")
 
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""

@@ -8,7 +8,13 @@ from uflow.ops import range_map
 from uflow.registry import register
 
 
-@register("occlusion", "wang", source="Wang et al., CVPR 2018, section 3.2", needs=("backward_flow",))
+@register(
+    "occlusion",
+    "wang",
+    source="Wang et al., CVPR 2018, section 3.2",
+    reference="occlusion_estimation=wang",
+    needs=("backward_flow",),
+)
 class Wang(Activation):
     r"""Visible as far as the backward flow brings something here: $\min(1, R(b))$, soft.
 

@@ -12,6 +12,7 @@ from uflow.registry import register
     "occlusion",
     "wang4",
     source="Wang et al., CVPR 2018, section 3.2; UFlow's variant at a quarter of the size",
+    reference="occlusion_estimation=wang4",
     needs=("backward_flow",),
 )
 class Wang4(Activation):

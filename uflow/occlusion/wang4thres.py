@@ -13,6 +13,7 @@ from uflow.registry import register
     "occlusion",
     "wang4thres",
     source="Wang et al., CVPR 2018, section 3.2; UFlow's hard variant at a quarter of the size",
+    reference="occlusion_estimation=wang4thres",
     needs=("backward_flow",),
 )
 class Wang4Threshold(Activation):

@@ -13,6 +13,7 @@ from uflow.registry import register
     "occlusion",
     "wangthres",
     source="Wang et al., CVPR 2018, section 3.2; UFlow's hard variant",
+    reference="occlusion_estimation=wangthres",
     needs=("backward_flow",),
 )
 class WangThreshold(Activation):

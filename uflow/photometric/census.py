@@ -52,7 +52,12 @@ def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
     return mask * ms.ops.logical_and(across, down).astype(mask.dtype)
 
 
-@register("photometric", "census", source="Meister, Hur and Roth, AAAI 2018 (UnFlow), eq. 2-3; UFlow's census_loss")
+@register(
+    "photometric",
+    "census",
+    source="Meister, Hur and Roth, AAAI 2018 (UnFlow), eq. 2-3; UFlow's census_loss",
+    reference="census_loss",
+)
 class Census:
     r"""Soft Hamming distance of census transforms, blind to changes of brightness and contrast.
 

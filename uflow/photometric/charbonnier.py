@@ -8,7 +8,9 @@ from uflow.options import Range, option
 from uflow.registry import register
 
 
-@register("photometric", "charbonnier", source="Sun, Roth and Black, IJCV 2014; UFlow's robust_l1")
+@register(
+    "photometric", "charbonnier", source="Sun, Roth and Black, IJCV 2014; UFlow's robust_l1", reference="robust_l1"
+)
 class Charbonnier:
     r"""Robust difference of colours, $\sqrt{(I_1 - \hat I_1)^2 + \epsilon^2}$, summed over the channels.
 

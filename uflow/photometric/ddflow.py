@@ -9,7 +9,12 @@ from uflow.options import Range, option
 from uflow.registry import register
 
 
-@register("photometric", "ddflow", source="Liu et al., AAAI 2019 (DDFlow), eq. 3; UFlow's abs_robust_loss")
+@register(
+    "photometric",
+    "ddflow",
+    source="Liu et al., AAAI 2019 (DDFlow), eq. 3; UFlow's abs_robust_loss",
+    reference="abs_robust_loss",
+)
 class Ddflow:
     r"""Robust difference of colours, $(|I_1 - \hat I_1| + \epsilon)^q$, summed over the channels.
 

@@ -9,7 +9,7 @@ from uflow.options import Range, option
 from uflow.registry import register
 
 
-@register("photometric", "l1", source="Jonschkowski et al., ECCV 2020, section 4.1 (L1)")
+@register("photometric", "l1", source="Jonschkowski et al., ECCV 2020, section 4.1 (L1)", reference="l1")
 class L1:
     r"""Absolute difference of colours, $|I_1 - \hat I_1|$, summed over the channels."""
 

@@ -13,7 +13,12 @@ def _pool(x: ms.Tensor) -> ms.Tensor:
     return ms.ops.avg_pool2d(x, kernel_size=3, stride=1)
 
 
-@register("photometric", "ssim", source="Wang et al., IEEE TIP 2004; UFlow's weighted_ssim with c1 = infinity")
+@register(
+    "photometric",
+    "ssim",
+    source="Wang et al., IEEE TIP 2004; UFlow's weighted_ssim with c1 = infinity",
+    reference="weighted_ssim",
+)
 class Ssim:
     r"""Difference in structure of 3x3 patches, $(1 - SSIM)/2$ clipped to [0, 1], summed over the channels.
 

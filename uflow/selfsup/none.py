@@ -7,7 +7,7 @@ from uflow.registry import register
 
 @register("selfsup", "none", source="Jonschkowski et al., ECCV 2020, section 4.5 (without self-supervision)")
 class NoSelfSupervision:
-    """The network learns nothing from its own flow."""
+    """No self-supervision."""
 
     weight = 0.0
     start = 1.0

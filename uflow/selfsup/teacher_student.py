@@ -16,6 +16,7 @@ LEVEL = 2  # pyramid level of the loss
     "selfsup",
     "teacher_student",
     source="Liu et al., CVPR 2019 (SelFlow) and AAAI 2019 (DDFlow); Jonschkowski et al., ECCV 2020, eq. 6",
+    reference="weight_selfsup",
     needs=("backward_flow", "teacher"),
 )
 class TeacherStudent:

@@ -1,1 +1,1 @@
-"""The smoothness axis: what does the loss ask of the flow field itself? One component a module."""
+"""The smoothness axis: how far is the flow from a smooth one? One component a module."""

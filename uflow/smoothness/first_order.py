@@ -8,9 +8,14 @@ from uflow.registry import register
 from uflow.smoothness.term import SmoothnessTerm, edge_weights
 
 
-@register("smoothness", "first_order", source="Jonschkowski et al., ECCV 2020, eq. 5 (k = 1); Tomasi and Manduchi 1998")
+@register(
+    "smoothness",
+    "first_order",
+    source="Jonschkowski et al., ECCV 2020, eq. 5 (k = 1); Tomasi and Manduchi 1998",
+    reference="weight_smooth1",
+)
 class FirstOrder(SmoothnessTerm):
-    """Neighbouring pixels move alike, unless an image edge lies between them: prefers constant motion."""
+    """Edge-aware first-order smoothness; penalizes flow gradients, so constant motion costs nothing."""
 
     def __call__(self, image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
         """Mean over both directions, components and all pixels, a scalar; see `uflow.interfaces.Smoothness`."""

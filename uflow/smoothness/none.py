@@ -8,7 +8,7 @@ from uflow.registry import register
 
 @register("smoothness", "none", source="Jonschkowski et al., ECCV 2020, section 4.3 (without smoothness)")
 class NoSmoothness:
-    """Nothing is asked of the flow field itself."""
+    """No smoothness regularization."""
 
     weight = 0.0
     level = 2

@@ -9,9 +9,11 @@ from uflow.registry import register
 from uflow.smoothness.term import SmoothnessTerm, edge_weights
 
 
-@register("smoothness", "second_order", source="Jonschkowski et al., ECCV 2020, eq. 5 (k = 2)")
+@register(
+    "smoothness", "second_order", source="Jonschkowski et al., ECCV 2020, eq. 5 (k = 2)", reference="weight_smooth2"
+)
 class SecondOrder(SmoothnessTerm):
-    """The motion changes evenly, unless an image edge lies near: prefers affine motion."""
+    """Edge-aware second-order smoothness; penalizes changes of the flow gradients, so affine motion costs nothing."""
 
     weight: float = option(2.0, Range(0.0, 1000.0), search=Range(0.5, 30.0, log=True), help="weight of the term")
 

@@ -19,7 +19,7 @@ from experiments.data.pairs import DataError
 from experiments.data.scene_options import SceneOptions
 from experiments.data.scenes import Scenes
 from experiments.data.sources import open_source
-from experiments.evaluation import frame_errors
+from experiments.protocols import OF_STUDIES
 
 ROOT = pathlib.Path(__file__).parents[3]
 HEIGHT, WIDTH = 32, 48
@@ -125,12 +125,16 @@ def test_everything_works_from_a_read_only_place_with_odd_values(runner, read_on
     assert content(read_only) == before
 
 
+def error_of(flow, pair):
+    return OF_STUDIES.totals("data", pair, flow)["epe/all"].mean
+
+
 def test_errors_are_those_of_the_known_pixels(tmp_path):
     """A flow of zeros is off by sqrt(1/2) px wherever the first two truths are known, and by nothing else."""
     write_chairs(tmp_path)
     pairs = open_source(f"flyingchairs:{tmp_path}", "test", height=HEIGHT, width=WIDTH, scenes=SceneOptions())
     zero = np.zeros((2, HEIGHT, WIDTH), np.float32)
-    errors = [frame_errors(zero, pairs[index])["all"] for index in range(6)]
+    errors = [error_of(zero, pairs[index]) for index in range(6)]
     assert errors[:2] == [pytest.approx(0.5**0.5, abs=1e-12)] * 2 and errors[2:] == [None, 0.0, 0.0, 0.0]
     known = [HEIGHT * WIDTH if p.valid is None else int(p.valid.sum()) for p in (pairs[i] for i in range(6))]
     assert known == [23 * 48, 31 * 38, 0, 1536, 1536, 1536]
@@ -159,7 +163,7 @@ def test_kitti_without_a_known_pixel(tmp_path):
             cv2.imwrite(str(tmp_path / f"training/image_2/{number:06d}_{frame}.png"), frames()[0][0])
         write_kitti_flow(tmp_path / f"training/flow_occ/{number:06d}_10.png", zero, known)
     pairs = open_source(f"kitti2015:{tmp_path}", "test", height=HEIGHT, width=WIDTH, scenes=SceneOptions())
-    assert [frame_errors(zero + 3, pairs[i])["all"] for i in (0, 1)] == [None, pytest.approx(18**0.5)]
+    assert [error_of(zero + 3, pairs[i]) for i in (0, 1)] == [None, pytest.approx(18**0.5)]
 
 
 @pytest.mark.parametrize("kind, suffix", [("Pf", ".pgm"), ("PF", ".ppm")])

@@ -9,7 +9,8 @@ import resource
 import numpy as np
 import pytest
 
-from experiments import checkpoints, execution, graph_cache, records, training
+from experiments import checkpoints, execution, graph_cache, records, run_files
+from experiments.cost import Cost
 from experiments.spec import default_spec
 from uflow import backend as ms
 
@@ -35,7 +36,7 @@ WRITES = {
         lambda place: checkpoints.save(place / "checkpoints", 2, parameters(2), {}), "checkpoints/step_000000002.ckpt"
     ),
     "a spec": (lambda place: execution._write_spec(place, default_spec()), "spec.json"),
-    "a cost": (lambda place: execution.Cost(place), "cost.json"),
+    "a cost": (lambda place: Cost(place), "cost.json"),
 }  # fmt: skip
 
 
@@ -65,8 +66,8 @@ def test_what_was_whole_stays_whole_and_nothing_half_is_left(make_disk, what, ki
 
 def test_a_line_that_was_half_written_is_cut_off(make_disk):
     disk = make_disk(64)
-    path, state = disk.place / "metrics.jsonl", training.State()
-    curve = training.Curve(path, state)
+    path, state = disk.place / "metrics.jsonl", run_files.State()
+    curve = run_files.Curve(path, state)
     disk.fill()
     os.truncate(disk.filler, disk.filler.stat().st_size - 4096)
     with pytest.raises(OSError, match="No space left on device") as raised:
@@ -79,7 +80,7 @@ def test_a_line_that_was_half_written_is_cut_off(make_disk):
     disk.make_room()
     assert path.stat().st_size == 4096 > kept.metrics_bytes, "the last line is torn"
     assert [line["step"] for line in records.read_metrics(path)] == list(range(1, kept.step + 1))
-    curve = training.Curve(path, kept)
+    curve = run_files.Curve(path, kept)
     curve.write({"step": kept.step + 1, "total": 0.5})
     curve.close()
     assert [json.loads(text)["step"] for text in path.read_text().splitlines()] == list(range(1, kept.step + 2))

@@ -12,7 +12,8 @@ import pytest
 from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
-from experiments import checkpoints, execution, faults, records, training
+from experiments import checkpoints, execution, faults, records, run_files, shared_prefix
+from experiments.cost import Cost
 from experiments.spec import canonical, default_spec, to_config
 from studies import planning, retry, run, search, status
 from studies.baselines import PRESETS
@@ -166,8 +167,8 @@ LINES = [{"step": 10 * i, "learning_rate": 1e-3, "total": i / 7, "note": "Größ
 
 def written(path, lines):
     path.unlink(missing_ok=True)
-    state = training.State()
-    curve = training.Curve(path, state)
+    state = run_files.State()
+    curve = run_files.Curve(path, state)
     for line in lines:
         curve.write(line)
     curve.close()
@@ -192,8 +193,8 @@ def test_a_damaged_curve_goes_on_without_torn_lines(tmp_path, damaged, capsys, c
     for content in damaged(known, 150):
         path.write_bytes(content)
         whole = list(records.read_metrics(path))
-        resumed = training.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
-        curve = training.Curve(path, resumed)
+        resumed = run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
+        curve = run_files.Curve(path, resumed)
         curve.write(LINES[12])
         curve.close()
         assert [json.loads(text) for text in path.read_text().splitlines()] == [*whole, LINES[12]]
@@ -217,8 +218,8 @@ def test_what_is_behind_the_part_that_counts_is_dropped(tmp_path, chance, capsys
             later[len(known) :][: chance.randrange(900)],
         )
         path.write_bytes(known + chance.choice(tails))
-        resumed = training.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
-        training.Curve(path, resumed).close()
+        resumed = run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
+        run_files.Curve(path, resumed).close()
         assert path.read_bytes() == known
     assert capsys.readouterr().out == ""
 
@@ -236,38 +237,38 @@ def test_a_curve_whose_bytes_have_changed_is_noticed(tmp_path, capsys):
     path = tmp_path / "metrics.jsonl"
     state = written(path, LINES[:12])
     path.write_bytes(path.read_bytes().replace(b'"step": 50', b'"step": 5x'))
-    training.Curve(path, training.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))).close()
+    run_files.Curve(path, run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))).close()
     assert "11 whole lines are kept" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "step_000000030.ckpt", "step_000000030.json"])
 def test_a_damaged_prefix_is_passed_over_and_written_again(tmp_path, damaged, name):
-    place = training.Place(directory=tmp_path / "run", prefixes=tmp_path)
+    place = run_files.Place(directory=tmp_path / "run", prefixes=tmp_path)
     place.directory.mkdir()
     folder = tmp_path / "prefix"
     state = written(place.metrics, LINES[:3])
-    training._save_prefix(folder, state, parameters(30), place)
+    shared_prefix.save_prefix(folder, state, parameters(30), place)
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert training._prefix(folder)[1] == place.metrics.read_bytes()
+    assert shared_prefix.load_prefix(folder)[1] == place.metrics.read_bytes()
     for content in itertools.chain(damaged(whole[name], 30), [None]):
         (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
-        found = training._prefix(folder)
+        found = shared_prefix.load_prefix(folder)
         # zeros behind the part that counts do no harm
         assert found is None or (name == "metrics.jsonl" and content.startswith(whole[name]))
-        training._save_prefix(folder, state, parameters(30), place)
-        assert training._prefix(folder) is not None
+        shared_prefix.save_prefix(folder, state, parameters(30), place)
+        assert shared_prefix.load_prefix(folder) is not None
     (folder / name).unlink()
     os.symlink("/proc/self/mem", folder / name)
-    assert training._prefix(folder) is None, "a disk that fails costs the others the prefix only"
+    assert shared_prefix.load_prefix(folder) is None, "a disk that fails costs the others the prefix only"
 
 
 def test_a_damaged_cost_is_written_anew(tmp_path, damaged):
-    cost = execution.Cost(tmp_path)
+    cost = Cost(tmp_path)
     cost.write()
     path = tmp_path / "cost.json"
     for content in damaged(path.read_bytes(), 60):
         path.write_bytes(content)
-        execution.Cost(tmp_path).write()
+        Cost(tmp_path).write()
         found = records.read_json(path)
         assert found["attempts"] == 1 and 0 <= found["seconds"] < 60
 

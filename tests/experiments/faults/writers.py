@@ -13,7 +13,7 @@ import sys
 import numpy as np
 from commands import TOUCHING_FILES
 
-from experiments import checkpoints, training
+from experiments import checkpoints, run_files
 from uflow import backend as ms
 
 SHAPES = {"first": (64, 512), "second": (128, 1024)}  # 640 KiB: long enough to be hit while it is written
@@ -65,8 +65,8 @@ def write_lines(folder, announce):
     place = folder / "checkpoints"
     checkpoints.clear(place)
     found = checkpoints.latest(place)
-    state = training.State.of(found) if found else training.State()
-    curve = training.Curve(folder / "metrics.jsonl", state)
+    state = run_files.State.of(found) if found else run_files.State()
+    curve = run_files.Curve(folder / "metrics.jsonl", state)
     while True:
         state.step += 1
         curve.write(line(state.step))

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import checkpoints, records, trained
+from experiments import checkpoints, portable, records
 from experiments.spec import changed, default_spec, to_config
 from uflow import backend as ms
 from uflow.network import FlowNetwork, initialize
@@ -40,7 +40,7 @@ def test_the_newest_checkpoint_of_a_run(tmp_path, spec, parameters):
     for step in (5, 7):
         checkpoints.save(tmp_path / "checkpoints", step, more, {})
     for path in (tmp_path, tmp_path / "checkpoints", tmp_path / "checkpoints" / "step_000000007.ckpt"):
-        found = trained.find(path)
+        found = portable.find(path)
         assert found.file.name == "step_000000007.ckpt" and found.spec == spec and found.whole
     assert_same(found.network(), parameters)
 
@@ -49,7 +49,7 @@ def test_a_file_with_its_description_beside_it(tmp_path, spec, parameters):
     checkpoints.save_parameters(tmp_path / "uflow.ckpt", parameters)
     plain = to_config(spec)
     records.write_json(tmp_path / "uflow.json", {key: plain[key] for key in ("network", "normalization")})
-    found = trained.find(tmp_path / "uflow.ckpt")
+    found = portable.find(tmp_path / "uflow.ckpt")
     assert not found.whole
     assert (found.spec.network, found.spec.normalization) == (spec.network, spec.normalization)
     assert found.spec.occlusion == default_spec().occlusion
@@ -61,14 +61,14 @@ def test_best_goes_before_last_and_both_before_the_newest(tmp_path, spec, parame
     checkpoints.save(tmp_path / "checkpoints", 1, parameters, {})
     for name in ("last", "best"):
         checkpoints.save_parameters(tmp_path / f"{name}.ckpt", parameters)
-        assert trained.find(tmp_path).file.name == f"{name}.ckpt"
+        assert portable.find(tmp_path).file.name == f"{name}.ckpt"
 
 
 def test_a_damaged_file_is_told_from_a_foreign_one(tmp_path, spec, parameters):
     records.write_json(tmp_path / "spec.json", to_config(spec))
     checkpoints.save(tmp_path, 1, parameters, {})
     file = tmp_path / "step_000000001.ckpt"
-    found = trained.find(file)
+    found = portable.find(file)
     file.chmod(0o644)
     data = bytearray(file.read_bytes())
     data[-5] ^= 1
@@ -76,12 +76,12 @@ def test_a_damaged_file_is_told_from_a_foreign_one(tmp_path, spec, parameters):
     with pytest.raises(records.RecordError, match="damaged"):
         found.network()
     with pytest.raises(records.RecordError, match="no whole checkpoint"):
-        trained.find(tmp_path)
+        portable.find(tmp_path)
     wide = dataclasses.replace(spec, network=dataclasses.replace(spec.network, width=0.25))
     checkpoints.save_parameters(tmp_path / "x.ckpt", parameters)
     records.write_json(tmp_path / "x.json", {"network": dataclasses.asdict(wide.network)})
     with pytest.raises(records.RecordError, match="has shape"):
-        trained.find(tmp_path / "x.ckpt").network()
+        portable.find(tmp_path / "x.ckpt").network()
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_what_does_not_say_its_network_is_refused(tmp_path, beside, message):
     if beside is not None:
         (tmp_path / "lonely.json").write_text(beside)
     with pytest.raises(records.RecordError, match=message):
-        trained.find(tmp_path / "lonely.ckpt")
+        portable.find(tmp_path / "lonely.ckpt")
 
 
 def test_a_path_that_is_not_there(tmp_path):
     with pytest.raises(records.RecordError, match="no such file"):
-        trained.find(tmp_path / "nothing")
+        portable.find(tmp_path / "nothing")
     with pytest.raises(records.RecordError, match="no whole checkpoint"):
-        trained.find(tmp_path)
+        portable.find(tmp_path)

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments import evaluation_files
+from experiments import evaluation, evaluation_files
 from experiments.data.pairs import DataError, Pair
 from experiments.estimation import Estimate
-from experiments.measuring import NotFinite, measure
+from experiments.evaluation import NotFinite, measure
 from experiments.protocols import PROTOCOLS
 
 FULL = PROTOCOLS["full/1"]
@@ -37,7 +37,7 @@ class Given:
     def working_size(self, height, width):
         return height, width
 
-    def estimates(self, pairs, always):
+    def estimates(self, pairs, always=False):
         for index, pair in enumerate(pairs):
             yield Estimate(pair, self.flows[index], self.visible[index])
 
@@ -173,3 +173,15 @@ def test_files_hold_every_number_with_its_protocol(pairs, given, tmp_path):
     assert table[0].split() == ["all", "noc", "occ", "s0-10"]
     assert table[1].split() == ["EPE", "px", "2.500", "1.000", "5.000", "2.500"]
     assert "frames" in table[6] and table[6].split()[1:] == ["2", "1", "1", "2"]
+
+
+def test_what_a_study_keeps_is_a_part_of_the_numbers(pairs, given, monkeypatch):
+    monkeypatch.setattr(evaluation, "Estimator", lambda network: network)
+    pairs.name = "one;other"
+    whole, kept = measure(given, pairs, FULL), evaluation.evaluate(given, pairs)
+    assert kept.metrics == {f"epe/one+other/{kind}": whole.numbers[f"epe/{kind}"] for kind in ("all", "noc", "occ")}
+    assert kept.frames == {
+        "epe/one+other/all": (3.0, 2.0), "epe/one+other/noc": (1.0, None), "epe/one+other/occ": (5.0, None),
+    }  # fmt: skip
+    given.flows[1][0, 0, 3] = np.inf
+    assert evaluation.evaluate(given, pairs) == evaluation.Evaluation({}, {}, finite=False)

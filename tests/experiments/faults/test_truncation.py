@@ -13,6 +13,7 @@ from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
 from experiments import checkpoints, execution, faults, records, training
+from experiments.run_settings import RunSettings
 from experiments.spec import canonical, default_spec, to_config
 from studies import planning, retry, run, search, status
 from studies.baselines import PRESETS
@@ -242,7 +243,7 @@ def test_a_curve_whose_bytes_have_changed_is_noticed(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "step_000000030.ckpt", "step_000000030.json"])
 def test_a_damaged_prefix_is_passed_over_and_written_again(tmp_path, damaged, name):
-    place = training.Place(directory=tmp_path / "run", prefixes=tmp_path)
+    place = training.Place(directory=tmp_path / "run", settings=RunSettings(out=tmp_path))
     place.directory.mkdir()
     folder = tmp_path / "prefix"
     state = written(place.metrics, LINES[:3])

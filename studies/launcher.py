@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from experiments import faults
+from experiments.signals import stop_on_signals
 from studies.devices import Card
 from studies.job import jobs_of
 from studies.plan_file import pending
@@ -22,7 +23,7 @@ from studies.planning import Plan, PlannedRun
 from studies.process import INTERRUPTED, ROOT, CannotRun
 from studies.progress import Progress
 from studies.queue import Queue
-from studies.stopping import Ending, Workers, kill_with_children, stop_on_signals
+from studies.stopping import Ending, Workers, kill_with_children
 from studies.worker import MEANINGS, WorkerSettings, command_line, environment
 
 LAUNCHERS = {"local": "studies.launcher", "ray": "studies.ray_launcher", "slurm": "studies.slurm_launcher"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments import terminal
+from experiments.signals import stop_on_signals
 from studies.command import Command, parser, read, resumed
 from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, looked_at, reported
 
@@ -121,7 +122,6 @@ def _tuned(
     from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of
     from studies.search import spaces
-    from studies.stopping import stop_on_signals
 
     plan = planning.make(command.study, command.asked)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)

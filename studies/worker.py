@@ -20,6 +20,7 @@ from typing import Any
 
 from experiments import faults, flags, locks, records
 from experiments.addresses import without_secrets
+from experiments.signals import stop_on_signals
 from studies.devices import Card
 from studies.forking import ForkServer, can_fork
 from studies.job import Job
@@ -28,7 +29,6 @@ from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Executio
 from studies.pruning import record_pruned, watch
 from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside, set_aside_held
-from studies.stopping import stop_on_signals
 
 DRIFT = 4
 MEANINGS = {

@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping
+from typing import Any, Self
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,24 +49,37 @@ class RunSettings:
             raise ValueError(f"--checkpoint-seconds must be 0 or more, got {self.checkpoint_seconds:g}")
 
     def to_json(self) -> str:
-        """The settings that are not the defaults, for `from_json` of another process."""
-        default = RunSettings(out=self.out)
-        plain = {key: value for key, value in dataclasses.asdict(self).items() if value != getattr(default, key)}
-        return json.dumps(plain | {"out": self.out}, default=str)
+        """The settings for `from_json` of another process."""
+        return json.dumps(plain(self), default=str)
 
     @classmethod
-    def from_json(cls, text: str) -> RunSettings:
+    def from_json(cls, text: str) -> Self:
         """The settings that `to_json` has written.
 
         Raises:
             ValueError: if it has not.
         """
         try:
-            plain = json.loads(text)
-            paths = {key: pathlib.Path(plain[key]) for key in ("out", "directory", "initial") if plain.get(key)}
-            return cls(**plain | paths | {"shared_steps": tuple(plain.get("shared_steps", ()))})
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"not the settings of a run: {error}") from None
+            return cls.from_plain(json.loads(text))
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"--settings {text!r}: not the settings of a run ({error})") from None
+
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> Self:
+        """The settings out of what `plain` and JSON have made of them."""
+        paths = {key: pathlib.Path(content[key]) for key in ("out", "directory", "initial") if content.get(key)}
+        return cls(**{**content, **paths, "shared_steps": tuple(content.get("shared_steps", ()))})
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass that are not the defaults, those of dataclasses in it alike."""
+    found = {}
+    for field in dataclasses.fields(value):
+        own = getattr(value, field.name)
+        made = field.default_factory is not dataclasses.MISSING
+        if own != (field.default_factory() if made else field.default):
+            found[field.name] = plain(own) if dataclasses.is_dataclass(own) else own
+    return found
 
 
 def sources_of(data: str | None, evaluated: str | None) -> dict[str, str]:

@@ -10,8 +10,7 @@ import sys
 from typing import Any
 
 from studies.command import Command
-
-DONE, USAGE, FAILED, DRIFT, INTERRUPTED = 0, 2, 3, 4, 130
+from studies.process import DONE, FAILED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +58,12 @@ def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | No
     failed = [pair for pair, record in ended.items() if record.status != "completed"]
     if mirror:
         sync.end_study(mirror, command.folder)
-    gap = mirror_file.gap(command.folder) if command.tracking else None
+    gap = mirror_file.gap(command.folder) if command.settings.tracking else None
     lacking = gap.plain() if gap else None
     sacred = mirror_file.sacred_problems(sync.directories(command.folder))
     lines = [report.text] + ([f"report: {place}"] if place else [])
-    page = mirror_file.page(command.folder, command.tracking) if command.tracking else None
-    if shown := _where_to_look(command.tracking, command.out):
+    page = mirror_file.page(command.folder, command.settings.tracking) if command.settings.tracking else None
+    if shown := _where_to_look(command.settings.tracking, command.out):
         lines += ["compare the runs in a browser:", *(f"  {line}" for line in (shown, page) if line)]
     lines += mirror_file.sentences(lacking, sacred)
     if left:

@@ -9,7 +9,6 @@ import importlib
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from studies.devices import Card
 from studies.job import jobs_of
 from studies.plan_file import pending
 from studies.planning import Plan, PlannedRun
-from studies.process import INTERRUPTED, ROOT, CannotRun
+from studies.process import INTERRUPTED, CannotRun, start_worker
 from studies.progress import Progress
 from studies.queue import Queue
 from studies.stopping import Ending, Workers, kill_with_children
@@ -70,20 +69,7 @@ class Processes:
     """Workers on this machine."""
 
     def __init__(self, settings: Sequence[WorkerSettings], log_file: pathlib.Path):
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self._told = False
-        with open(log_file, "ab") as log:
-            self._started = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "studies.worker", *command_line(each)],
-                    env=dict(os.environ) | environment(each) | {"PYTHONPATH": path},
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-                for each in settings
-            ]
+        self._started = [start_worker(command_line(each), environment(each), log_file) for each in settings]
 
     def running(self) -> int:
         """How many are still there."""

@@ -10,12 +10,9 @@ from experiments import locks, records
 from experiments.spec import canonical, differing, from_config, to_config
 from studies import retry
 from studies.planning import Plan, PlanError, PlannedRun, in_order
+from studies.process import DriftError
 
 KEPT = ("alpha", "notes", "sequential")  # what --until-decided has written and later commands keep
-
-
-class DriftError(ValueError):
-    """The same question would be asked of other runs than before: the code or the data has changed."""
 
 
 def rows(plan: Mapping[str, Any]) -> list[tuple[str, int, str]]:

@@ -261,23 +261,13 @@ def _worker_task() -> Any:
 
         if os.path.isdir(root):
             sys.path.insert(0, root)
-        from studies.process import ROOT, die_with_parent
+        from studies.process import die_with_parent, start_worker
 
         log = pathlib.Path(log_file)
         if not log.parent.is_dir() and "UFLOW_STORAGE" not in addresses:
             return 2, f"{socket.gethostname()} does not see {log.parent}; share that folder, or give --storage"
         log.parent.mkdir(parents=True, exist_ok=True)
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        with open(log, "ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "studies.worker", *words],
-                env=dict(os.environ) | addresses | {"PYTHONPATH": path},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+        process = start_worker(words, addresses, log, preexec_fn=die_with_parent)
         while True:
             try:
                 while process.poll() is None:

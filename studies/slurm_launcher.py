@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.process import INTERRUPTED, ROOT
+from studies.process import INTERRUPTED, ROOT, python_path
 from studies.stopping import kill_with_children
 from studies.worker import WorkerSettings, command_line, environment
 from uflow.registry import did_you_mean
@@ -322,9 +322,8 @@ class LocalJobs:
             signal_delay_s=self._options.get("signal_delay_s", SIGNAL_SECONDS),
             stderr_to_stdout=True,
         )
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         # the signal before the time is up: by default one that ends a worker at once
-        with _environment(settings, PYTHONPATH=path, SUBMITIT_PREEMPT_SIGNAL="TERM"):
+        with _environment(settings, PYTHONPATH=python_path(), SUBMITIT_PREEMPT_SIGNAL="TERM"):
             job = executor._submit_command(command(settings, self._options))
         self._jobs.append(job)
         _tell(self._log_file, f"job {job.job_id}: output in {job.paths.stdout}")

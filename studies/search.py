@@ -107,11 +107,10 @@ def trial_spec(spec: ExperimentSpec, changes: Mapping[str, Any]) -> ExperimentSp
     return dataclasses.replace(changed(spec, changes), seed=SEED)
 
 
-def best(trials: Sequence[Trial], lower_is_better: bool = True) -> Trial | None:
-    """The completed trial with the best value, the first of equal ones; `None` if none was completed."""
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The completed trial with the least value, the first of equal ones; `None` if none was completed."""
     completed = [trial for trial in trials if trial.state == "completed"]
-    sign = 1 if lower_is_better else -1
-    return min(completed, key=lambda trial: (sign * trial.value, trial.number), default=None)
+    return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
 
 
 def write(

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.comparison import FEWEST_PAIRS
-from analysis.multiplicity import spent_alpha
 from studies.design import Study
 from studies.planning import Asked, PlanError, chosen_arms
 
@@ -34,7 +33,7 @@ class Looks:
     @property
     def level(self) -> float:
         """Level of the tests of one look: the same share of alpha for all."""
-        return spent_alpha(1, len(self.counts), self.alpha, "bonferroni")
+        return self.alpha / len(self.counts)
 
     @property
     def note(self) -> str:

@@ -92,7 +92,6 @@ def test_the_best_is_the_first_of_the_completed_with_the_least_value():
         Trial(number=4, changes={}, run="e", state="completed", value=1.0),
     ]
     assert search.best(trials).number == 2
-    assert search.best(trials, lower_is_better=False).number == 0
     assert search.best(trials[1:2]) is None
 
 

@@ -109,7 +109,7 @@ def _script(command: Command, todo: int) -> str:
 def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | CommandResult:
     """The command with every searched arm at its best setting, or the result if the search was interrupted.
 
-    Also what tells whether a signal has come, which must go on being request.
+    Also what tells whether a signal has come, which must go on being asked.
     """
     from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from experiments import execution, records, run
 from experiments.cost import Cost
+from experiments.run_settings import RunSettings
 from experiments.spec import ExperimentSpec, canonical
 
 LINES = 10  # of the learning curve
@@ -18,9 +19,9 @@ def preload() -> None:
     run.preload()
 
 
-def trivial(spec: ExperimentSpec, settings: execution.Settings) -> records.RunRecord:
+def trivial(spec: ExperimentSpec, settings: RunSettings, *_: object) -> records.RunRecord:
     """Writes the files of a run that trained for no time."""
-    directory = settings.directory_of(spec)
+    directory = execution.directory_of(spec, settings)
     Cost(directory).write()
     lines = [{"step": 10 * n, "total": 1.0 / n, "photometric": 0.5, "smoothness": 0.5} for n in range(1, LINES + 1)]
     records.atomic_write(directory / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))

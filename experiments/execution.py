@@ -15,50 +15,34 @@ from experiments.cost import Cost
 from experiments.data.pairs import PairSet
 from experiments.inputs import Data, open_data, with_digests
 from experiments.process_group import ProcessGroup
+from experiments.run_settings import RunSettings
 from experiments.spec import ExperimentSpec, canonical, components, from_config, to_config
 
 VALIDATION_PAIRS = 16  # evaluated on the way; the final validation takes all
 _COMPILED: list[str] = []  # run ids of which this process has compiled graphs, which are stored by their number in it
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How a run is executed; nothing here changes its result.
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a run asks and tells while it goes on.
 
     Attributes:
-        out: directory that holds `runs/` and `prefixes/`.
-        device: one of `experiments.device.TARGETS`.
-        device_id: which card.
-        shared_steps: steps until which other runs train the same.
-        checkpoint_seconds: least time between checkpoints.
         stop: asked after every step whether to save and stop.
-        directory: of the run, instead of one in `out/runs` with its name.
-        portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
-        initial: the checkpoint that the run starts from, if its spec names one.
         report: told every line of the learning curve and how fast training was; `None` prints it.
-        exceptions: whether an exception is recorded as the result of the run; else it is raised.
-        wait: whether to wait for another process that is at the same run; else it is an error.
     """
 
-    out: pathlib.Path
-    device: str = "auto"
-    device_id: int = 0
-    shared_steps: tuple[int, ...] = ()
-    checkpoint_seconds: float = 30.0
     stop: Callable[[], bool] = lambda: False
-    directory: pathlib.Path | None = None
-    portable: bool = False
-    initial: pathlib.Path | None = None
     report: Callable[[Mapping[str, Any], Any], None] | None = None
-    exceptions: bool = True
-    wait: bool = True
-
-    def directory_of(self, spec: ExperimentSpec) -> pathlib.Path:
-        """Where the files of a run are."""
-        return self.directory or self.out / "runs" / spec.directory
 
 
-def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) -> records.RunRecord | None:
+def directory_of(spec: ExperimentSpec, settings: RunSettings) -> pathlib.Path:
+    """Where the files of a run are."""
+    return settings.directory or settings.out / "runs" / spec.directory
+
+
+def execute(
+    spec: ExperimentSpec, settings: RunSettings, data: Data | None = None, hooks: Hooks | None = None
+) -> records.RunRecord | None:
     """Runs or continues one spec and returns its record; `None` if it was asked to stop on the way.
 
     A run that exists is not run again. An exception is a result too: the run is recorded as `failed` with its reason,
@@ -68,39 +52,38 @@ def execute(spec: ExperimentSpec, settings: Settings, data: Data | None = None) 
     Args:
         spec: what to run.
         settings: how.
-        data: the pairs, if they are open already.
+        data: the pairs, if they are open and verified already.
+        hooks: what is asked and told on the way.
 
     Raises:
         faults.MachineFault: if a file could not be read or written, as on a full disk; the run is not finished, and is
             continued from its last checkpoint the next time.
         records.RecordError: if the directory holds another run.
     """
-    directory = settings.directory_of(spec)
     try:
-        return _in_group(spec, settings, directory, data)
+        return _in_group(spec, settings, hooks or Hooks(), data)
     except Exception as error:
         if fault := faults.of(error):
             raise fault from error
         raise
 
 
-def _in_group(
-    spec: ExperimentSpec, settings: Settings, directory: pathlib.Path, data: Data | None
-) -> records.RunRecord | None:
+def _in_group(spec: ExperimentSpec, settings: RunSettings, hooks: Hooks, data: Data | None) -> records.RunRecord | None:
     """Like `execute`, in one process or as one of several."""
     if process_group.group_size() == 1:
-        return _execute(spec, settings, directory, data, None)
+        return _execute(spec, settings, hooks, data, None)
+    directory = directory_of(spec, settings)
     taken = device.prepare(settings.device, settings.device_id, directory / "mindspore")
     group = process_group.init_process_group()
     if group.is_main:
-        return _execute(spec, settings, directory, data, (taken, group))
-    return _train_and_evaluate(spec, settings, directory, data, Cost(None), (taken, group))
+        return _execute(spec, settings, hooks, data, (taken, group))
+    return _train_and_evaluate(spec, settings, hooks, data, Cost(None), (taken, group))
 
 
 def _execute(
     spec: ExperimentSpec,
-    settings: Settings,
-    directory: pathlib.Path,
+    settings: RunSettings,
+    hooks: Hooks,
     data: Data | None,
     prepared: tuple[str, ProcessGroup] | None,
     weights: bool = False,
@@ -109,7 +92,8 @@ def _execute(
 
     What was found is kept then: on another machine the weights are not the same bits.
     """
-    with locks.held(directory / "lock", give_up=settings.stop if settings.wait else lambda: True) as alone:
+    directory = directory_of(spec, settings)
+    with locks.held(directory / "lock", give_up=hooks.stop if settings.wait else lambda: True) as alone:
         if not alone and not settings.wait:
             raise records.RecordError(f"{directory}: another process is training there")
         if not alone:
@@ -121,10 +105,11 @@ def _execute(
         _write_spec(directory, spec)
         first = None
         if spec.initial and not checkpoints.latest(directory / "checkpoints"):
-            place = settings.out / "runs" / spec.initial.directory
+            ahead = dataclasses.replace(settings, directory=None)
+            place = directory_of(spec.initial, ahead)
             print(f"starts from {place.name}", flush=True)
             with locks.waiting(directory):
-                first = _execute(spec.initial, settings, place, None, None, weights=True)
+                first = _execute(spec.initial, ahead, hooks, None, None, weights=True)
             if first is None:
                 return None
             settings = dataclasses.replace(settings, initial=weights_of(place, spec.initial))
@@ -134,9 +119,9 @@ def _execute(
                 reason = f"it starts from {spec.initial.directory}, which {first.status}: {first.reason}"
                 record = _record(spec, "failed", reason)
             else:
-                record = _train_and_evaluate(spec, settings, directory, data, cost, prepared)
+                record = _train_and_evaluate(spec, settings, hooks, data, cost, prepared)
         except Exception as error:
-            if settings.stop():
+            if hooks.stop():
                 return None
             if faults.cause(error) or isinstance(error, ImportError):
                 with contextlib.suppress(OSError):
@@ -209,8 +194,8 @@ def _record(spec: ExperimentSpec, status: str, reason: str = "", **known: Any) -
 
 def _train_and_evaluate(
     spec: ExperimentSpec,
-    settings: Settings,
-    directory: pathlib.Path,
+    settings: RunSettings,
+    hooks: Hooks,
     data: Data | None,
     cost: Cost,
     prepared: tuple[str, ProcessGroup] | None,
@@ -223,18 +208,11 @@ def _train_and_evaluate(
     if data is None:
         data = open_data(spec)
         with_digests(dataclasses.replace(spec, initial=None), data)
+    directory = directory_of(spec, settings)
     if prepared is None:
         prepared = device.prepare(settings.device, settings.device_id, directory / "mindspore"), ProcessGroup()
     cost.device, group = prepared
-    place = training.Place(
-        directory=directory,
-        prefixes=settings.out / "prefixes",
-        shared_steps=settings.shared_steps,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        portable=settings.portable,
-        initial=settings.initial,
-        group=group,
-    )
+    place = training.Place(directory=directory, settings=settings, group=group)
     network = FlowNetwork(spec.network, spec.normalization)
     update = step.build_optimizer(spec, network)
     inference = Inference(network, spec.evaluation.size)
@@ -263,9 +241,9 @@ def _train_and_evaluate(
             network,
             update,
             place,
-            stop=settings.stop,
+            stop=hooks.stop,
             validate=validate,
-            report=settings.report or cost.progress,
+            report=hooks.report or cost.progress,
             starting=starting,
         )
         cost.ms_per_step, cost.waited = outcome.ms_per_step, outcome.waited

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from experiments.run_settings import RunSettings
 from uflow.registry import did_you_mean
 
 TARGETS = ("auto", "CPU", "GPU", "Ascend")
@@ -53,7 +54,12 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
         "default": 0,
         "help": "leave out up to N pairs of each set that cannot be read, and name them",
     },
-    "checkpoint-seconds": {"type": float, "metavar": "S", "default": 30.0, "help": "least time between checkpoints"},
+    "checkpoint-seconds": {
+        "type": float,
+        "metavar": "S",
+        "default": RunSettings.checkpoint_seconds,
+        "help": "least time between checkpoints",
+    },
 }
 
 # other words for a flag, in commands that have that flag and not the word itself

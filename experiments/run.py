@@ -8,12 +8,12 @@ lets a change of type pass and loses the type of numbers.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
-import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import device, execution, faults, flags, portable, records, terminal
@@ -21,13 +21,17 @@ from experiments.addresses import check_place
 from experiments.atomic import check_writable
 from experiments.data.pairs import DataError
 from experiments.data.sources import names
-from experiments.inputs import with_digests
+from experiments.inputs import Data, open_data, with_digests
+from experiments.run_settings import RunSettings, sources_of
+from experiments.signals import stop_on_signals
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
 
 INTERRUPTED = 130
 
 
-def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.RunRecord | None:
+def sacred_run(
+    spec: ExperimentSpec, settings: RunSettings, data: Data, hooks: execution.Hooks
+) -> records.RunRecord | None:
     """Runs one spec through a fresh Sacred experiment; `None` if it was interrupted and can be continued.
 
     What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
@@ -48,7 +52,7 @@ def sacred_run(spec: ExperimentSpec, settings: execution.Settings) -> records.Ru
     @experiment.main
     def main(_config: Mapping[str, Any], _run: Any) -> str:
         composed = from_config({key: value for key, value in _config.items() if key in to_config(spec)})
-        record = execution.execute(composed, settings)
+        record = execution.execute(composed, settings, data, hooks)
         outcome.append(record)
         _run.info["run_id"] = composed.run_id
         return record.status if record else "interrupted"
@@ -90,21 +94,41 @@ def parser() -> flags.Parser:
     made.shared("checkpoint", type=pathlib.Path, help="weights to start from: a .ckpt file or the directory of a run")
     made.add_argument("--shared-steps", default="", metavar="N,N", help="steps until which other runs train the same")
     made.shared("checkpoint-seconds")
+    made.add_argument(
+        "--settings", metavar="JSON", help="where and how to run in place of the options above, as a study says it"
+    )
     made.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
     made.add_argument("changes", nargs="*", metavar="with key=value", help="other values, such as train.steps=100")
     return made
 
 
-def compose(arguments: argparse.Namespace) -> ExperimentSpec:
-    """The spec that a command line asks for, complete with the digests of its data.
+def settings_of(arguments: argparse.Namespace) -> RunSettings:
+    """How a command line wants a run to be executed.
+
+    Raises:
+        ValueError: if that is impossible.
+    """
+    if arguments.settings:
+        return RunSettings.from_json(arguments.settings)
+    return RunSettings(
+        out=arguments.out.resolve(),
+        device=arguments.device,
+        device_id=arguments.device_id,
+        shared_steps=tuple(int(word) for word in arguments.shared_steps.split(",") if word),
+        checkpoint_seconds=arguments.checkpoint_seconds,
+        sources=sources_of(arguments.data, arguments.eval),
+    )
+
+
+def compose(arguments: argparse.Namespace, sources: Mapping[str, str]) -> ExperimentSpec:
+    """The spec that a command line asks for, with its data at other places if `sources` names some.
 
     Raises:
         ValueError: naming everything that is wrong with it.
     """
     words = [word for word in arguments.changes if word != "with"]
     base = from_config(records.read_json(arguments.spec)) if arguments.spec else default_spec()
-    sources = {"data.source": arguments.data, "evaluation.source": arguments.eval}
-    spec = changed(moved(base, {key: value for key, value in sources.items() if value}), parse_changes(words))
+    spec = changed(moved(base, sources), parse_changes(words))
     if found := problems_of(spec):
         raise ValueError("\n".join(found))
     return spec
@@ -125,32 +149,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one experiment; 0 done, 2 wrong usage, 3 the run failed, 5 a fault of the machine, 130 interrupted."""
     arguments = parser().parse_args(argv)
     try:
-        if not 0 <= arguments.checkpoint_seconds < float("inf"):
-            raise ValueError(f"--checkpoint-seconds must be 0 or more, got {arguments.checkpoint_seconds:g}")
-        spec = compose(arguments)
+        settings = settings_of(arguments)
+        spec = compose(arguments, settings.sources)
         if arguments.print_config:
             print(records.dump_json(to_config(spec)), end="")
             return 0
-        check_place(arguments.out.resolve())
-        device.check_precision(spec.train.amp, arguments.device)
+        check_place(settings.out)
+        device.check_precision(spec.train.amp, settings.device)
         spec, initial = portable.with_initial(spec, arguments.checkpoint)
-        spec = with_digests(spec)
-        shared = tuple(int(word) for word in arguments.shared_steps.split(",") if word)
-        settings = execution.Settings(
-            out=arguments.out.resolve(),
-            device=arguments.device,
-            device_id=arguments.device_id,
-            shared_steps=shared,
-            checkpoint_seconds=arguments.checkpoint_seconds,
-            stop=stop_on_signals(),
-            initial=initial,
-        )
+        settings = dataclasses.replace(settings, initial=initial)
+        data = open_data(spec)
+        spec = with_digests(spec, data)
+        hooks = execution.Hooks(stop_on_signals())
         check_writable(settings.out)
     except (ValueError, DataError, OSError) as error:
         faults.tell(f"experiments.run: {error}")
         return faults.EXIT_CODE if faults.passing(error) else 2
     try:
-        record = sacred_run(spec, settings)
+        record = sacred_run(spec, settings, data, hooks)
     except faults.MachineFault as fault:
         faults.tell(f"experiments.run: {fault}; {spec.directory} is not finished, the same command continues it")
         return faults.EXIT_CODE
@@ -168,14 +184,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"  {name:32s} {value:.4f}")
     print(f"  runs/{spec.directory}")  # its log is a part of the results, which may be moved
     return 0 if record.status == "completed" else 3
-
-
-def stop_on_signals() -> Callable[[], bool]:
-    """A function that is True once SIGINT or SIGTERM has arrived (MindSpore turns Ctrl-C into SIGTERM)."""
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked.append(received))
-    return lambda: bool(asked)
 
 
 if __name__ == "__main__":

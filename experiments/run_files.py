@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments import checkpoints, faults, records
 from experiments.process_group import ProcessGroup
+from experiments.run_settings import RunSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,21 +21,18 @@ class Place:
 
     Attributes:
         directory: of the run.
-        prefixes: where training that several runs have in common is kept, or `None`.
-        shared_steps: steps up to which other runs may have trained the same.
-        checkpoint_seconds: least time between two checkpoints.
-        portable: whether `best.ckpt` and `last.ckpt` are kept, for use elsewhere.
-        initial: the checkpoint that the run starts from, if its spec names one.
+        settings: how the run is executed.
         group: the processes that train together; only one of them writes.
     """
 
     directory: pathlib.Path
-    prefixes: pathlib.Path | None = None
-    shared_steps: tuple[int, ...] = ()
-    checkpoint_seconds: float = 30.0
-    portable: bool = False
-    initial: pathlib.Path | None = None
+    settings: RunSettings
     group: ProcessGroup = ProcessGroup()
+
+    @property
+    def prefixes(self) -> pathlib.Path:
+        """Where training that several runs have in common is kept."""
+        return self.settings.out / "prefixes"
 
     @property
     def checkpoints(self) -> pathlib.Path:

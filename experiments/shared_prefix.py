@@ -16,7 +16,7 @@ TEACHER = "teacher."  # of the names of a frozen teacher's parameters
 
 def prefix_folder(spec: ExperimentSpec, place: Place, shared: int) -> pathlib.Path | None:
     """Where the training up to step `shared` is kept; `None` if it is not, or is no part of the run."""
-    if place.prefixes is None or not 0 < shared < spec.train.steps:
+    if not 0 < shared < spec.train.steps:
         return None
     return place.prefixes / prefix_id(spec, shared)
 

@@ -29,7 +29,9 @@ from experiments.data.sources import names
 from experiments.monitor import EPOCH, Monitor
 from experiments.portable import NAMED
 from experiments.presets import PRESETS
-from experiments.run import INTERRUPTED, parse_changes, stop_on_signals
+from experiments.run import INTERRUPTED, parse_changes
+from experiments.run_settings import RunSettings
+from experiments.signals import stop_on_signals
 from experiments.spec import ExperimentSpec, canonical, changed, default_spec, flatten, from_config, problems_of
 from uflow.precision import LEVELS
 
@@ -148,7 +150,7 @@ def _onwards(directory: pathlib.Path, spec: ExperimentSpec, different: Sequence[
     )
 
 
-def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Settings, inputs.Data]:
+def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, RunSettings, inputs.Data]:
     """All that is needed to train, checked; writes nothing but makes the directory if that is all that is missing.
 
     Raises:
@@ -158,25 +160,22 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, execution.Setti
     check_place(directory)
     spec = compose(given)
     device.check_precision(spec.train.amp, given.device)
-    if not given.checkpoint_seconds >= 0:
-        raise ValueError(f"--checkpoint-seconds must be at least 0, got {given.checkpoint_seconds}")
-    data = inputs.open_data(spec, given.skip_bad)
-    spec = inputs.with_digests(spec, data)
-    spec, initial = portable.with_initial(spec, weights_to_start_from(given))
-    check_same_spec(directory, spec)
-    check_writable(directory)
-    settings = execution.Settings(
+    settings = RunSettings(
         out=directory,
         device=given.device,
         device_id=given.device_id,
         checkpoint_seconds=given.checkpoint_seconds,
         directory=directory,
         portable=True,
-        initial=initial,
         exceptions=False,
         wait=False,
     )
-    return spec, settings, data
+    data = inputs.open_data(spec, given.skip_bad)
+    spec = inputs.with_digests(spec, data)
+    spec, initial = portable.with_initial(spec, weights_to_start_from(given))
+    check_same_spec(directory, spec)
+    check_writable(directory)
+    return spec, dataclasses.replace(settings, initial=initial), data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -194,13 +193,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _train(spec, settings, data)
 
 
-def _train(spec: ExperimentSpec, settings: execution.Settings, data: inputs.Data) -> int:
+def _train(spec: ExperimentSpec, settings: RunSettings, data: inputs.Data) -> int:
     monitor = Monitor()
-    settings = dataclasses.replace(settings, stop=stop_on_signals(), report=monitor)
+    hooks = execution.Hooks(stop_on_signals(), monitor)
     _introduce(spec, settings, data)
     done_before = (settings.directory / "result.json").exists()
     try:
-        record = execution.execute(spec, settings, data)
+        record = execution.execute(spec, settings, data, hooks)
     except (faults.MachineFault, DataError, records.RecordError) as error:
         faults.tell(f"experiments.train: {error}; the same command continues from the last checkpoint")
         return faults.EXIT_CODE if isinstance(error, faults.MachineFault) else 3
@@ -222,7 +221,7 @@ def _train(spec: ExperimentSpec, settings: execution.Settings, data: inputs.Data
     return 0 if record.status == "completed" else 3
 
 
-def _introduce(spec: ExperimentSpec, settings: execution.Settings, data: inputs.Data) -> None:
+def _introduce(spec: ExperimentSpec, settings: RunSettings, data: inputs.Data) -> None:
     """Says what is about to be trained, and what was left out."""
     train, size = spec.train, process_group.group_size()
     shared = f", {train.batch_size // size} on each of {size} devices" if size > 1 else ""

@@ -82,7 +82,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
         done = own.step >= spec.train.steps
         checkpoints.load_parameters(own.file, checkpoints.parameters_of((network,)) if done else parameters)
         return State.of(own)
-    for shared in sorted(place.shared_steps, reverse=True):
+    for shared in sorted(place.settings.shared_steps, reverse=True):
         folder = prefix_folder(spec, place, shared)
         if folder and (whole := load_prefix(folder)):
             found, curve = whole
@@ -91,7 +91,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
             return State.of(found)
     initialize(network, spec.seed)
     if spec.train.initial or spec.initial:
-        portable.load_initial(place.initial, spec, network)
+        portable.load_initial(place.settings.initial, spec, network)
     return State()
 
 
@@ -130,7 +130,8 @@ def train(
         parameters |= {f"{TEACHER}{name}": parameter for name, parameter in frozen.items()}
     with contextlib.ExitStack() as prefix_lock:
         state = begin(spec, parameters, network, place)
-        ahead_of_us = [s for s in sorted(place.shared_steps) if s > state.step and prefix_folder(spec, place, s)]
+        shared = sorted(place.settings.shared_steps)
+        ahead_of_us = [s for s in shared if s > state.step and prefix_folder(spec, place, s)]
         if state.step == 0 and ahead_of_us:
             # only one run trains a prefix; the others wait for it, since they would only repeat it
             lock = place.prefixes / f"{prefix_id(spec, ahead_of_us[-1])}.lock"
@@ -186,13 +187,13 @@ class _Job:
         done = state.step >= self.spec.train.steps
         parameters = checkpoints.parameters_of((self.network,)) if done else self.parameters
         checkpoints.save(self.place.checkpoints, state.step, parameters, state.memory(), keep)
-        if self.place.portable:
+        if self.place.settings.portable:
             portable.save(self.place.directory, "last", self.spec, state.step, self.network)
 
     def keep_best(self, state: State, line: Mapping[str, Any]) -> None:
         """Keeps the network if its end-point error on the validation pairs is less than ever before."""
         errors = [v for k, v in line.items() if k.startswith("validation/epe/") and k.endswith("/all")]
-        if not self.place.portable or not errors or (state.best is not None and errors[0] >= state.best):
+        if not self.place.settings.portable or not errors or (state.best is not None and errors[0] >= state.best):
             return
         state.best = float(errors[0])
         if self.place.group.is_main:
@@ -205,7 +206,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     steps, chosen, compiled = spec.train.steps, components(spec), {}
     names, pace = step.reported_names(spec), Pace()
     lines, validated = report_steps(spec)
-    shared = {s: folder for s in place.shared_steps if (folder := prefix_folder(spec, place, s))}
+    shared = {s: folder for s in place.settings.shared_steps if (folder := prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
     curve = Curve(place.metrics if place.group.is_main else None, state)
     durations: list[float] = []
@@ -258,7 +259,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                 if state.step == max(shared):
                     prefix_lock.close()
             stopping = job.stop()
-            if stopping or (time.monotonic() - saved_at > place.checkpoint_seconds and state.step < steps):
+            if stopping or (time.monotonic() - saved_at > place.settings.checkpoint_seconds and state.step < steps):
                 curve.sync()
                 job.save(state)
                 saved_at = time.monotonic()

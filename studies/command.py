@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import os
 import pathlib
 import shlex
@@ -14,9 +13,15 @@ from typing import Any, TypeVar
 from experiments import flags
 from experiments.addresses import check_place, has_secret, sqlite_address
 from studies.devices import Card, parse
-from studies.process import Limits
+from studies.process import HEARTBEAT
 
 T = TypeVar("T")
+ACTIONS = {
+    "list": "the studies, their questions and their arms",
+    "plan": "show the runs and the expected time; writes nothing",
+    "status": "how far the study is, run by run; writes nothing",
+    "report-only": "print the report on what is there; writes nothing",
+}
 
 
 def parser() -> flags.Parser:
@@ -29,12 +34,33 @@ def parser() -> flags.Parser:
         " interrupted, to be continued by the same command.",
     )
     made.add_argument("study", nargs="?", help="a name of --list, or the path of a study file (ends in .py)")
+    _add_actions(made)
+    _add_plan(made)
+    made.shared("out", help="where all files go (default: results/PRESET)")
+    made.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow store (default: UFLOW_TRACKING_URI, else mlflow.db in --out); 'none' for none",
+    )
+    made.shared("checkpoint-seconds")
+    _add_workers(made)
+    made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
+    made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
+    made.add_argument("--force", action="store_true", help="run the preset even if this device is unsuitable")
+    made.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
+    return made
+
+
+def _add_actions(made: flags.Parser) -> None:
+    """What a command does, instead of running."""
     asks = made.add_argument_group("what to do, instead of running").add_mutually_exclusive_group()
-    asks.add_argument("--list", action="store_true", help="the studies, their questions and their arms")
-    asks.add_argument("--plan", action="store_true", help="show the runs and the expected time; writes nothing")
-    asks.add_argument("--status", action="store_true", help="how far the study is, run by run; writes nothing")
-    asks.add_argument("--report-only", action="store_true", help="print the report on what is there; writes nothing")
+    for word, told in ACTIONS.items():
+        asks.add_argument(f"--{word}", dest="action", action="store_const", const=word, help=told)
     made.add_argument("--report-dir", type=pathlib.Path, metavar="DIR", help="where --report-only writes its files to")
+
+
+def _add_plan(made: flags.Parser) -> None:
+    """Which runs a study has."""
     made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short or paper (%(default)s)")
     made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset and study)")
     made.add_argument("--add-seeds", type=int, metavar="N", help="N seeds more than were planned before")
@@ -62,13 +88,10 @@ def parser() -> flags.Parser:
     )
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another value for an option")
     made.shared("data", "eval")
-    made.shared("out", help="where all files go (default: results/PRESET)")
-    made.add_argument(
-        "--tracking-uri",
-        metavar="URI",
-        help="MLflow store (default: UFLOW_TRACKING_URI, else mlflow.db in --out); 'none' for none",
-    )
-    made.shared("checkpoint-seconds")
+
+
+def _add_workers(made: flags.Parser) -> None:
+    """Where and how runs are done."""
     many = made.add_argument_group("where runs are done")
     many.add_argument(
         "--workers",
@@ -102,7 +125,7 @@ def parser() -> flags.Parser:
     many.add_argument(
         "--heartbeat",
         type=int,
-        default=15,
+        default=HEARTBEAT,
         metavar="SECONDS",
         help="with --storage: time between a worker's signs of life; 8 times that without one, and its run is given to"
         " another (%(default)s)",
@@ -115,134 +138,235 @@ def parser() -> flags.Parser:
         metavar="KEY=VALUE",
         help="for ray (address, num_cpus, ...) or slurm (partition, time, ...); see docs/many_machines.md",
     )
-    made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
-    made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
-    made.add_argument("--force", action="store_true", help="let a preset run that is not made for this machine")
-    made.add_argument("--json", action="store_true", help="print the answer as JSON; everything else goes to stderr")
-    return made
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command:
-    """What is to be done.
+    """What is to be done: every word of the command line, checked. `--list` needs nothing but the first two.
 
     Attributes:
+        action: one of `ACTIONS`, `worker` or `run`.
+        json: whether the result is printed as JSON.
         study: the question.
-        asked: preset, seeds, changes and arms.
-        out: directory of all results.
+        request: preset, seeds, changes and arms.
+        settings: what the workers are told.
         workers: runs at a time.
         cards: where they train.
-        limits: what a run may use.
-        storage: address of the queue's database, or `None` for a file.
-        tracking: address of the MLflow store, or `None`.
         launcher: what starts the workers, and its options.
         only: options that are searched, if arms are; empty for all that can be.
         looks: when `--until-decided` looks at the comparisons; `None` without it.
         stored: the `plan.json` that is there, if it counts.
+        retry_failed: whether failed runs are done again.
+        fresh: whether it is planned anew.
+        report_dir: where `--report-only` writes to, if anywhere.
+        words: of the command line.
     """
 
-    study: Any
-    asked: Any
-    out: pathlib.Path
-    workers: int
+    action: str = "run"
+    json: bool = False
+    study: Any = None
+    request: Any = None
+    settings: Any = None
+    workers: int = 1
     cards: tuple[Card, ...] = (Card("auto"),)
-    limits: Limits = Limits()
-    storage: str | None = None
-    tracking: str | None = None
     launcher: tuple[str, Mapping[str, str]] = ("local", {})
     only: tuple[str, ...] = ()
     looks: Any = None
     stored: Mapping[str, Any] | None = None
+    retry_failed: bool = False
+    fresh: bool = False
+    report_dir: pathlib.Path | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def out(self) -> pathlib.Path:
+        """Directory of all results."""
+        return self.settings.out
 
     @property
     def folder(self) -> pathlib.Path:
         """Directory of the study."""
         return self.out / self.study.name
 
-    @property
-    def queue(self) -> str:
-        """Name of the study's queue in a database: the same for all who ask the same."""
-        from experiments.data.source_text import unplaced
-        from experiments.spec import digest
 
-        changes = {k: unplaced(v) if k.endswith(".source") else v for k, v in self.asked.changes.items()}
-        return f"{self.study.name}/{self.asked.preset.name}" + (f"/{digest(changes)}" if changes else "")
+class _Problems(list[str]):
+    """Everything that is wrong with a command line, for all of it is said at once."""
+
+    def tried(self, action: Callable[[], T]) -> T | None:
+        """The result of `action`, or `None` with what it complains of noted."""
+        try:
+            return action()
+        except (ValueError, OSError) as error:
+            self.extend(str(error).splitlines())
+            return None
 
 
-def read(given: argparse.Namespace) -> Command:
+def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
     """The command that the words on the command line stand for.
 
     Raises:
         PlanError: naming everything that is wrong with them.
     """
-    from experiments.run import parse_changes
-    from studies import catalog, plan_file, planning, sequential
-    from studies.baselines import PRESETS
-    from studies.launcher import LAUNCHERS, check_options, cores
-    from uflow.registry import did_you_mean
+    from studies import catalog, plan_file, planning
 
-    problems: list[str] = []
-
-    def tried(action: Callable[[], T]) -> T | None:
-        try:
-            return action()
-        except (ValueError, OSError) as error:
-            problems.extend(str(error).splitlines())
-            return None
-
+    if given.action == "list":
+        return Command(action="list", json=given.json)
     if not given.study:
         raise planning.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
-    study = tried(lambda: catalog.load(given.study))
-    preset = PRESETS.get(given.preset)
-    if study and given.search is not None:
-        study = tried(lambda: searched(study, given.search)) or study
-    only = tuple(word.strip() for word in given.search_over.split(",")) if given.search_over else ()
-    if study and only and not study.searched:
-        problems.append("--search-over says what to search, so it needs --search K or a study that searches")
-    if preset is None:
-        hint = did_you_mean(given.preset, PRESETS)
-        problems.append(f"unknown preset {given.preset!r}{hint} (known: {', '.join(PRESETS)})")
-    changes = tried(lambda: parse_changes(given.set)) or {}
-    changes |= {k: v for k, v in (("data.source", given.data), ("evaluation.source", given.eval)) if v}
-    seeds = tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else None
-    if preset and not given.seeds:
-        seeds = tuple(range(study.seeds.get(preset.name, preset.seeds) if study else preset.seeds))
-    arms = tuple(word.strip() for word in given.arms.split(",")) if given.arms else ()
-    cards = tried(lambda: parse(given.device)) or (Card("auto"),)
-    workers = (
-        (cores() if cards[0].target in ("auto", "CPU") else len(cards)) if given.workers is None else given.workers
-    )
-    if not 0 <= workers <= 1024:
-        problems.append(f"--workers must be a whole number in [0, 1024], got {workers}")
-    if preset:
-        tried(lambda: check_device(preset, cards[0], given))
+    problems = _Problems()
+    study, only = _study(given, problems)
+    preset = _preset(given, problems)
+    cards = problems.tried(lambda: parse(given.device)) or (Card("auto"),)
+    workers = _default_workers(cards) if given.workers is None else given.workers
     out = (given.out or pathlib.Path("results") / given.preset).resolve()
     check_place(out)  # what follows makes addresses of it
-    if given.report_dir and not given.report_only:
-        problems.append("--report-dir says where --report-only writes; a study that runs writes its report into --out")
+    action = given.action or ("worker" if given.worker else "run")
+    if preset and action in ("run", "worker") and workers and not given.force:
+        problems.tried(lambda: check_device(preset, cards[0]))
+    settings = _settings(given, out, problems)
+    launcher = _launcher(given, out, problems)
+    problems += _contradictions(given, workers, settings)
+    stored = problems.tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
+    request, looks = _request(given, study, preset, stored, problems)
+    if not problems:
+        queue = queue_name(study, request) if settings.storage else study.name
+        settings = dataclasses.replace(settings, study=study.name, queue=queue)
+        return Command(
+            action=action, json=given.json, study=study, request=request, settings=settings, workers=workers,
+            cards=cards, launcher=launcher, only=only, looks=looks, stored=stored, retry_failed=given.retry_failed,
+            fresh=given.fresh, report_dir=given.report_dir, words=tuple(words),
+        )  # fmt: skip
+    if study and request:
+        problems.tried(lambda: planning.make(study, request))  # what is wrong with the plan is said at the same time
+    raise planning.PlanError("\n".join(dict.fromkeys(problems)))
+
+
+def _study(given: argparse.Namespace, problems: _Problems) -> tuple[Any, tuple[str, ...]]:
+    """The study, and the options that are searched if it searches; `None` if there is no such study."""
+    from studies import catalog
+
+    study = problems.tried(lambda: catalog.load(given.study))
+    if study and given.search is not None:
+        study = problems.tried(lambda: searched(study, given.search)) or study
+    only = _list(given.search_over)
+    if study and only and not study.searched:
+        problems.append("--search-over says what to search, so it needs --search K or a study that searches")
+    return study, only
+
+
+def _preset(given: argparse.Namespace, problems: _Problems) -> Any:
+    """The preset; `None` if there is none of that name."""
+    from studies.baselines import PRESETS
+    from uflow.registry import did_you_mean
+
+    if given.preset not in PRESETS:
+        hint = did_you_mean(given.preset, PRESETS)
+        problems.append(f"unknown preset {given.preset!r}{hint} (known: {', '.join(PRESETS)})")
+    return PRESETS.get(given.preset)
+
+
+def _default_workers(cards: Sequence[Card]) -> int:
+    """One worker for each core, or for each card."""
+    from studies.launcher import cores
+
+    return cores() if cards[0].target in ("auto", "CPU") else len(cards)
+
+
+def _settings(given: argparse.Namespace, out: pathlib.Path, problems: _Problems) -> Any:
+    """What the workers are told, but for the study; `None` if something of it is wrong."""
+    from experiments.run_settings import sources_of
+    from studies.process import Execution, Limits
+    from studies.worker import WorkerSettings
+
+    limits = problems.tried(lambda: Limits(seconds=given.run_timeout, gigabytes=given.run_memory)) or Limits()
+    # a worker looks for data where it is told; who plans puts that into the specs
+    sources = sources_of(given.data, given.eval) if given.worker else {}
+    known = {"out": out, "limits": limits, "sources": sources}
+    execution = problems.tried(lambda: Execution(**known, checkpoint_seconds=given.checkpoint_seconds))
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
+    if storage:
+        from studies.exchange import address
+
+        problems.tried(lambda: address(storage))
     tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or sqlite_address(out / "mlflow.db")
-    launcher = given.launcher, tried(lambda: parse_changes(given.launcher_option)) or {}
-    if launcher[0] in LAUNCHERS:
-        tried(lambda: check_options(*launcher))
-    problems += _places(given, out, workers, storage)
-    stored = tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
-    if given.add_seeds is not None and not given.worker:
-        found = tried(lambda: _added(given, study, stored))
+    settings = WorkerSettings(
+        execution=execution or Execution(**known), study="", queue="", storage=storage,
+        tracking=None if tracking == "none" else tracking,
+    )  # fmt: skip
+    times = {"heartbeat": given.heartbeat, "linger": given.wait}
+    timed = problems.tried(lambda: dataclasses.replace(settings, **times)) or settings
+    return timed if given.worker else dataclasses.replace(timed, linger=0.0)  # who plans sees what is left
+
+
+def _launcher(given: argparse.Namespace, out: pathlib.Path, problems: _Problems) -> tuple[str, Mapping[str, str]]:
+    """What starts the workers, and its options."""
+    from experiments.run import parse_changes
+    from studies.launcher import LAUNCHERS, check_options
+    from uflow.registry import did_you_mean
+
+    options = problems.tried(lambda: parse_changes(given.launcher_option)) or {}
+    if given.launcher in LAUNCHERS:
+        problems.tried(lambda: check_options(given.launcher, options))
+    else:
+        hint = did_you_mean(given.launcher, LAUNCHERS)
+        problems.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
+    if given.launcher == "slurm" and set("%\\") & set(str(out)):  # Slurm would have escapes, submitit has none
+        problems.append(
+            f"--out {out}: % and \\ mean something in the names of files that Slurm writes; --launcher slurm needs a"
+            " folder without them"
+        )
+    return given.launcher, options
+
+
+def _contradictions(given: argparse.Namespace, workers: int, settings: Any) -> list[str]:
+    """Words that do not go together."""
+    found = []
+    if not 0 <= workers <= 1024:
+        found.append(f"--workers must be a whole number in [0, 1024], got {workers}")
+    if workers == 0 and not settings.storage:
+        found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
+    if workers == 0 and given.worker:
+        found.append("--workers 0 does not go with --worker, which needs workers here")
+    if given.worker and (given.retry_failed or given.fresh):
+        found.append("--worker works on what was planned; --retry-failed and --fresh are for the command that plans")
+    if given.report_dir and given.action != "report-only":
+        found.append("--report-dir says where --report-only writes; a study that runs writes its report into --out")
+    return found
+
+
+def _request(given: argparse.Namespace, study: Any, preset: Any, stored: Any, problems: _Problems) -> tuple[Any, Any]:
+    """What is wanted of the study, and when it is looked at; `None` if that is not known, or not asked for."""
+    from experiments.run import parse_changes
+    from experiments.run_settings import sources_of
+    from studies import planning, sequential
+
+    changes = (problems.tried(lambda: parse_changes(given.set)) or {}) | sources_of(given.data, given.eval)
+    seeds, arms = problems.tried(lambda: planning.parse_seeds(given.seeds)) if given.seeds else None, _list(given.arms)
+    if preset and not given.seeds:
+        seeds = tuple(range(study.seeds.get(preset.name, preset.seeds) if study else preset.seeds))
+    if study and given.add_seeds is not None and not given.worker:
+        found = problems.tried(lambda: _added(given, study, stored))
         seeds, arms = (found[0], arms or found[1]) if found else (seeds, arms)
     looks = None
-    if given.until_decided is not None and seeds:
-        looks = tried(lambda: sequential.looks(len(seeds), given.until_decided))
-    if study and preset:
-        asked = planning.Asked(preset=preset, seeds=seeds or (0,), changes=changes, arms=arms)
-        if not problems:
-            return Command(
-                study=study, asked=asked, out=out, workers=workers, only=only, looks=looks, stored=stored, cards=cards,
-                limits=Limits(seconds=given.run_timeout, gigabytes=given.run_memory), storage=storage,
-                tracking=None if tracking == "none" else tracking, launcher=launcher,
-            )  # fmt: skip
-        tried(lambda: planning.make(study, asked))  # what is wrong with the plan is said at the same time
-    raise planning.PlanError("\n".join(dict.fromkeys(problems)))
+    if seeds and given.until_decided is not None:
+        looks = problems.tried(lambda: sequential.looks(len(seeds), given.until_decided))
+    return planning.PlanRequest(
+        preset=preset, seeds=seeds or (0,), changes=changes, arms=arms
+    ) if preset else None, looks
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    """The words between commas."""
+    return tuple(word.strip() for word in text.split(",")) if text else ()
+
+
+def queue_name(study: Any, request: Any) -> str:
+    """Name of the study's queue in a database: the same for all who ask the same."""
+    from experiments.data.source_text import unplaced
+    from experiments.spec import digest
+
+    changes = {k: unplaced(v) if k.endswith(".source") else v for k, v in request.changes.items()}
+    return f"{study.name}/{request.preset.name}" + (f"/{digest(changes)}" if changes else "")
 
 
 def searched(study: Any, trials: int) -> Any:
@@ -280,56 +404,16 @@ def _added(
     return seeds + following(seeds, given.add_seeds), labels
 
 
-def _places(given: argparse.Namespace, out: pathlib.Path, workers: int, storage: str | None) -> list[str]:
-    """What is wrong with where and how runs are to be done."""
-    from studies.launcher import LAUNCHERS
-    from uflow.registry import did_you_mean
-
-    found = []
-    for option, value in (("--run-timeout", given.run_timeout), ("--run-memory", given.run_memory)):
-        if value is not None and not 0 < value < math.inf:
-            found.append(f"{option} must be more than 0, got {value:g}")
-    if not 0 <= given.checkpoint_seconds < math.inf:
-        found.append(f"--checkpoint-seconds must be 0 or more, got {given.checkpoint_seconds:g}")
-    if not 0 <= given.wait < math.inf:
-        found.append(f"--wait must be 0 or more seconds, got {given.wait:g}")
-    if not 1 <= given.heartbeat <= 3600:
-        found.append(f"--heartbeat must be a whole number in [1, 3600], got {given.heartbeat}")
-    if given.launcher not in LAUNCHERS:
-        hint = did_you_mean(given.launcher, LAUNCHERS)
-        found.append(f"unknown launcher {given.launcher!r}{hint} (known: {', '.join(LAUNCHERS)})")
-    if given.launcher == "slurm" and set("%\\") & set(str(out)):  # Slurm would have escapes, submitit has none
-        found.append(
-            f"--out {out}: % and \\ mean something in the names of files that Slurm writes; --launcher slurm needs a"
-            " folder without them"
-        )
-    if workers == 0 and not storage:
-        found.append("--workers 0 leaves all runs to workers on other machines, which needs --storage")
-    if workers == 0 and given.worker:
-        found.append("--workers 0 does not go with --worker, which needs workers here")
-    if given.worker and (given.retry_failed or given.fresh):
-        found.append("--worker works on what was planned; --retry-failed and --fresh are for the command that plans")
-    if storage:
-        from studies.exchange import address
-
-        try:
-            address(storage)
-        except ValueError as error:
-            found.append(str(error))
-    return found
-
-
-def check_device(preset: Any, card: Card, given: argparse.Namespace) -> None:
-    """Raises for a preset that would take months on the CPU, before anything is written."""
+def check_device(preset: Any, card: Card) -> None:
+    """Raises `PlanError` for a preset that would take months on the CPU, before anything is written."""
     from experiments.device import available
     from studies.planning import PlanError
 
     target = available() if card.target == "auto" else card.target
-    trains = not (given.plan or given.status or given.report_only) and given.workers != 0
-    if preset.device == "accelerator" and target == "CPU" and trains and not given.force:
+    if preset.device == "accelerator" and target == "CPU":
         raise PlanError(
             f"preset {preset.name!r} needs a GPU or Ascend and this machine has a CPU only, where a run would take"
-            " months; use --preset short, or --force to do it all the same"
+            " months; use --preset short, or --force to run it anyway"
         )
 
 

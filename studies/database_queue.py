@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from experiments import locks, records
-from studies.exchange import ENGINE, Exchange, address, reason
+from studies.exchange import ENGINE, MAKE, Exchange, address, reason
 from studies.job import Job, job_from
+from studies.process import HEARTBEAT
 from studies.queue import Claim, Queue, StorageError, now
 from studies.retry import attempt_of
 
@@ -38,6 +39,7 @@ _MADE = (
         primary key (queue, run))""",
     f"create index if not exists {TABLE}_waiting on {TABLE} (queue, position) where state = 'waiting'",
     f"create index if not exists {TABLE}_running on {TABLE} (queue) where state = 'running'",
+    MAKE,
 )
 _ADD = f"""insert into {TABLE} as old (queue, run, attempt, job, state)
     values (:queue, :run, :attempt, :job, 'waiting')
@@ -79,7 +81,7 @@ class DatabaseQueue(Queue):
         folder: pathlib.Path,
         name: str,
         storage: str,
-        heartbeat: int = 15,
+        heartbeat: int = HEARTBEAT,
         patience: float = 600.0,
         stop: Callable[[], bool] = lambda: False,
     ):
@@ -88,7 +90,7 @@ class DatabaseQueue(Queue):
         self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
         self._doubted: dict[tuple[str, int], float] = {}
         self._engine = sql.create_engine(address(storage), **ENGINE)
-        self.exchange = Exchange(self._engine, name)
+        self.exchange = Exchange(self._execute)
         self._patiently(self._make)
 
     def close(self) -> None:
@@ -132,7 +134,7 @@ class DatabaseQueue(Queue):
         known = {run: (attempt, state) for run, attempt, state in self._execute(_KNOWN)}
         new = [job for job in jobs if job.directory not in known or _is_older(*known[job.directory], job)]
         if new:
-            offered = self._patiently(self.exchange.results)
+            offered = self.exchange.results()
             self._add([job for job in new if not self._has_result(job, offered)])
 
     def _has_result(self, job: Job, offered: Mapping[str, int]) -> bool:
@@ -163,15 +165,15 @@ class DatabaseQueue(Queue):
     def is_done(self, job: Job) -> bool:
         """True if the run has a result here, or has been done elsewhere, whose files are then written here."""
         directory = self.runs / job.directory
-        return super().is_done(job) or self._patiently(lambda: self.exchange.fetch_result(job, directory))
+        return super().is_done(job) or self.exchange.fetch_result(job, directory)
 
     def offer_specs(self, specs: Mapping[str, Any]) -> None:
         """Hands the specs of runs, by directory, to workers that do not see this directory."""
-        self._patiently(lambda: self.exchange.offer_specs(specs))
+        self.exchange.offer_specs(specs)
 
     def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
         """What a run is, from the database; `None` if it does not know."""
-        return self._patiently(lambda: self.exchange.fetch_spec(job))
+        return self.exchange.fetch_spec(job)
 
     def states(self) -> tuple[set[str], set[str]]:
         """Directories of the runs that no worker has taken, and of those that one has."""
@@ -228,7 +230,7 @@ class DatabaseQueue(Queue):
             directory = self.runs / run
             if (job := _job(run, {"directory": run, "attempt": attempt})) and (directory / "result.json").exists():
                 if attempt_of(directory) >= attempt:
-                    self._patiently(lambda j=job, d=directory: self.exchange.offer_result(j, d))
+                    self.exchange.offer_result(job, directory)
 
     def has_runs(self) -> bool:
         """True if any run was ever put into the queue."""
@@ -237,7 +239,7 @@ class DatabaseQueue(Queue):
     def done(self, claim: Claim, record: records.RunRecord) -> None:
         """Says that a run has come to its end, and hands its files to those who do not see this directory."""
         directory = self.runs / claim.job.directory
-        self._patiently(lambda: self.exchange.offer_result(claim.job, directory))
+        self.exchange.offer_result(claim.job, directory)
         self._end(claim.job.directory, claim.key, record.status)
 
     def give_back(self, claim: Claim) -> None:

@@ -1,6 +1,6 @@
 """What machines without a common folder hand each other through the database of the queue: specs and results.
 
-A table beside Optuna's, one row for each file bundle. Content is JSON; nothing of it is ever executed, and what is
+A table, one row for each file bundle. Content is JSON; nothing of it is ever executed, and what is
 written to disk has a name out of a fixed list or that of a picture.
 """
 
@@ -11,7 +11,7 @@ import json
 import pathlib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import locks, records
@@ -55,20 +55,6 @@ def address(storage: str) -> Any:
         raise ValueError(f"--storage {describe(storage)!r} is not an address of a database") from None
 
 
-def reach(storage: str) -> None:
-    """Raises `ValueError` with one sentence if the database cannot be reached now."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(address(storage), poolclass=sqlalchemy.NullPool, connect_args=CONNECT)
-    try:
-        with engine.connect():
-            pass
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise ValueError(reason(error, storage)) from None
-    finally:
-        engine.dispose()
-
-
 def reason(error: Exception, storage: str) -> str:
     """What is wrong with the database, in a sentence and without the password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
@@ -77,70 +63,41 @@ def reason(error: Exception, storage: str) -> str:
     return f"--storage {describe(storage)}: {without_secrets(line, storage)}"
 
 
+TABLE = "uflow_files"
+MAKE = f"""create table if not exists {TABLE} (
+    queue text not null, run text not null, kind text not null, attempt integer not null, content text not null,
+    primary key (queue, run, kind, attempt))"""
+# what is there already stays, for it is the same or was there first
+_PUT = f"""insert into {TABLE} (queue, run, kind, attempt, content) values (:queue, :run, :kind, :attempt, :content)
+    on conflict do nothing"""
+_GET = f"""select content from {TABLE} where queue = :queue and run = :run and kind = :kind and attempt >= :attempt
+    order by attempt desc limit 1"""
+_ATTEMPTS = f"select run, max(attempt) from {TABLE} where queue = :queue and kind = :kind group by run"
+
+
 class Exchange:
     """The files of a queue's runs in its database.
 
     Args:
-        engine: SQLAlchemy's, of the database.
-        queue: name of the queue.
+        execute: sends a statement for the queue, see `studies.database_queue.DatabaseQueue`.
     """
 
-    def __init__(self, engine: Any, queue: str):
-        import sqlalchemy as sql
-
-        self.queue, self._engine = queue, engine
-        self._table = sql.Table(
-            "uflow_files",
-            sql.MetaData(),
-            sql.Column("queue", sql.Text, primary_key=True),
-            sql.Column("run", sql.Text, primary_key=True),
-            sql.Column("kind", sql.Text, primary_key=True),
-            sql.Column("attempt", sql.Integer, primary_key=True),
-            sql.Column("content", sql.Text, nullable=False),
-        )
-        self._made = False
+    def __init__(self, execute: Callable[..., Any]):
+        self._execute = execute
 
     def _put(self, kind: str, attempt: int, contents: Mapping[str, Any]) -> None:
-        """Keeps contents by run; what is there already stays, for it is the same or was there first."""
-        from sqlalchemy.dialects.postgresql import insert
-
-        self._make()
-        row = {"queue": self.queue, "kind": kind, "attempt": attempt}
-        rows = [{**row, "run": run, "content": json.dumps(content)} for run, content in contents.items()]
-        with self._engine.begin() as connection:
-            connection.execute(insert(self._table).on_conflict_do_nothing(), rows)
+        """Keeps contents by run."""
+        row = {"kind": kind, "attempt": attempt}
+        self._execute(_PUT, *[{**row, "run": run, "content": json.dumps(told)} for run, told in contents.items()])
 
     def _attempts(self, kind: str) -> dict[str, int]:
         """The runs of which something is there, and the newest attempt."""
-        import sqlalchemy as sql
-
-        self._make()
-        at = self._table.c
-        asked = sql.select(at.run, sql.func.max(at.attempt)).where(at.queue == self.queue, at.kind == kind)
-        with self._engine.connect() as connection:
-            return {run: attempt for run, attempt in connection.execute(asked.group_by(at.run))}
+        return dict(map(tuple, self._execute(_ATTEMPTS, kind=kind)))
 
     def _get(self, run: str, kind: str, attempt: int) -> Any:
         """The content of the newest attempt from a number on; `None` if there is none."""
-        import sqlalchemy as sql
-
-        self._make()
-        at = self._table.c
-        where = sql.and_(at.queue == self.queue, at.run == run, at.kind == kind, at.attempt >= attempt)
-        with self._engine.connect() as connection:
-            row = connection.execute(sql.select(at.content).where(where).order_by(at.attempt.desc()).limit(1)).first()
-        return json.loads(row[0]) if row else None
-
-    def _make(self) -> None:
-        """Makes the table, once; another process may be making it at the same moment."""
-        import sqlalchemy as sql
-
-        if not self._made:
-            try:
-                self._table.create(self._engine, checkfirst=True)
-            except (sql.exc.IntegrityError, sql.exc.ProgrammingError):
-                self._table.create(self._engine, checkfirst=True)
-            self._made = True
+        found = self._execute(_GET, run=run, kind=kind, attempt=attempt)
+        return json.loads(found[0][0]) if found else None
 
     def offer_specs(self, specs: Mapping[str, ExperimentSpec]) -> None:
         """Hands over what runs are, by directory, and what their run ids were made of."""

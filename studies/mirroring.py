@@ -62,7 +62,7 @@ class Mirroring:
             self._thread.join(self.patience)
         if self._mirror and self._mirror.failures:
             count, first = len(self._mirror.failures), self._mirror.failures[0]
-            print(f"MLflow could not be told something {count} times, first: {first}", file=sys.stderr, flush=True)
+            print(f"{count} MLflow update{'s' * (count > 1)} failed, first: {first}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def following(self, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> Iterator[None]:
@@ -115,8 +115,5 @@ class Mirroring:
         before = self._noted.get(run.name)
         quiet = arrived.complete and not run.done and (before is None or before.complete)
         if not quiet:
-            try:
-                mirror_file.note(self.folder, self.uri, run, arrived)
-            except OSError as error:
-                self._mirror.failures.append(f"{mirror_file.NAME}: {error}")
+            mirror_file.noted(self._mirror, mirror_file.note, self.folder, run, arrived)
         self._noted[run.name] = arrived

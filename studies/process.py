@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import math
 import os
 import pathlib
 import signal
@@ -12,13 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from experiments import faults, locks, records
+from experiments.run_settings import RunSettings
 from studies.devices import Card
 
 ATTEMPTS = 3  # a run whose process dies without a word is continued this often before it counts as failed
-USAGE, ENVIRONMENT, INTERRUPTED = 2, faults.EXIT_CODE, 130  # what `experiments.run` says not of the experiment
+# exit codes of commands; ENVIRONMENT and INTERRUPTED say nothing of the experiment
+DONE, USAGE, FAILED, DRIFT, ENVIRONMENT, INTERRUPTED = 0, 2, 3, 4, faults.EXIT_CODE, 130
+HEARTBEAT = 15  # s between signs of life of a worker, in a database
 KILL_SECONDS = 120.0  # between asking a process to end and ending it
 ROOT = pathlib.Path(__file__).parents[1]
 _LIBC = ctypes.CDLL(None)  # loaded here, for between fork and exec nothing should be
@@ -37,6 +41,10 @@ class CannotRun(RuntimeError):
     """A run cannot be done on this machine, or not now; the message says why. It says nothing about the experiment."""
 
 
+class DriftError(ValueError):
+    """A run is another experiment here and now than when it was planned: the code or the data has changed."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a run may use before it is ended and recorded as failed; `None` is without limit.
@@ -49,28 +57,39 @@ class Limits:
     seconds: float | None = None
     gigabytes: float | None = None
 
+    def __post_init__(self) -> None:
+        given = {"--run-timeout": self.seconds, "--run-memory": self.gigabytes}
+        wrong = [(option, value) for option, value in given.items() if value is not None and not 0 < value < math.inf]
+        if wrong:
+            raise ValueError("\n".join(f"{option} must be more than 0, got {value:g}" for option, value in wrong))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How runs are started; nothing here changes a result.
+class Execution(RunSettings):
+    """How runs are executed, and how the processes that execute them are started and watched.
 
     Attributes:
-        out: directory of all results.
-        card: where a run trains.
+        card: where a run trains, which is its `device`.
         threads: CPU threads of a run.
-        checkpoint_seconds: least time between checkpoints of a run.
         limits: what a run may use.
         program: the module that does a run, called as `experiments.run` is.
-        data: other paths for the data than those in the specs, by option (`--data`, `--eval`).
     """
 
-    out: pathlib.Path
     card: Card = Card("auto")
     threads: int = 1
-    checkpoint_seconds: float = 30.0
     limits: Limits = Limits()
     program: str = "experiments.run"
-    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> Execution:
+        """The settings out of what `plain` and JSON have made of them."""
+        made = {key: kind(**content[key]) for key, kind in (("card", Card), ("limits", Limits)) if key in content}
+        return super().from_plain({**content, **made})
+
+    def of_run(self, shared_steps: Sequence[int]) -> RunSettings:
+        """What the process of a run is told."""
+        known = {field.name: getattr(self, field.name) for field in dataclasses.fields(RunSettings)}
+        return RunSettings(**known | {"device": self.card.target, "shared_steps": tuple(shared_steps)})
 
 
 class Process(Protocol):
@@ -130,7 +149,7 @@ def train(
         if (directory / "result.json").exists():
             return True
         if exceeded:
-            _record(directory, exceeded)
+            record_unmeasured(directory, "failed", exceeded)
             return True
         if stopped() or process.returncode == INTERRUPTED:
             return False
@@ -140,7 +159,7 @@ def train(
             raise CannotRun(f"{directory.name}: the process ended well and left no result; see log.txt")
     code = process.returncode
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    _record(directory, f"the process ended with {how} {ATTEMPTS} times; see log.txt")
+    record_unmeasured(directory, "failed", f"the process ended with {how} {ATTEMPTS} times; see log.txt")
     return True
 
 
@@ -209,25 +228,40 @@ def _memory(pid: int) -> int:
 
 def words_of(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> list[str]:
     """The command line of a run after the program's name."""
-    words = [
-        "--spec", str(directory / "spec.json"),
-        "--out", str(execution.out),
-        "--device", execution.card.target,
-        "--checkpoint-seconds", str(execution.checkpoint_seconds),
-    ]  # fmt: skip
-    for option, source in execution.data.items():
-        words += [option, source]
-    return words + (["--shared-steps", ",".join(map(str, shared_steps))] if shared_steps else [])
+    return ["--spec", str(directory / "spec.json"), "--settings", execution.of_run(shared_steps).to_json()]
 
 
 def environment_of(execution: Execution) -> dict[str, str]:
     """The environment of a run: its card and its threads, and no addresses with passwords."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    found = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": path}
+    found = {"OMP_NUM_THREADS": str(execution.threads)} | dict(os.environ) | {"PYTHONPATH": python_path()}
     found |= execution.card.environment
     if cache := found.get("UFLOW_CACHE"):
         found["UFLOW_CACHE"] = os.path.abspath(cache)  # runs have working directories of their own
     return {name: value for name, value in found.items() if name not in SECRET}
+
+
+def python_path() -> str:
+    """The `PYTHONPATH` with which another process finds this project."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def start_worker(
+    words: Sequence[str], addresses: Mapping[str, str], log_file: pathlib.Path, **options: Any
+) -> subprocess.Popen:
+    """Starts `studies.worker`, which writes to a log.
+
+    Args:
+        words: see `studies.worker.command_line`.
+        addresses: see `studies.worker.environment`.
+        log_file: is added to.
+        options: of `subprocess.Popen`.
+    """
+    with open(log_file, "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "studies.worker", *words],
+            env={**os.environ, **addresses, "PYTHONPATH": python_path()},
+            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, **options,
+        )  # fmt: skip
 
 
 class _Fresh(subprocess.Popen):
@@ -253,13 +287,18 @@ def die_with_parent() -> None:
         _LIBC.prctl(1, signal.SIGTERM)
 
 
-def _record(directory: pathlib.Path, reason: str) -> None:
-    """Writes the result of a run that has none: failed, and why."""
+def record_unmeasured(directory: pathlib.Path, status: str, reason: str, **known: Any) -> None:
+    """Writes the result of a run that has none and is not measured: how it ended, and why.
+
+    Args:
+        directory: of the run.
+        status: `failed` or `pruned`.
+        reason: a sentence.
+        known: other fields of `experiments.records.RunRecord`.
+    """
     from experiments.spec import canonical, from_config
 
     spec = from_config(records.read_json(directory / "spec.json"))
-    record = records.RunRecord(
-        run_id=spec.run_id, status="failed", reason=reason,
-        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.numbers,
-    )  # fmt: skip
+    fields = {"metrics": {}, "validation": {}, "protocol": spec.evaluation.numbers} | known
+    record = records.RunRecord(run_id=spec.run_id, status=status, reason=reason, spec=canonical(spec), **fields)
     records.write_result(directory, record)

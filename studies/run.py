@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -11,82 +10,78 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from experiments import terminal
+from experiments.signals import stop_on_signals
 from studies.command import Command, parser, read, resumed
-from studies.ending import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Answer, bring_mirror_up, looked_at, reported
+from studies.ending import CommandResult, looked_at, reported, update_mirror
+from studies.process import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a study; see `studies.command.parser` for the exit codes."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(words)
-    from studies.plan_file import DriftError
-    from studies.process import CannotRun
-
+    given = parser().parse_args(words)
     try:
-        with contextlib.redirect_stdout(sys.stderr) if arguments.json else contextlib.nullcontext():
-            answer = _answer(arguments, words)
-    except CannotRun as error:
-        for line in str(error).splitlines():
-            print(f"studies.run: {line}", file=sys.stderr)
-        return FAILED
+        with contextlib.redirect_stdout(sys.stderr):  # a study file may print
+            command = read(given, words)
+        with contextlib.redirect_stdout(sys.stderr) if command.json else contextlib.nullcontext():
+            result = _result(command)
     except KeyboardInterrupt:
         print("studies.run: ended at once; the same command goes on with what was saved", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (CannotRun, ValueError, OSError) as error:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
-        return DRIFT if isinstance(error, DriftError) else USAGE
-    print(json.dumps(answer.plain, indent=1, allow_nan=False) if arguments.json else answer.text)
-    return answer.code
+        return FAILED if isinstance(error, CannotRun) else DRIFT if isinstance(error, DriftError) else USAGE
+    print(json.dumps(result.plain, indent=1, allow_nan=False) if command.json else result.text)
+    return result.code
 
 
-def _answer(arguments: argparse.Namespace, words: Sequence[str]) -> Answer:
+def _result(command: Command) -> CommandResult:
     from studies import preview, status
 
-    if arguments.list:
+    if command.action == "list":
         found = preview.studies()
-        return Answer(DONE, found, preview.list_text(found))
-    command = read(arguments)
-    if arguments.status:
+        return CommandResult(DONE, found, preview.list_text(found))
+    if command.action == "status":
         found = status.status(command.folder, _running_elsewhere(command))
-        return Answer(DONE, found, status.as_text(found))
-    if arguments.report_only:
-        return looked_at(command, arguments.report_dir)
-    if arguments.plan:
-        return _previewed(command, arguments)
-    if arguments.worker:
-        return _joined(command, arguments)
+        return CommandResult(DONE, found, status.as_text(found))
+    if command.action == "report-only":
+        return looked_at(command, command.report_dir)
+    if command.action == "plan":
+        return _previewed(command)
+    if command.action == "worker":
+        return _joined(command)
     stop = None
     if command.study.searched:
-        tuned = _tuned(command, arguments, words)
-        if isinstance(tuned, Answer):
+        tuned = _tuned(command)
+        if isinstance(tuned, CommandResult):
             return tuned
         command, stop = tuned
     if command.looks:
-        return _until_decided(command, arguments, words, stop)
+        return _until_decided(command, stop)
     plan, content = _planned(command)
-    again = [run.directory for run in plan.all_runs] if arguments.retry_failed else []
-    return _run(plan, content, command, arguments, words, again, stop)
+    again = [run.directory for run in plan.all_runs] if command.retry_failed else []
+    return _run(plan, content, command, again, stop)
 
 
 def _planned(command: Command) -> tuple[Any, Any]:
     """The plan and the content of its file."""
     from studies import plan_file, planning
 
-    plan = planning.make(command.study, command.asked)
+    plan = planning.make(command.study, command.request)
     if command.stored is None or command.study.searched:  # the stored runs are those of arms that are tuned
         return plan, plan.plain()
     return plan, plan_file.merged(plan, command.out, bool(command.looks))
 
 
-def _previewed(command: Command, arguments: argparse.Namespace) -> Answer:
+def _previewed(command: Command) -> CommandResult:
     from experiments.device import available
     from studies import costs, plan_file, preview
 
     plan, _ = _planned(command)
     target = command.cards[0].target
     known = costs.known(command.out, available() if target == "auto" else target, plan.preset.name)
-    todo = plan_file.pending(plan, command.out, command.workers, again=arguments.retry_failed)
+    todo = plan_file.pending(plan, command.out, command.workers, again=command.retry_failed)
     todo = preview.with_searched(plan, todo)
     found = preview.plan_content(plan, todo, command.workers, known)
     text = preview.plan_text(plan, found)
@@ -97,116 +92,91 @@ def _previewed(command: Command, arguments: argparse.Namespace) -> Answer:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"
     if command.launcher[0] == "slurm":
-        found["slurm_script"] = _script(command, arguments, len(todo))
+        found["slurm_script"] = _script(command, len(todo))
         text += f"\nthe script of each job:\n{found['slurm_script']}"
-    return Answer(DONE, found, text)
+    return CommandResult(DONE, found, text)
 
 
-def _script(command: Command, arguments: argparse.Namespace, todo: int) -> str:
+def _script(command: Command, todo: int) -> str:
     """What would be submitted to Slurm for each worker."""
     from studies.launcher import assigned
     from studies.slurm_launcher import script
 
-    workers = assigned(_settings(command, arguments), command.cards, max(1, min(command.workers, todo)))
+    workers = assigned(command.settings, command.cards, max(1, min(command.workers, todo)))
     return script(command.launcher[1], workers[0])
 
 
-def _tuned(
-    command: Command, arguments: argparse.Namespace, words: Sequence[str]
-) -> tuple[Command, Callable[[], bool]] | Answer:
-    """The command with every searched arm at its best setting, or the answer if the search was interrupted.
+def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | CommandResult:
+    """The command with every searched arm at its best setting, or the result if the search was interrupted.
 
     Also what tells whether a signal has come, which must go on being asked.
     """
     from studies import plan_file, planning, tuning
     from studies.launcher import run_all, start_of
     from studies.search import spaces
-    from studies.stopping import stop_on_signals
 
-    plan = planning.make(command.study, command.asked)
+    plan = planning.make(command.study, command.request)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
     specs = tuning.searched(plan)
     spaces(specs, search.only, plan.study.arms)  # refuses what cannot be searched
     if command.stored is not None:
-        plan_file.check_asked(plan, command.stored, command.out)
+        plan_file.check_request(plan, command.stored, command.out)
     start = start_of(*command.launcher)
     _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
     print(
         f"search: {search.budget} settings for each of {', '.join(specs)}, by {search.metric} of the validation split"
     )
-    mirror, settings, stop = _mirror(command), _settings(command, arguments), stop_on_signals(insist=True)
+    mirror, settings, stop = _mirror(command), command.settings, stop_on_signals(insist=True)
 
     def done(trials: Any) -> bool:
         return run_all(trials, settings, command.workers, command.cards, start, stage="search", stop=stop)
 
     trials = tuning.tune(plan, search, command.out, done, stop)
     if mirror:
-        bring_mirror_up(mirror, command)
+        update_mirror(mirror, command)
     if trials is None:
-        resume = resumed(words, command.asked.seeds)
+        resume = resumed(command.words, command.request.seeds)
         text = f"interrupted in the search; the same command goes on:\n  {resume}"
-        return Answer(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
+        return CommandResult(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
     for label, tried in trials.items():
         print(tuning.summary(label, tried))
     return dataclasses.replace(command, study=tuning.chosen(command.study, trials)), stop
 
 
-def _settings(command: Command, arguments: argparse.Namespace) -> Any:
-    """What the workers of a command are told."""
-    from studies.process import Execution
-    from studies.worker import WorkerSettings
-
-    sources = {"--data": arguments.data, "--eval": arguments.eval} if arguments.worker else {}
-    execution = Execution(
-        out=command.out,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-        limits=command.limits,
-        data={option: source for option, source in sources.items() if source},
-    )
-    return WorkerSettings(
-        execution=execution,
-        study=command.study.name,
-        queue=command.queue if command.storage else command.study.name,
-        storage=command.storage,
-        heartbeat=arguments.heartbeat,
-        linger=arguments.wait if arguments.worker else 0.0,
-        tracking=command.tracking,
-    )
-
-
 def _running_elsewhere(command: Command) -> set[str]:
     """Directories of the runs that workers of a database's queue are at; none if it cannot be asked, with a word."""
-    if not command.storage:
+    settings = command.settings
+    if not settings.storage:
         return set()
-    from studies.database_queue import DatabaseQueue, has_queue
+    from studies.database_queue import has_queue
 
     try:
-        known = has_queue(command.storage, command.queue)
+        known = has_queue(settings.storage, settings.queue)
     except ValueError as error:
         print(f"note: what other machines are at is not known: {error}", file=sys.stderr)
         return set()
-    return DatabaseQueue(command.folder, command.queue, command.storage).states()[1] if known else set()
+    return settings.open_queue().states()[1] if known else set()
 
 
 def _check_places(command: Command) -> None:
     """Raises with one sentence if the database of the queue cannot be reached or nothing can be written."""
     from experiments.atomic import check_writable
 
-    if command.storage:
-        from studies.exchange import reach
+    if command.settings.storage:
+        from studies.database_queue import has_queue
 
-        reach(command.storage)
+        has_queue(command.settings.storage, command.settings.queue)
     check_writable(command.out)
 
 
-def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
+def _joined(command: Command) -> CommandResult:
     """Works on what another command has planned."""
     from studies import plan_file
     from studies.launcher import join, start_of
 
     planned = plan_file.stored(command.folder) is not None or (command.folder / "queue.journal").exists()
-    if not command.storage and not planned:
+    if not command.settings.storage and not planned:
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
             " another machine, give --storage)"
@@ -215,67 +185,63 @@ def _joined(command: Command, arguments: argparse.Namespace) -> Answer:
     _check_places(command)
     _mirror(command)
     print(f"{command.study.name}: {command.workers} workers, runs in {command.out / 'runs'}")
-    codes = join(_settings(command, arguments), command.workers, command.cards, start)
+    codes = join(command.settings, command.workers, command.cards, start)
     code = next((known for known in (INTERRUPTED, DRIFT, USAGE) if known in codes), FAILED if any(codes) else DONE)
     text = {DONE: "nothing is left to do", INTERRUPTED: "stopped; its runs were put back"}.get(code, "")
-    return Answer(code, {"study": command.study.name, "exit_code": code}, text)
+    return CommandResult(code, {"study": command.study.name, "exit_code": code}, text)
 
 
 def _mirror(command: Command) -> Any:
     """The study's mirror in MLflow, made before any worker: a fresh store takes seconds."""
     from studies.mirroring import open_mirror
 
-    if command.tracking is None:
+    if command.settings.tracking is None:
         return None
-    mirror = open_mirror(command.tracking, command.study.name, command.out)
+    mirror = open_mirror(command.settings.tracking, command.study.name, command.out)
     mirror.begin(command.study.question)
     return mirror
 
 
-def _until_decided(
-    command: Command, arguments: argparse.Namespace, words: Sequence[str], stop: Callable[[], bool] | None
-) -> Answer:
+def _until_decided(command: Command, stop: Callable[[], bool] | None) -> CommandResult:
     """Look after look: all arms first, then those that are undecided. A look that was made stands."""
     from studies import plan_file, planning, sequential
 
-    looks, asked, stored = command.looks, command.asked, command.stored
+    looks, request, stored = command.looks, command.request, command.stored
     made = sequential.recorded(stored, looks)
-    seeds = asked.seeds + planning.following(asked.seeds, looks.counts[-1] - len(asked.seeds))
-    sequential.check_seeds(stored, seeds if made else asked.seeds)
-    arms = sequential.first_arms(command.study, asked, stored)
+    seeds = request.seeds + planning.following(request.seeds, looks.counts[-1] - len(request.seeds))
+    sequential.check_seeds(stored, seeds if made else request.seeds)
+    arms = sequential.first_arms(command.study, request, stored)
     again = [name for _, _, name in plan_file.rows(stored or {"arms": []})]
-    again = again if arguments.retry_failed else []
+    again = again if command.retry_failed else []
     for number, count in enumerate(looks.counts):
-        plan = planning.make(command.study, dataclasses.replace(asked, seeds=seeds[:count], arms=arms))
+        plan = planning.make(command.study, dataclasses.replace(request, seeds=seeds[:count], arms=arms))
         fresh = command.stored is None and number == 0
         content = plan.plain() if fresh else plan_file.merged(plan, command.out, looking=True)
         content |= sequential.entries(looks, made)
         passed = number < len(made) - 1 and not plan_file.pending(plan, command.out) and not again
         if not passed:
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
-            answer = _run(plan, content, command, arguments, words, again, stop)
+            result = _run(plan, content, command, again, stop)
             again = []
-            if answer.code == INTERRUPTED or answer.plain["left"]:
-                return answer  # a look at some of the runs would be no look
+            if result.code == INTERRUPTED or result.plain["left"]:
+                return result  # a look at some of the runs would be no look
         if number == len(made):
-            made.append(sequential.undecided(answer.plain["effects"]))
+            made.append(sequential.undecided(result.plain["effects"]))
             plan_file.write(plan, command.out, content | sequential.entries(looks, made))
         if not made[number]:
             break
         arms = tuple(made[number])
         print(f"undecided after {count} seeds: {', '.join(arms)}")
-    return answer
+    return result
 
 
 def _run(
     plan: Any,
     content: Any,
     command: Command,
-    arguments: argparse.Namespace,
-    words: Sequence[str],
     again: Sequence[str],
     stop: Callable[[], bool] | None,
-) -> Answer:
+) -> CommandResult:
     """Does what is left to do of a plan and reports; the first thing that writes."""
     from studies import plan_file, preview, retry, tidying
     from studies.launcher import start_of
@@ -288,7 +254,7 @@ def _run(
     if dropped := preview.gate_dropped(plan):
         print(f"note: {dropped}")
     print(f"{plan.study.name}: {plan.study.question}")
-    plan_file.write(plan, out, content, fresh=arguments.fresh)
+    plan_file.write(plan, out, content, fresh=command.fresh)
     for directory in retry.set_aside(out / "runs" / name for name in again):
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)
@@ -298,14 +264,14 @@ def _run(
     if todo:
         from studies.launcher import run_all
 
-        settings = _settings(command, arguments)
+        settings = command.settings
         interrupted = run_all(plan, settings, command.workers, command.cards, start, stop=stop)
     if mirror:
-        bring_mirror_up(mirror, command)
+        update_mirror(mirror, command)
     if interrupted:
-        left, resume = len(plan_file.pending(plan, out)), resumed(words, command.asked.seeds)
+        left, resume = len(plan_file.pending(plan, out)), resumed(command.words, command.request.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
-        return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
+        return CommandResult(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
     left = len(plan_file.pending(plan, out))
     if not left:
         tidying.prune_prefixes(out)

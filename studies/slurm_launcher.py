@@ -7,7 +7,6 @@ submitted is the command of a worker.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -21,7 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from studies.process import INTERRUPTED, ROOT
+from studies.process import INTERRUPTED, ROOT, python_path
 from studies.stopping import kill_with_children
 from studies.worker import WorkerSettings, command_line, environment
 from uflow.registry import did_you_mean
@@ -118,11 +117,8 @@ def parameters(options: Mapping[str, Any], settings: WorkerSettings) -> dict[str
 
 def command(settings: WorkerSettings, options: Mapping[str, Any]) -> str:
     """The command of a worker, on the card and the cores that Slurm gives it."""
-    execution = settings.execution
-    card = dataclasses.replace(execution.card, number=None)
-    threads = int(options.get("cpus_per_task", 1))
-    fitted = dataclasses.replace(settings, execution=dataclasses.replace(execution, card=card, threads=threads))
-    return shlex.join([sys.executable, "-m", "studies.worker", *command_line(fitted)])
+    words = command_line(settings.scheduled(int(options.get("cpus_per_task", 1))))
+    return shlex.join([sys.executable, "-m", "studies.worker", *words])
 
 
 def script(options: Mapping[str, str], settings: WorkerSettings) -> str:
@@ -322,9 +318,8 @@ class LocalJobs:
             signal_delay_s=self._options.get("signal_delay_s", SIGNAL_SECONDS),
             stderr_to_stdout=True,
         )
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         # the signal before the time is up: by default one that ends a worker at once
-        with _environment(settings, PYTHONPATH=path, SUBMITIT_PREEMPT_SIGNAL="TERM"):
+        with _environment(settings, PYTHONPATH=python_path(), SUBMITIT_PREEMPT_SIGNAL="TERM"):
             job = executor._submit_command(command(settings, self._options))
         self._jobs.append(job)
         _tell(self._log_file, f"job {job.job_id}: output in {job.paths.stdout}")

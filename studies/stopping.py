@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -78,24 +77,6 @@ class Ending:
             self._say(f"{left} workers could not be killed and are left behind")
             return True
         return not left
-
-
-def stop_on_signals(insist: bool = False) -> Callable[[], bool]:
-    """A function that is True once SIGINT or SIGTERM has arrived.
-
-    Args:
-        insist: whether a SIGINT after that raises `KeyboardInterrupt`, wherever the process is.
-    """
-    asked: list[int] = []
-
-    def handle(received: int, frame: object) -> None:
-        if insist and asked and received == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(received)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return lambda: bool(asked)
 
 
 def kill_with_children(pid: int) -> None:

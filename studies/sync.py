@@ -14,7 +14,7 @@ from experiments import flags, locks, records, terminal
 from experiments.addresses import describe, sqlite_address, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
-from studies import mirror_file, search
+from studies import mirror_file, retry, search
 from studies.mirroring import open_mirror
 from studies.plan_file import rows
 
@@ -76,7 +76,7 @@ def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[s
     return tracked(_inside(runs, trial.run), f"{label}, trial {trial.number}", search.SEED, about, tags)
 
 
-def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:
+def sync_runs(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:
     """Brings MLflow up to date with all runs of a study and notes what it still lacks in `mirror.json`.
 
     A run that a worker is at is left to the worker. If the store does not answer, the rest is not tried.
@@ -103,7 +103,7 @@ def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = 
             arrived = dataclasses.replace(again, sent=arrived.sent + again.sent)
             reachable = again.complete or mirror.answers()
         mirror.forget(run)
-        _noted(mirror, lambda run=run, arrived=arrived: mirror_file.note(folder, mirror.uri, run, arrived))
+        mirror_file.noted(mirror, mirror_file.note, folder, run, arrived)
         points += arrived.sent
         if not arrived.complete:
             lacking.append(run.name)
@@ -122,10 +122,8 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     plan, planned = records.read_json(folder / "plan.json"), directories(folder)
     path = folder / "report" / DESCRIPTION
     description = path.read_text(encoding="utf-8") if path.exists() else str(plan.get("question", plan["study"]))
-    if all((directory / "result.json").exists() for directory in planned):
-        state = "FINISHED" if all(_completed(directory) for directory in planned) else "FAILED"
-    else:
-        state = "RUNNING"
+    done = all((directory / "result.json").exists() for directory in planned)
+    state = "RUNNING" if not done else "FAILED" if any(map(retry.failed, planned)) else "FINISHED"
     away = mirror.waiting  # it did not answer a moment ago
     data_sets: list[tuple[str, str, str]] = []
     with contextlib.suppress(ValueError, OSError):  # a file that is in a bad way is told of where it is needed
@@ -135,29 +133,14 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     if result is None and not away and mirror.answers():
         result = mirror.end(*told)
     reason = mirror.reason if result is None else ""
-    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, reason, mirror.experiment))
+    mirror_file.noted(mirror, mirror_file.note_study, folder, reason, mirror.experiment)
     return result
-
-
-def _noted(mirror: Mirror, write: Callable[[], None]) -> None:
-    """Writes what is known of the mirror; that it cannot be written is one more failure of the mirror and no more."""
-    try:
-        write()
-    except OSError as error:
-        mirror.failures.append(f"{mirror_file.NAME}: {error}")
 
 
 def directories(folder: pathlib.Path) -> list[pathlib.Path]:
     """The directories of all planned runs of a study."""
     plan = records.read_json(folder / "plan.json")
     return [folder.parent / "runs" / name for _, _, name in rows(plan)]
-
-
-def _completed(directory: pathlib.Path) -> bool:
-    try:
-        return records.read_result(directory).status == "completed"
-    except records.RecordError:
-        return False
 
 
 def _inside(runs: pathlib.Path, name: str) -> pathlib.Path:
@@ -210,7 +193,7 @@ def _synced(uri: str, out: pathlib.Path, study: str) -> int:
     """Brings one study up to date and says what came of it."""
     folder, mirror = out / study, open_mirror(uri, study, out)
     try:
-        sent = bring_up(mirror, folder, lambda line: print(f"  {line}", flush=True))
+        sent = sync_runs(mirror, folder, lambda line: print(f"  {line}", flush=True))
         ended = (folder / "plan.json").exists() and end_study(mirror, folder)
     except (OSError, ValueError, KeyError) as error:
         print(f"{study}: {without_secrets(str(error), uri)}", file=sys.stderr)

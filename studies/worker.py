@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import json
+import math
 import os
 import pathlib
 import sys
@@ -20,17 +22,16 @@ from typing import Any
 
 from experiments import faults, flags, locks, records
 from experiments.addresses import without_secrets
-from studies.devices import Card
+from experiments.run_settings import plain
+from experiments.signals import stop_on_signals
 from studies.forking import ForkServer, can_fork
 from studies.job import Job
 from studies.mirroring import Mirroring
-from studies.process import ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, Execution, Limits, train
+from studies.process import DRIFT, ENVIRONMENT, HEARTBEAT, INTERRUPTED, USAGE, CannotRun, DriftError, Execution, train
 from studies.pruning import record_pruned, watch
 from studies.queue import Claim, Queue, StorageError
 from studies.retry import attempt_of, set_aside, set_aside_held
-from studies.stopping import stop_on_signals
 
-DRIFT = 4
 MEANINGS = {
     USAGE: "it could not use the queue or the data",
     DRIFT: "the runs are other experiments for its code",
@@ -59,9 +60,23 @@ class WorkerSettings:
     study: str
     queue: str
     storage: str | None = None
-    heartbeat: int = 15
+    heartbeat: int = HEARTBEAT
     linger: float = 0.0
     tracking: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.linger < math.inf:
+            problems.append(f"--wait must be 0 or more seconds, got {self.linger:g}")
+        if not 1 <= self.heartbeat <= 3600:
+            problems.append(f"--heartbeat must be a whole number in [1, 3600], got {self.heartbeat}")
+        if problems:
+            raise ValueError("\n".join(problems))
+
+    def scheduled(self, threads: int) -> WorkerSettings:
+        """The settings for a worker to which Ray or Slurm gives cards and cores: the card without its number."""
+        card = dataclasses.replace(self.execution.card, number=None)
+        return dataclasses.replace(self, execution=dataclasses.replace(self.execution, card=card, threads=threads))
 
     @property
     def out(self) -> pathlib.Path:
@@ -76,10 +91,6 @@ class WorkerSettings:
         from studies.database_queue import DatabaseQueue
 
         return DatabaseQueue(folder, self.queue, self.storage, self.heartbeat, stop=stop)
-
-
-class DriftError(ValueError):
-    """A run of the queue is another experiment for this worker's code than for that of the launcher."""
 
 
 def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
@@ -166,7 +177,7 @@ def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
             f"{job.directory} is another experiment for this machine's code than for that which planned it: {keys};"
             " install the same version on all machines"
         )
-    _check_data(spec, settings.execution.data)
+    _check_data(spec, settings.execution.sources)
     if found:
         records.write_json(path, to_config(spec))
     # where no common folder tells, an attempt at what it starts from that failed before this one was asked for
@@ -178,8 +189,7 @@ def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the data of a run is here and is what its spec says."""
     from experiments.spec import moved
 
-    keys = {"--data": "data.source", "--eval": "evaluation.source"}
-    spec = moved(spec, {keys[option]: source for option, source in sources.items()})
+    spec = moved(spec, sources)
     for part in (*spec.starts, spec):
         _verified(part.data, part.evaluation)
 
@@ -202,7 +212,7 @@ def run_one(
 ) -> records.RunRecord | None:
     """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted.
 
-    `ready` is called before, when the run is this worker's alone. A trial that misses its bar is ended and recorded.
+    `ready` is called before, when the run is this worker's alone. A trial that should be pruned is ended and recorded.
     """
     directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
@@ -212,36 +222,24 @@ def run_one(
             set_aside_held(directory)
         if not (directory / "result.json").exists():
             ready()
-            hopeless = watch(job.bar, directory)
+            should_prune = watch(job.thresholds, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):
-                done = not hopeless() and train(  # it may have been stopped just before that was recorded
+                done = not should_prune() and train(  # it may have been stopped just before that was recorded
                     settings.execution,
                     directory,
                     job.shared_steps,
-                    lambda: stop() or hopeless(),
+                    lambda: stop() or should_prune(),
                     start=server and server.start,
                 )
-                if not (done or (job.bar and record_pruned(job.bar, directory))):
+                if not (done or (job.thresholds and record_pruned(job.thresholds, directory))):
                     return None
         return records.read_result(directory)
 
 
 def command_line(settings: WorkerSettings) -> list[str]:
-    """The words after `python -m studies.worker`; the addresses are in `environment`."""
-    execution = settings.execution
-    words = [str(settings.out), settings.study, "--queue", settings.queue]
-    words += ["--target", execution.card.target, "--threads", str(execution.threads)]
-    words += ["--checkpoint-seconds", str(execution.checkpoint_seconds), "--program", execution.program]
-    words += ["--linger", str(settings.linger), "--heartbeat", str(settings.heartbeat)]
-    optional = {
-        "--card": execution.card.number,
-        "--run-timeout": execution.limits.seconds,
-        "--run-memory": execution.limits.gigabytes,
-    } | execution.data
-    for option, value in optional.items():
-        if value is not None:
-            words += [option, str(value)]
-    return words
+    """The words after `python -m studies.worker`: directory and settings; the addresses are in `environment`."""
+    told = plain(dataclasses.replace(settings, storage=None, tracking=None))
+    return [str(settings.out), json.dumps(told, default=str)]
 
 
 def environment(settings: WorkerSettings) -> dict[str, str]:
@@ -253,44 +251,22 @@ def environment(settings: WorkerSettings) -> dict[str, str]:
 def parser() -> flags.Parser:
     """The command line."""
     made = flags.Parser(prog="python -m studies.worker", description=__doc__)
-    made.add_argument("out", type=pathlib.Path)
-    made.add_argument("study")
-    made.add_argument("--queue", required=True)
-    made.add_argument("--target", default="auto")
-    made.add_argument("--card", type=int)
-    made.add_argument("--threads", type=int, default=1)
-    made.shared("checkpoint-seconds")
-    made.add_argument("--program", default="experiments.run")
-    made.add_argument("--linger", type=float, default=0.0)
-    made.add_argument("--heartbeat", type=int, default=15)
-    made.add_argument("--run-timeout", type=float)
-    made.add_argument("--run-memory", type=float)
-    made.shared("data", "eval")
+    made.add_argument("out", type=pathlib.Path, help="directory of all results, so that a list of processes shows it")
+    made.add_argument("settings", metavar="JSON", help="what it is told, see WorkerSettings")
     return made
 
 
 def read(argv: Sequence[str] | None, variables: Mapping[str, str]) -> WorkerSettings:
     """What a command line and an environment tell a worker."""
-    given = parser().parse_args(argv)
-    sources: dict[str, Any] = {"--data": given.data, "--eval": given.eval}
-    execution = Execution(
-        out=given.out,
-        card=Card(given.target, given.card),
-        threads=given.threads,
-        checkpoint_seconds=given.checkpoint_seconds,
-        limits=Limits(seconds=given.run_timeout, gigabytes=given.run_memory),
-        program=given.program,
-        data={option: source for option, source in sources.items() if source},
-    )
-    return WorkerSettings(
-        execution=execution,
-        study=given.study,
-        queue=given.queue,
-        storage=variables.get("UFLOW_STORAGE") or None,
-        heartbeat=given.heartbeat,
-        linger=given.linger,
-        tracking=variables.get("UFLOW_TRACKING_URI") or None,
-    )
+    made = parser()
+    given = made.parse_args(argv)
+    try:
+        told = json.loads(given.settings)
+        told["execution"] = Execution.from_plain({**told["execution"], "out": given.out})
+        addresses = {"storage": "UFLOW_STORAGE", "tracking": "UFLOW_TRACKING_URI"}
+        return WorkerSettings(**told, **{key: variables.get(name) or None for key, name in addresses.items()})
+    except (ValueError, TypeError, KeyError) as error:
+        made.error(f"{given.settings!r} are not the settings of a worker ({error})")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

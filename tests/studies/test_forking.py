@@ -23,14 +23,14 @@ from studies.forking import Forked, ForkServer, can_fork
 from studies.process import CannotRun, Execution, Limits, words_of
 
 PROGRAM = """
-import os, signal, sys
+import json, os, signal, sys
 
 def preload():
     global LOADED
     LOADED = os.getpid()
 
 def main(words):
-    how = words[words.index("--device") + 1]
+    how = json.loads(words[words.index("--settings") + 1])["device"]
     print("loaded by", LOADED, "run by", os.getpid(), "in", os.getcwd(), "says", how, words)
     print("environment", sorted(os.environ))
     if how == "sleep":
@@ -109,7 +109,7 @@ def test_the_server_loads_once_and_each_run_is_a_process_in_its_directory(server
     first, second = (line.split() for line in log(tmp_path).splitlines() if line.startswith("loaded"))
     assert first[2] == second[2] != str(os.getpid())
     assert len({first[2], first[5], second[5]}) == 3
-    assert first[7] == str(run) and "'20,30'" in log(tmp_path)
+    assert first[7] == str(run) and '"shared_steps": [20, 30]' in log(tmp_path)
 
 
 def test_a_run_that_ends_before_its_number_is_read_is_not_waited_for_in_vain(server, run, tmp_path):

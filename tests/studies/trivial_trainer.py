@@ -19,6 +19,7 @@ import psutil
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from experiments import locks, records  # noqa: E402
+from experiments.run_settings import RunSettings  # noqa: E402
 
 SECONDS = 0.0
 
@@ -35,19 +36,20 @@ def done(out):
 def main(argv=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--spec", type=pathlib.Path)
-    parser.add_argument("--out", type=pathlib.Path)
-    given, _ = parser.parse_known_args(argv)
+    parser.add_argument("--settings", type=RunSettings.from_json)
+    given = parser.parse_args(argv)
+    out = given.settings.out
     signal.signal(signal.SIGTERM, stopped)
     directory = given.spec.parent
     spec = json.loads(given.spec.read_text())
-    asked = given.out / "behave.json"
+    asked = out / "behave.json"
     behaviour = json.loads(asked.read_text()) if asked.exists() else {}
     how = next((value for key, value in behaviour.items() if key in directory.name), {})
     with locks.held(directory / "lock"):
         if (directory / "result.json").exists():
             return 0
         with open(directory / "trained", "a") as file:  # one line for each training that was begun
-            file.write(f"{os.getpid()} {given.out}\n")
+            file.write(f"{os.getpid()} {out}\n")
         data = spec["data"]["source"].split(":")[0]
         value = how.get("value", 2.0 + spec["seed"] / 10)
         if how.get("tunable"):
@@ -65,10 +67,10 @@ def main(argv=None):
                 while not (directory / how["until"]).exists():
                     time.sleep(0.01)
         elif "until" in how:
-            while not (given.out / how["until"]).exists():  # what no test makes is waited for forever
+            while not (out / how["until"]).exists():  # what no test makes is waited for forever
                 time.sleep(0.02)
         elif "after" in how:  # so much may be done, and as much again for every file `more*`
-            while done(given.out) >= how["after"] * (1 + len(list(given.out.glob("more*")))):
+            while done(out) >= how["after"] * (1 + len(list(out.glob("more*")))):
                 time.sleep(0.02)
         if how.get("memory"):
             taken = bytearray(int(how["memory"]))
@@ -80,7 +82,7 @@ def main(argv=None):
         if "stops" in how:  # what runs are forked from (1) or the worker (2) does not go on any more
             psutil.Process().parents()[how["stops"] - 1].suspend()
         with open(directory / "ended", "a") as file:  # and one for each that came to its end
-            file.write(f"{os.getpid()} {given.out}\n")
+            file.write(f"{os.getpid()} {out}\n")
         status = how.get("status", "completed")
         records.write_result(directory, records.RunRecord(
             run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",

@@ -14,11 +14,12 @@ from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
 from experiments import checkpoints, execution, faults, records, run_files, shared_prefix
 from experiments.cost import Cost
+from experiments.run_settings import RunSettings
 from experiments.spec import canonical, default_spec, to_config
 from studies import planning, retry, run, search, status
 from studies.baselines import PRESETS
 from studies.catalog import load
-from studies.planning import Asked
+from studies.planning import PlanRequest
 from uflow import backend as ms
 from uflow.kernels import build
 
@@ -243,7 +244,7 @@ def test_a_curve_whose_bytes_have_changed_is_noticed(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "step_000000030.ckpt", "step_000000030.json"])
 def test_a_damaged_prefix_is_passed_over_and_written_again(tmp_path, damaged, name):
-    place = run_files.Place(directory=tmp_path / "run", prefixes=tmp_path)
+    place = run_files.Place(directory=tmp_path / "run", settings=RunSettings(out=tmp_path))
     place.directory.mkdir()
     folder = tmp_path / "prefix"
     state = written(place.metrics, LINES[:3])
@@ -304,7 +305,7 @@ def test_a_damaged_result_is_set_aside(tmp_path, damaged, capsys):
 def study(tmp_path_factory):
     """A planned study whose runs are all done, and that also has a search."""
     out = tmp_path_factory.mktemp("study")
-    plan = planning.make(load(STUDY), Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = planning.make(load(STUDY), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     for number, planned in enumerate(plan.runs):
         directory = out / "runs" / planned.directory
         directory.mkdir(parents=True)

@@ -26,7 +26,7 @@ from studies.devices import Card
 from studies.launcher import run_all
 from studies.mirroring import open_mirror
 from studies.process import Execution
-from studies.sync import bring_up
+from studies.sync import sync_runs
 from studies.worker import WorkerSettings
 
 STUDY = Study(
@@ -44,7 +44,7 @@ def timed(out: pathlib.Path, runs: int, mlflow: bool, storage: str | None) -> di
     if tracking:  # making a new store takes seconds, once
         open_mirror(tracking, STUDY.name, out).begin(STUDY.question)
     before, began = _cpu(), time.monotonic()
-    plan = planning.make(STUDY, planning.Asked(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2))))
+    plan = planning.make(STUDY, planning.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2))))
     plan_file.write(plan, out, plan.plain())
     settings = WorkerSettings(
         execution=Execution(out=out, program="benchmarks.trivial_run"),
@@ -55,7 +55,7 @@ def timed(out: pathlib.Path, runs: int, mlflow: bool, storage: str | None) -> di
     )
     run_all(plan, settings, 1, (Card("CPU"),))
     if tracking:
-        bring_up(open_mirror(tracking, STUDY.name, out), out / STUDY.name)
+        sync_runs(open_mirror(tracking, STUDY.name, out), out / STUDY.name)
     wall, used = time.monotonic() - began, _cpu() - before
     if left := plan_file.pending(plan, out):
         raise RuntimeError(f"{len(left)} runs were not done; see {out / STUDY.name / 'study.log'}")

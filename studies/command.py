@@ -148,7 +148,7 @@ class Command:
         action: one of `ACTIONS`, `worker` or `run`.
         json: whether the result is printed as JSON.
         study: the question.
-        asked: preset, seeds, changes and arms.
+        request: preset, seeds, changes and arms.
         settings: what the workers are told.
         workers: runs at a time.
         cards: where they train.
@@ -165,7 +165,7 @@ class Command:
     action: str = "run"
     json: bool = False
     study: Any = None
-    asked: Any = None
+    request: Any = None
     settings: Any = None
     workers: int = 1
     cards: tuple[Card, ...] = (Card("auto"),)
@@ -227,17 +227,17 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
     launcher = _launcher(given, out, problems)
     problems += _contradictions(given, workers, settings)
     stored = problems.tried(lambda: plan_file.stored(out / study.name)) if study and not given.fresh else None
-    asked, looks = _asked(given, study, preset, stored, problems)
+    request, looks = _request(given, study, preset, stored, problems)
     if not problems:
-        queue = queue_name(study, asked) if settings.storage else study.name
+        queue = queue_name(study, request) if settings.storage else study.name
         settings = dataclasses.replace(settings, study=study.name, queue=queue)
         return Command(
-            action=action, json=given.json, study=study, asked=asked, settings=settings, workers=workers, cards=cards,
-            launcher=launcher, only=only, looks=looks, stored=stored, retry_failed=given.retry_failed,
+            action=action, json=given.json, study=study, request=request, settings=settings, workers=workers,
+            cards=cards, launcher=launcher, only=only, looks=looks, stored=stored, retry_failed=given.retry_failed,
             fresh=given.fresh, report_dir=given.report_dir, words=tuple(words),
         )  # fmt: skip
-    if study and asked:
-        problems.tried(lambda: planning.make(study, asked))  # what is wrong with the plan is said at the same time
+    if study and request:
+        problems.tried(lambda: planning.make(study, request))  # what is wrong with the plan is said at the same time
     raise planning.PlanError("\n".join(dict.fromkeys(problems)))
 
 
@@ -334,7 +334,7 @@ def _contradictions(given: argparse.Namespace, workers: int, settings: Any) -> l
     return found
 
 
-def _asked(given: argparse.Namespace, study: Any, preset: Any, stored: Any, problems: _Problems) -> tuple[Any, Any]:
+def _request(given: argparse.Namespace, study: Any, preset: Any, stored: Any, problems: _Problems) -> tuple[Any, Any]:
     """What is wanted of the study, and when it is looked at; `None` if that is not known, or not asked for."""
     from experiments.run import parse_changes
     from experiments.run_settings import sources_of
@@ -350,7 +350,9 @@ def _asked(given: argparse.Namespace, study: Any, preset: Any, stored: Any, prob
     looks = None
     if seeds and given.until_decided is not None:
         looks = problems.tried(lambda: sequential.looks(len(seeds), given.until_decided))
-    return planning.Asked(preset=preset, seeds=seeds or (0,), changes=changes, arms=arms) if preset else None, looks
+    return planning.PlanRequest(
+        preset=preset, seeds=seeds or (0,), changes=changes, arms=arms
+    ) if preset else None, looks
 
 
 def _list(text: str | None) -> tuple[str, ...]:
@@ -358,13 +360,13 @@ def _list(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",")) if text else ()
 
 
-def queue_name(study: Any, asked: Any) -> str:
+def queue_name(study: Any, request: Any) -> str:
     """Name of the study's queue in a database: the same for all who ask the same."""
     from experiments.data.source_text import unplaced
     from experiments.spec import digest
 
-    changes = {k: unplaced(v) if k.endswith(".source") else v for k, v in asked.changes.items()}
-    return f"{study.name}/{asked.preset.name}" + (f"/{digest(changes)}" if changes else "")
+    changes = {k: unplaced(v) if k.endswith(".source") else v for k, v in request.changes.items()}
+    return f"{study.name}/{request.preset.name}" + (f"/{digest(changes)}" if changes else "")
 
 
 def searched(study: Any, trials: int) -> Any:

@@ -14,35 +14,35 @@ from studies.process import DONE, FAILED
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What the command ends with: its exit code, and what it says as plain data and as text."""
+class CommandResult:
+    """What a command ends with: its exit code, and what it says as plain data and as text."""
 
     code: int
     plain: Any
     text: str
 
 
-def bring_mirror_up(mirror: Any, command: Command) -> None:
+def update_mirror(mirror: Any, command: Command) -> None:
     """Brings MLflow up to date: runs of other studies that are arms here too, and what a worker left out."""
-    from studies.sync import bring_up
+    from studies.sync import sync_runs
 
     try:
-        bring_up(mirror, command.folder)
+        sync_runs(mirror, command.folder)
     except (ValueError, OSError) as error:  # a file that is in a bad way is told of where it is needed
         print(f"warning: not all was sent to MLflow: {error}", file=sys.stderr)
 
 
-def reported(command: Command, mirror: Any, left: int = 0) -> Answer:
+def reported(command: Command, mirror: Any, left: int = 0) -> CommandResult:
     """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
     return _reported(command, mirror, left, command.folder / "report")
 
 
-def looked_at(command: Command, place: pathlib.Path | None) -> Answer:
+def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
     """Like `reported`, but only looks at the results: writes to another folder, or nothing."""
     return _reported(command, None, 0, place)
 
 
-def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | None) -> Answer:
+def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | None) -> CommandResult:
     from analysis.load import load_study
     from analysis.report import make_report, write_report
     from experiments import records
@@ -86,7 +86,7 @@ def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | No
         "sacred_problems": sacred,
         "effects": json.loads(report.files["effects.json"]),
     }
-    return Answer(code, plain, "\n".join(lines))
+    return CommandResult(code, plain, "\n".join(lines))
 
 
 def _where_to_look(tracking: str | None, out: pathlib.Path) -> str | None:

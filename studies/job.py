@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from studies.pruning import Bar, bar_from
+from studies.pruning import PruningThresholds, thresholds_from
 from studies.retry import attempt_of
 
 NAME = re.compile(r"[\w.+-]+__[0-9a-f]{12}")
@@ -25,7 +25,7 @@ class Job:
         about: what MLflow is told of every run of the study.
         shared_steps: steps until which runs of the study train the same.
         attempt: 1 for the first, one more each time that a failed run is done again.
-        bar: what a trial of a search has to keep up with; it is given up when it does not.
+        thresholds: which a trial of a search is pruned by.
     """
 
     directory: str
@@ -34,7 +34,7 @@ class Job:
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shared_steps: tuple[int, ...] = ()
     attempt: int = 1
-    bar: Bar | None = None
+    thresholds: PruningThresholds | None = None
 
     @property
     def run_id(self) -> str:
@@ -48,8 +48,10 @@ def job_from(plain: Any) -> Job | None:
     try:
         values = {key: value for key, value in plain.items() if key in known}  # a later version may say more
         steps = tuple(int(step) for step in values.get("shared_steps", ()))
-        bar = bar_from(values.get("bar"))
-        job = Job(**{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1)), "bar": bar})
+        thresholds = thresholds_from(values.get("thresholds"))
+        job = Job(
+            **{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1)), "thresholds": thresholds}
+        )
     except (TypeError, AttributeError, ValueError, KeyError):
         return None
     return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) and job.attempt >= 1 else None
@@ -65,7 +67,7 @@ def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str]
             about=dict(about),
             shared_steps=tuple(shared),
             attempt=attempt_of(runs / run.directory),
-            bar=run.bar,
+            thresholds=run.thresholds,
         )
         for run in planned
     ]

@@ -48,7 +48,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
         return new
     if "gate" not in old:  # results may be known: no rule on which of them count is added to them
         new.pop("gate", None)
-    check_asked(plan, old, out)
+    check_request(plan, old, out)
     if new.get("gate") != old.get("gate"):
         raise DriftError(
             f"{out / plan.study.name} was planned with the gate {_shown(old['gate'])}, now it is"
@@ -86,7 +86,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
     )
 
 
-def check_asked(plan: Plan, old: Mapping[str, Any], out: pathlib.Path) -> None:
+def check_request(plan: Plan, old: Mapping[str, Any], out: pathlib.Path) -> None:
     """Raises `PlanError` if a stored plan was asked for in another way."""
     new = plan.plain()
     for key, flag in (("preset", "--preset"), ("changes", "--set, --data or --eval")):

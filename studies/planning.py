@@ -24,7 +24,7 @@ from experiments.spec import (
 )
 from studies.baselines import PRESETS, Preset
 from studies.design import EVERY, Arm, Study
-from studies.pruning import Bar
+from studies.pruning import PruningThresholds
 from uflow import registry
 from uflow.schedule import step_at
 
@@ -37,7 +37,7 @@ class PlanError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
+class PlanRequest:
     """What the command line wants of a study.
 
     Attributes:
@@ -57,13 +57,13 @@ class Asked:
 class PlannedRun:
     """One run of a study; `seed` is the study's, which the spec's differs from by the offset of the arm.
 
-    A trial of a search has a bar that it must keep up with.
+    A trial of a search has thresholds that it is pruned by.
     """
 
     arm: str
     seed: int
     spec: ExperimentSpec
-    bar: Bar | None = None
+    thresholds: PruningThresholds | None = None
 
     @functools.cached_property
     def directory(self) -> str:
@@ -219,7 +219,7 @@ def chosen_arms(study: Study, preset: Preset, wanted: Sequence[str]) -> tuple[Ar
     return study.chosen(labels)
 
 
-def make(study: Study, asked: Asked) -> Plan:
+def make(study: Study, request: PlanRequest) -> Plan:
     """The runs that a command asks for; nothing is written.
 
     Raises:
@@ -227,15 +227,15 @@ def make(study: Study, asked: Asked) -> Plan:
     """
     problems = _study_problems(study)
     try:
-        arms = chosen_arms(study, asked.preset, asked.arms)
+        arms = chosen_arms(study, request.preset, request.arms)
     except ValueError as error:
         problems += str(error).splitlines()
-        arms = chosen_arms(study, asked.preset, [label for label in asked.arms if label in study.labels])
-    start, specs = asked.preset.spec, {}
+        arms = chosen_arms(study, request.preset, [label for label in request.arms if label in study.labels])
+    start, specs = request.preset.spec, {}
     used: set[str] = set()
     for arm in arms:
         try:
-            spec, taken = _arm_spec(start, study, arm, asked)
+            spec, taken = _arm_spec(start, study, arm, request)
             used |= taken
             problems += [f"arm {arm.label!r}: {p}" for p in problems_of(spec)]
             specs[arm.label] = spec
@@ -246,15 +246,15 @@ def make(study: Study, asked: Asked) -> Plan:
             f"a search does not say what the runs that arms start from are trained with (arms: {', '.join(starting)});"
             " run the study without --search"
         )
-    if "seed" in asked.changes:
+    if "seed" in request.changes:
         problems.append("the seeds of a study are given with --seeds, not as an option")
     told = tuple([f"{INITIAL}."] if len(specs) < len(arms) else ())  # what is wrong with these is said already
-    problems += [_unused(k, specs) for k in asked.changes if k not in used and specs and not k.startswith(told)]
-    lacking = {} if set(asked.arms) - {EVERY} else _lacking(study, arms, specs)
+    problems += [_unused(k, specs) for k in request.changes if k not in used and specs and not k.startswith(told)]
+    lacking = {} if set(request.arms) - {EVERY} else _lacking(study, arms, specs)
     arms = tuple(arm for arm in arms if arm.label not in lacking)
     specs = {label: spec for label, spec in specs.items() if label not in lacking}
     untuned = [arm for arm in arms if arm.label not in (*study.searched, *study.tuned)]
-    problems += _twins(untuned, specs, asked.seeds)
+    problems += _twins(untuned, specs, request.seeds)
     completed, data_problems = _with_data(study, specs)
     if problems := list(dict.fromkeys(problems + data_problems)):
         raise PlanError("\n".join(problems))
@@ -264,7 +264,7 @@ def make(study: Study, asked: Asked) -> Plan:
             seed=seed,
             spec=with_seed(completed[arm.label], seed + arm.seed_offset),
         )
-        for seed in asked.seeds
+        for seed in request.seeds
         for arm in arms
     )
     notes = {
@@ -275,7 +275,7 @@ def make(study: Study, asked: Asked) -> Plan:
         if (note := execution.open_pairs(spec, part, split).note)
     }
     note = "; ".join([*sorted(notes), *lacking.values()])
-    return Plan(study=study, preset=asked.preset, changes=dict(asked.changes), runs=runs, note=note)
+    return Plan(study=study, preset=request.preset, changes=dict(request.changes), runs=runs, note=note)
 
 
 def _study_problems(study: Study) -> list[str]:
@@ -304,7 +304,7 @@ def _study_problems(study: Study) -> list[str]:
     return found
 
 
-def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, asked: Asked) -> tuple[ExperimentSpec, set[str]]:
+def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, request: PlanRequest) -> tuple[ExperimentSpec, set[str]]:
     """The spec of an arm, and which of the changes asked for it could use.
 
     What the arm itself changes goes before what is asked for, and that before what the study changes for all arms. A
@@ -314,21 +314,21 @@ def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, asked: Asked) -> tu
     """
     own, first = dict(arm.changes), arm.changes.get(INITIAL)
     own.pop(INITIAL, None)
-    given = common_changes(study, asked.preset) | dict(asked.changes)
+    given = common_changes(study, request.preset) | dict(request.changes)
     given = {key: value for key, value in given.items() if key not in own}
     ahead = {k: v for k, v in given.items() if k.split(".")[0] == INITIAL}
     given = {k: v for k, v in given.items() if k not in ahead}
     plain = {k: v for k, v in given.items() if k.split(".")[0] not in registry.AXES or k.endswith(".name")}
-    spec = changed(start, plain | own, asked.preset.usual)
+    spec = changed(start, plain | own, request.preset.usual)
     has = set(flatten(to_config(spec)))
     fitting = {k: v for k, v in given.items() if k not in plain and k in has}
     spec = changed(spec, fitting)
-    used = (set(plain) | set(fitting)) & set(asked.changes)
+    used = (set(plain) | set(fitting)) & set(request.changes)
     if first is None:
         return spec, used
     named = {f"{INITIAL}.{key}" for other in study.arms for key in other.changes.get(INITIAL, ())}
     ahead = {k: v for k, v in ahead.items() if k.removeprefix(f"{INITIAL}.") in first or k not in named}
-    return changed(spec, ahead | {INITIAL: first}, asked.preset.usual), used | set(ahead) & set(asked.changes)
+    return changed(spec, ahead | {INITIAL: first}, request.preset.usual), used | set(ahead) & set(request.changes)
 
 
 def _of_arm(arm: Arm, problem: str) -> str:

@@ -14,10 +14,10 @@ from experiments.following import Following
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Bar:
-    """What a trial has to keep up with.
+class PruningThresholds:
+    """The largest validation value that a trial may have at each step; one that is above is pruned.
 
-    A trial misses the bar at the first step with a limit at which its best value so far is above that limit. With the
+    A trial is pruned at the first step with a limit at which its best value so far is above that limit. With the
     medians of the completed trials as limits this is the rule of Optuna's `MedianPruner`.
 
     Attributes:
@@ -28,8 +28,8 @@ class Bar:
     metric: str
     limits: tuple[tuple[int, float], ...]
 
-    def missed(self, curve: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
-        """Step and value at which a trial misses the bar; `None` if it does not.
+    def pruned_at(self, curve: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
+        """Step and value at which a trial is pruned; `None` if it is not.
 
         Args:
             curve: steps, ascending, and validation values, as far as it has come.
@@ -42,15 +42,15 @@ class Bar:
         return None
 
 
-def bar_of(metric: str, curves: Sequence[Mapping[int, float]]) -> Bar:
-    """The bar of a trial that comes after the completed ones: at every step their median there."""
+def median_thresholds(metric: str, curves: Sequence[Mapping[int, float]]) -> PruningThresholds:
+    """Thresholds for a trial that comes after the completed ones: at every step their median there."""
     steps = sorted({step for curve in curves for step in curve})
     medians = [float(np.median([curve[step] for curve in curves if step in curve])) for step in steps]
-    return Bar(metric=metric, limits=tuple(zip(steps, medians, strict=True)))
+    return PruningThresholds(metric=metric, limits=tuple(zip(steps, medians, strict=True)))
 
 
-def bar_from(plain: Any) -> Bar | None:
-    """The bar out of what `dataclasses.asdict` and JSON have made of it; `None` stays `None`.
+def thresholds_from(plain: Any) -> PruningThresholds | None:
+    """The thresholds out of what `dataclasses.asdict` and JSON have made of it; `None` stays `None`.
 
     Raises:
         TypeError, ValueError, KeyError: if it is none.
@@ -58,7 +58,7 @@ def bar_from(plain: Any) -> Bar | None:
     if plain is None:
         return None
     limits = tuple((int(step), float(value)) for step, value in plain["limits"])
-    return Bar(metric=str(plain["metric"]), limits=limits)
+    return PruningThresholds(metric=str(plain["metric"]), limits=limits)
 
 
 def curve(directory: pathlib.Path, metric: str, until: int | None = None) -> Iterator[tuple[int, float]]:
@@ -75,33 +75,33 @@ def _validations(
             yield int(line["step"]), float(value)
 
 
-def watch(bar: Bar | None, directory: pathlib.Path) -> Callable[[], bool]:
-    """A function that is True once a run that goes on has missed its bar; it reads only what is new."""
-    if bar is None:
+def watch(thresholds: PruningThresholds | None, directory: pathlib.Path) -> Callable[[], bool]:
+    """A function that is True once a run that goes on is to be pruned; it reads only what is new."""
+    if thresholds is None:
         return lambda: False
     following, points = Following(directory / "metrics.jsonl"), []
 
-    def hopeless() -> bool:
+    def should_prune() -> bool:
         lines, anew = following.look()
         points[:] = [] if anew else points
-        points.extend(_validations(lines, bar.metric))
-        return bar.missed(points) is not None
+        points.extend(_validations(lines, thresholds.metric))
+        return thresholds.pruned_at(points) is not None
 
-    return hopeless
+    return should_prune
 
 
-def record_pruned(bar: Bar, directory: pathlib.Path) -> bool:
-    """Writes the result of a run that has none and misses its bar: status `pruned`; False if it does not miss it."""
+def record_pruned(thresholds: PruningThresholds, directory: pathlib.Path) -> bool:
+    """Writes the result of a run that has none and is to be pruned: status `pruned`; False if it is not."""
     from experiments.spec import canonical, from_config
 
-    if (missed := bar.missed(curve(directory, bar.metric))) is None:
+    if (missed := thresholds.pruned_at(curve(directory, thresholds.metric))) is None:
         return False
-    step, value = missed
+    (step, value), metric = missed, thresholds.metric
     spec = from_config(records.read_json(directory / "spec.json"))
-    limit = dict(bar.limits)[step]
+    limit = dict(thresholds.limits)[step]
     result = records.RunRecord(
-        run_id=spec.run_id, status="pruned", reason=f"{bar.metric} was {value:.4g} at step {step}, never {limit:.4g}",
-        step=step, spec=canonical(spec), metrics={}, validation={bar.metric: value}, protocol=spec.evaluation.numbers,
+        run_id=spec.run_id, status="pruned", reason=f"{metric} was {value:.4g} at step {step}, never {limit:.4g}",
+        step=step, spec=canonical(spec), metrics={}, validation={metric: value}, protocol=spec.evaluation.numbers,
     )  # fmt: skip
     records.write_result(directory, result)
     return True

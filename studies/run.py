@@ -12,7 +12,7 @@ from typing import Any
 from experiments import terminal
 from experiments.signals import stop_on_signals
 from studies.command import Command, parser, read, resumed
-from studies.ending import Answer, bring_mirror_up, looked_at, reported
+from studies.ending import CommandResult, looked_at, reported, update_mirror
 from studies.process import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
 
 
@@ -36,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return answer.code
 
 
-def _answer(command: Command) -> Answer:
+def _answer(command: Command) -> CommandResult:
     from studies import preview, status
 
     if command.action == "list":
         found = preview.studies()
-        return Answer(DONE, found, preview.list_text(found))
+        return CommandResult(DONE, found, preview.list_text(found))
     if command.action == "status":
         found = status.status(command.folder, _running_elsewhere(command))
-        return Answer(DONE, found, status.as_text(found))
+        return CommandResult(DONE, found, status.as_text(found))
     if command.action == "report-only":
         return looked_at(command, command.report_dir)
     if command.action == "plan":
@@ -54,7 +54,7 @@ def _answer(command: Command) -> Answer:
     stop = None
     if command.study.searched:
         tuned = _tuned(command)
-        if isinstance(tuned, Answer):
+        if isinstance(tuned, CommandResult):
             return tuned
         command, stop = tuned
     if command.looks:
@@ -68,13 +68,13 @@ def _planned(command: Command) -> tuple[Any, Any]:
     """The plan and the content of its file."""
     from studies import plan_file, planning
 
-    plan = planning.make(command.study, command.asked)
+    plan = planning.make(command.study, command.request)
     if command.stored is None or command.study.searched:  # the stored runs are those of arms that are tuned
         return plan, plan.plain()
     return plan, plan_file.merged(plan, command.out, bool(command.looks))
 
 
-def _previewed(command: Command) -> Answer:
+def _previewed(command: Command) -> CommandResult:
     from experiments.device import available
     from studies import costs, plan_file, preview
 
@@ -94,7 +94,7 @@ def _previewed(command: Command) -> Answer:
     if command.launcher[0] == "slurm":
         found["slurm_script"] = _script(command, len(todo))
         text += f"\nthe script of each job:\n{found['slurm_script']}"
-    return Answer(DONE, found, text)
+    return CommandResult(DONE, found, text)
 
 
 def _script(command: Command, todo: int) -> str:
@@ -106,7 +106,7 @@ def _script(command: Command, todo: int) -> str:
     return script(command.launcher[1], workers[0])
 
 
-def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | Answer:
+def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | CommandResult:
     """The command with every searched arm at its best setting, or the answer if the search was interrupted.
 
     Also what tells whether a signal has come, which must go on being asked.
@@ -115,12 +115,12 @@ def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | Answer:
     from studies.launcher import run_all, start_of
     from studies.search import spaces
 
-    plan = planning.make(command.study, command.asked)
+    plan = planning.make(command.study, command.request)
     search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
     specs = tuning.searched(plan)
     spaces(specs, search.only, plan.study.arms)  # refuses what cannot be searched
     if command.stored is not None:
-        plan_file.check_asked(plan, command.stored, command.out)
+        plan_file.check_request(plan, command.stored, command.out)
     start = start_of(*command.launcher)
     _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
@@ -134,11 +134,11 @@ def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | Answer:
 
     trials = tuning.tune(plan, search, command.out, done, stop)
     if mirror:
-        bring_mirror_up(mirror, command)
+        update_mirror(mirror, command)
     if trials is None:
-        resume = resumed(command.words, command.asked.seeds)
+        resume = resumed(command.words, command.request.seeds)
         text = f"interrupted in the search; the same command goes on:\n  {resume}"
-        return Answer(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
+        return CommandResult(INTERRUPTED, {"interrupted": True, "resume": resume}, text)
     for label, tried in trials.items():
         print(tuning.summary(label, tried))
     return dataclasses.replace(command, study=tuning.chosen(command.study, trials)), stop
@@ -170,7 +170,7 @@ def _check_places(command: Command) -> None:
     execution.check_writable(command.out)
 
 
-def _joined(command: Command) -> Answer:
+def _joined(command: Command) -> CommandResult:
     """Works on what another command has planned."""
     from studies import plan_file
     from studies.launcher import join, start_of
@@ -188,7 +188,7 @@ def _joined(command: Command) -> Answer:
     codes = join(command.settings, command.workers, command.cards, start)
     code = next((known for known in (INTERRUPTED, DRIFT, USAGE) if known in codes), FAILED if any(codes) else DONE)
     text = {DONE: "nothing is left to do", INTERRUPTED: "stopped; its runs were put back"}.get(code, "")
-    return Answer(code, {"study": command.study.name, "exit_code": code}, text)
+    return CommandResult(code, {"study": command.study.name, "exit_code": code}, text)
 
 
 def _mirror(command: Command) -> Any:
@@ -202,19 +202,19 @@ def _mirror(command: Command) -> Any:
     return mirror
 
 
-def _until_decided(command: Command, stop: Callable[[], bool] | None) -> Answer:
+def _until_decided(command: Command, stop: Callable[[], bool] | None) -> CommandResult:
     """Look after look: all arms first, then those that are undecided. A look that was made stands."""
     from studies import plan_file, planning, sequential
 
-    looks, asked, stored = command.looks, command.asked, command.stored
+    looks, request, stored = command.looks, command.request, command.stored
     made = sequential.recorded(stored, looks)
-    seeds = asked.seeds + planning.following(asked.seeds, looks.counts[-1] - len(asked.seeds))
-    sequential.check_seeds(stored, seeds if made else asked.seeds)
-    arms = sequential.first_arms(command.study, asked, stored)
+    seeds = request.seeds + planning.following(request.seeds, looks.counts[-1] - len(request.seeds))
+    sequential.check_seeds(stored, seeds if made else request.seeds)
+    arms = sequential.first_arms(command.study, request, stored)
     again = [name for _, _, name in plan_file.rows(stored or {"arms": []})]
     again = again if command.retry_failed else []
     for number, count in enumerate(looks.counts):
-        plan = planning.make(command.study, dataclasses.replace(asked, seeds=seeds[:count], arms=arms))
+        plan = planning.make(command.study, dataclasses.replace(request, seeds=seeds[:count], arms=arms))
         fresh = command.stored is None and number == 0
         content = plan.plain() if fresh else plan_file.merged(plan, command.out, looking=True)
         content |= sequential.entries(looks, made)
@@ -241,7 +241,7 @@ def _run(
     command: Command,
     again: Sequence[str],
     stop: Callable[[], bool] | None,
-) -> Answer:
+) -> CommandResult:
     """Does what is left to do of a plan and reports; the first thing that writes."""
     from studies import plan_file, preview, retry, tidying
     from studies.launcher import start_of
@@ -267,11 +267,11 @@ def _run(
         settings = command.settings
         interrupted = run_all(plan, settings, command.workers, command.cards, start, stop=stop)
     if mirror:
-        bring_mirror_up(mirror, command)
+        update_mirror(mirror, command)
     if interrupted:
-        left, resume = len(plan_file.pending(plan, out)), resumed(command.words, command.asked.seeds)
+        left, resume = len(plan_file.pending(plan, out)), resumed(command.words, command.request.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
-        return Answer(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
+        return CommandResult(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
     left = len(plan_file.pending(plan, out))
     if not left:
         tidying.prune_prefixes(out)

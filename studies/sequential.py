@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.comparison import FEWEST_PAIRS
 from studies.design import Study
-from studies.planning import Asked, PlanError, chosen_arms
+from studies.planning import PlanError, PlanRequest, chosen_arms
 
 ALPHA = 0.05
 MOST_LOOKS = 4
@@ -92,9 +92,9 @@ def check_seeds(stored: Mapping[str, Any] | None, seeds: Sequence[int]) -> None:
         )
 
 
-def first_arms(study: Study, asked: Asked, stored: Mapping[str, Any] | None) -> tuple[str, ...]:
+def first_arms(study: Study, request: PlanRequest, stored: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Labels of the arms of the first look: what is asked for, and what the study has in its plan already."""
-    labels = [arm.label for arm in chosen_arms(study, asked.preset, asked.arms)]
+    labels = [arm.label for arm in chosen_arms(study, request.preset, request.arms)]
     planned = [arm["label"] for arm in (stored or {"arms": []})["arms"] if arm["label"] in study.labels]
     return tuple(dict.fromkeys(labels + planned))
 

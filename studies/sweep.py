@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments import locks
-from studies.pruning import Bar, bar_of
+from studies.pruning import PruningThresholds, median_thresholds
 from studies.search import SEED, Parameter, rounded
 from uflow.options import Choices
 
@@ -113,15 +113,15 @@ class Sweep:
                 chosen[key] = self._tried(key, value)
         return chosen
 
-    def bar(self, metric: str) -> Bar | None:
-        """What the trials of the round that is under way have to keep up with; `None` before enough were completed.
+    def thresholds(self, metric: str) -> PruningThresholds | None:
+        """Which the trials of the round that is under way are pruned by; `None` before enough were completed.
 
         It comes from the trials of earlier rounds only: which trials are pruned must not depend on which were faster.
         """
         completed = self._in_state("COMPLETE")
         if len(completed) < UNPRUNED:
             return None
-        return bar_of(metric, [trial.intermediate_values for trial in completed])
+        return median_thresholds(metric, [trial.intermediate_values for trial in completed])
 
     def record(
         self,

@@ -76,7 +76,7 @@ def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[s
     return tracked(_inside(runs, trial.run), f"{label}, trial {trial.number}", search.SEED, about, tags)
 
 
-def bring_up(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:
+def sync_runs(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:
     """Brings MLflow up to date with all runs of a study and notes what it still lacks in `mirror.json`.
 
     A run that a worker is at is left to the worker. If the store does not answer, the rest is not tried.
@@ -210,7 +210,7 @@ def _synced(uri: str, out: pathlib.Path, study: str) -> int:
     """Brings one study up to date and says what came of it."""
     folder, mirror = out / study, open_mirror(uri, study, out)
     try:
-        sent = bring_up(mirror, folder, lambda line: print(f"  {line}", flush=True))
+        sent = sync_runs(mirror, folder, lambda line: print(f"  {line}", flush=True))
         ended = (folder / "plan.json").exists() and end_study(mirror, folder)
     except (OSError, ValueError, KeyError) as error:
         print(f"{study}: {without_secrets(str(error), uri)}", file=sys.stderr)

@@ -15,7 +15,7 @@ from studies import plan_file, retry
 from studies.design import Study
 from studies.planning import Plan, PlanError, PlannedRun
 from studies.process import CannotRun
-from studies.pruning import Bar, curve
+from studies.pruning import PruningThresholds, curve
 from studies.search import SEED, STATES, Trial, best, spaces, trial_spec, write
 from studies.sweep import Sweep
 
@@ -43,7 +43,7 @@ class _Task:
     number: int
     changes: Mapping[str, Any]
     spec: ExperimentSpec
-    bar: Bar | None
+    thresholds: PruningThresholds | None
 
     def trial(self, state: str, value: float | None, reason: str = "") -> Trial:
         """What came of it."""
@@ -81,7 +81,7 @@ def tune(
             sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
         while any(sweep.left(search.budget) for sweep in sweeps.values()):
             tasks = [
-                _Task(label, number, changes, trial_spec(specs[label], changes), sweep.bar(search.metric))
+                _Task(label, number, changes, trial_spec(specs[label], changes), sweep.thresholds(search.metric))
                 for label, sweep in sweeps.items()
                 if sweep.left(search.budget)
                 for number, changes in sweep.ask(search.budget).items()
@@ -105,15 +105,16 @@ def searched(plan: Plan) -> dict[str, ExperimentSpec]:
 def _run(plan: Plan, tasks: Sequence[_Task], out: pathlib.Path, run_all: Callable[[Plan], bool]) -> bool:
     """Runs the trials of a round; True if it was interrupted."""
     valid = [task for task in tasks if not problems_of(task.spec)]
-    bars: dict[str, set[Bar | None]] = {}
+    thresholds: dict[str, set[PruningThresholds | None]] = {}
     for task in valid:
-        bars.setdefault(task.spec.directory, set()).add(task.bar)
+        thresholds.setdefault(task.spec.directory, set()).add(task.thresholds)
     runs = tuple(
         PlannedRun(
             arm=f"{task.label}, trial {task.number}",
             seed=SEED,
             spec=task.spec,
-            bar=task.bar if len(bars[task.spec.directory]) == 1 else None,  # of two arms that try the same
+            # of two arms that try the same, neither prunes the other's run
+            thresholds=task.thresholds if len(thresholds[task.spec.directory]) == 1 else None,
         )
         for task in valid
     )
@@ -139,7 +140,7 @@ def _pruned_elsewhere(task: _Task, out: pathlib.Path) -> bool:
     directory = out / "runs" / task.spec.directory
     if not (directory / "result.json").exists() or records.read_result(directory).status != "pruned":
         return False
-    return task.bar is None or task.bar.missed(curve(directory, task.bar.metric)) is None
+    return task.thresholds is None or task.thresholds.pruned_at(curve(directory, task.thresholds.metric)) is None
 
 
 def _judged(task: _Task, metric: str, directory: pathlib.Path) -> tuple[Trial, list[tuple[int, float]]]:
@@ -150,7 +151,7 @@ def _judged(task: _Task, metric: str, directory: pathlib.Path) -> tuple[Trial, l
     if found := problems_of(task.spec):
         return task.trial("failed", None, "; ".join(found)), []
     way = list(curve(directory, metric, until=task.spec.train.steps))  # nothing is saved by pruning the last step
-    if task.bar and (missed := task.bar.missed(way)):
+    if task.thresholds and (missed := task.thresholds.pruned_at(way)):
         step, value = missed
         return task.trial("pruned", value), [point for point in way if point[0] <= step]
     record = records.read_result(directory)

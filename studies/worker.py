@@ -207,7 +207,7 @@ def run_one(
 ) -> records.RunRecord | None:
     """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted.
 
-    `ready` is called before, when the run is this worker's alone. A trial that misses its bar is ended and recorded.
+    `ready` is called before, when the run is this worker's alone. A trial that should be pruned is ended and recorded.
     """
     directory = settings.out / "runs" / job.directory
     with locks.held(directory / "worker.lock", give_up=stop) as alone:
@@ -217,7 +217,7 @@ def run_one(
             set_aside_held(directory)
         if not (directory / "result.json").exists():
             ready()
-            should_prune = watch(job.bar, directory)
+            should_prune = watch(job.thresholds, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):
                 done = not should_prune() and train(  # it may have been stopped just before that was recorded
                     settings.execution,
@@ -226,7 +226,7 @@ def run_one(
                     lambda: stop() or should_prune(),
                     start=server and server.start,
                 )
-                if not (done or (job.bar and record_pruned(job.bar, directory))):
+                if not (done or (job.thresholds and record_pruned(job.thresholds, directory))):
                     return None
         return records.read_result(directory)
 

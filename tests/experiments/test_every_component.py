@@ -11,7 +11,7 @@ import pytest
 from experiments import records
 from studies.baselines import PRESETS
 from studies.design import Study, vary
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 from uflow import registry
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -82,5 +82,5 @@ def test_every_component_trains_and_is_evaluated_by_name(tmp_path):
 def test_every_component_can_be_an_arm_of_a_study(axis):
     names = registry.names(axis)
     study = Study(name="every", question="Which one?", arms=vary(axis, names), baseline=names[0])
-    plan = make(study, Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    plan = make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0,)))
     assert [registry.entry_of(getattr(run.spec, axis)).name for run in plan.runs] == list(names)

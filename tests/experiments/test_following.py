@@ -5,7 +5,7 @@ import json
 from experiments import records
 from experiments.following import Following
 from studies.progress import Progress
-from studies.pruning import Bar, watch
+from studies.pruning import PruningThresholds, watch
 
 
 def text(*steps):
@@ -58,14 +58,14 @@ def test_looking_at_a_long_curve_reads_what_was_added(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "whole_lines", lambda data: parsed.append(len(data)) or parse(data))
     monkeypatch.setattr("studies.progress.locks.is_free", lambda path: False)
     progress = Progress(tmp_path / "runs", [path.parent.name], {path.parent.name: 10})
-    hopeless = watch(Bar(metric="m", limits=((3, 1.0),)), path.parent)
-    assert "2/10" in progress.line() and not hopeless() and sum(parsed) == 2 * path.stat().st_size > 1e6
+    should_prune = watch(PruningThresholds(metric="m", limits=((3, 1.0),)), path.parent)
+    assert "2/10" in progress.line() and not should_prune() and sum(parsed) == 2 * path.stat().st_size > 1e6
     parsed.clear()
     for step in range(3, 9):
         append(path, text(step))
-        assert f"{step}/10" in progress.line() and not hopeless()
+        assert f"{step}/10" in progress.line() and not should_prune()
     assert sum(parsed) == 2 * len(text(*range(3, 9)))
     append(path, b'{"step": 9, "validation/m": 2.0}\n')
-    assert not hopeless()  # there is no limit at step 9
+    assert not should_prune()  # there is no limit at step 9
     append(path, b'{"step": 3, "validation/m": 2.0}\n')
-    assert hopeless() and hopeless()
+    assert should_prune() and should_prune()

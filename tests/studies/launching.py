@@ -30,7 +30,7 @@ STUDY = Study(
 
 
 def plan(runs):
-    asked = planning.Asked(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2)))
+    asked = planning.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2)))
     return planning.make(STUDY, asked)
 
 

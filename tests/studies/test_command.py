@@ -17,7 +17,7 @@ from studies import catalog, plan_file, run, search, tuning
 from studies.baselines import PRESETS
 from studies.command import resumed
 from studies.detectable import detectable
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 from studies.process import CannotRun
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_a_worker_may_join_a_search_which_has_a_queue_before_a_plan(at, capsys):
 
 def test_a_search_is_shown_planned_and_refused_by_its_plan(at, finish, capsys):
     study = dataclasses.replace(catalog.load("occlusion_ablation"), name="occlusion_ablation_search3")
-    asked = Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
     words = ["occlusion_ablation", "--search", "3", *SMOKE, "--out", str(at)]
     (at / study.name).mkdir()
     (at / study.name / "search.journal").write_text("")
@@ -181,7 +181,7 @@ def test_the_plan_says_what_it_can_show_by_the_paired_differences_of_the_same_ar
     assert "smallest detectable effect: not known before 3 seeds of these arms are in this --out" in text
     assert "vary by 0.25 px, as in short trainings from scratch, it takes about 1644 seeds, and 4 are planned" in text
     study = catalog.load("occlusion_ablation")
-    plan = make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1, 2, 3, 4)))
+    plan = make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1, 2, 3, 4)))
     # seeds differ by a pixel, which pairs do not
     finish(plan, at, lambda arm, seed: 3.0 + seed + DIFFERENCES[arm][seed])
     plan_file.write(plan, at, plan.plain())
@@ -196,7 +196,9 @@ def test_the_plan_says_what_it_can_show_by_the_paired_differences_of_the_same_ar
     text = " ".join(answered([*words, "10,11,12,13,14,15,16,17"], capsys)[1].split())
     assert f"by the paired differences there are, with frames enough: wang {effect:.3f} px (by 5 pairs); brox" in text
     assert "seeds that equal takes, if there is no difference: wang " in text
-    other = detectable(make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1), changes={"train.steps": "30"})), at)
+    other = detectable(
+        make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1), changes={"train.steps": "30"})), at
+    )
     assert other["arms"] == {} and detectable(plan, at / "elsewhere")["arms"] == {}
 
 
@@ -208,9 +210,9 @@ def test_the_plan_states_the_looks(at, capsys):
 @pytest.fixture
 def planned(at, finish):
     """A smoke study of two seeds whose first seed is done."""
-    asked = Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
     study = catalog.load("occlusion_ablation")
-    first = make(study, Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    first = make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0,)))
     finish(first, at, lambda arm, seed: "the loss was not finite" if arm == "brox" else 1.0)
     plan = make(study, asked)
     plan_file.write(plan, at, plan_file.merged(plan, at))
@@ -263,7 +265,7 @@ def test_a_plan_that_means_other_runs_now_is_code_4_and_stays(planned, capsys):
 
 
 def test_runs_that_the_machine_could_not_do_are_code_3(at, finish, capsys, monkeypatch):
-    first = make(catalog.load("occlusion_ablation"), Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    first = make(catalog.load("occlusion_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=(0,)))
     finish(first, at, lambda arm, seed: 1.0)  # none has failed
     words = ["occlusion_ablation", *SMOKE, "--seeds", "2", "--out", str(at), "--workers", "1"]
     monkeypatch.setattr("studies.launcher.run_all", lambda *_, **__: False)  # workers that got nothing done
@@ -311,7 +313,7 @@ STUDY = Study(
 def test_a_study_file_of_ones_own_runs_by_its_path(at, finish):
     (at / "mine.py").write_text(MINE)
     study = catalog.load(str(at / "mine.py"))
-    plan = make(study, Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     finish(plan, at / "results", lambda arm, seed: 1.0 + seed + 0.5 * (arm == "brox"))
     command = [sys.executable, "-m", "studies.run", "./mine.py", *SMOKE, "--out", "results", "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

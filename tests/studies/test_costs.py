@@ -11,14 +11,14 @@ from studies import costs
 from studies.baselines import PRESETS
 from studies.costs import Cost
 from studies.occlusion_ablation import STUDY
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 
 LISTED = Cost(**costs.table()["presets"]["smoke"])
 
 
 @pytest.fixture
 def plan():
-    return make(STUDY, Asked(preset=PRESETS["smoke"], seeds=(0, 1), changes={}, arms=()))
+    return make(STUDY, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1), changes={}, arms=()))
 
 
 def finished(out, run, **changes):

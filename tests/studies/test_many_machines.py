@@ -341,7 +341,7 @@ def test_a_worker_that_nothing_comes_for_says_so(storage, tmp_path):
 
 def test_the_status_is_shown_without_the_database_and_writes_nothing_into_it(server, storage, tmp_path):
     command = [sys.executable, "-m", "studies.run", "occlusion_ablation", "--preset", "smoke", "--out", str(tmp_path)]
-    asked = planning.Asked(preset=PRESETS["smoke"], seeds=(0, 1))
+    asked = planning.PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
     plan = planning.make(catalog.load("occlusion_ablation"), asked)
     plan_file.write(plan, tmp_path, plan.plain())
     for address, note in ((storage, ""), (storage.replace(str(server.port), "1"), "is not known")):

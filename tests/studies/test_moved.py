@@ -14,7 +14,7 @@ from experiments.addresses import check_place, sqlite_address
 from studies import plan_file, planning, run, sync
 from studies.baselines import PRESETS
 from studies.catalog import load
-from studies.planning import Asked
+from studies.planning import PlanRequest
 from uflow.kernels import build
 
 WORDS = ["occlusion_ablation", "--preset", "smoke", "--arms", "wang"]
@@ -25,7 +25,7 @@ def content(out):
 
 
 def done(finish, out, seeds):
-    plan = planning.make(load("occlusion_ablation"), Asked(preset=PRESETS["smoke"], seeds=seeds, arms=("wang",)))
+    plan = planning.make(load("occlusion_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=seeds, arms=("wang",)))
     finish(plan, out, lambda arm, seed: 1.0 + seed + 0.1 * (arm == "wang"))
 
 
@@ -153,7 +153,7 @@ def test_it_goes_on_with_the_cache_of_another_home(finish, tmp_path):
     small += " data.scenes.train_pairs=1 data.scenes.validation_pairs=1 data.scenes.test_pairs=1"
     small += " data.scenes.radius_min=5 data.scenes.radius_max=8"
     changes = dict(word.split("=") for word in small.split())
-    asked = Asked(preset=PRESETS["smoke"], seeds=(0,), arms=("none",), changes=changes)
+    asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0,), arms=("none",), changes=changes)
     plan, out, home = planning.make(load("occlusion_ablation"), asked), tmp_path / "out", tmp_path / "home"
     finish(plan, out, lambda arm, seed: 1.0)
     plan_file.write(plan, out, plan_file.merged(plan, out))

@@ -12,14 +12,14 @@ from studies import catalog, costs, plan_file, planning, preview, status, sync
 from studies.baselines import PRESETS
 from studies.design import Arm, Gate, Study
 from studies.plan_file import DriftError, merged
-from studies.planning import Asked, PlanError, make, parse_seeds
+from studies.planning import PlanError, PlanRequest, make, parse_seeds
 from studies.preview import gate_dropped
 
 STUDY = catalog.load("occlusion_ablation")
 
 
 def asked(**given):
-    return Asked(**({"preset": PRESETS["smoke"], "seeds": (0, 1)} | given))
+    return PlanRequest(**({"preset": PRESETS["smoke"], "seeds": (0, 1)} | given))
 
 
 def test_every_arm_has_every_seed_and_seeds_are_outermost():
@@ -55,7 +55,7 @@ def test_quick_presets_run_the_core_arms_and_the_plan_says_what_was_left_out():
 
 
 def test_runs_of_the_default_study_keep_their_names():
-    runs = make(STUDY, Asked(preset=PRESETS["short"], seeds=(0,))).runs
+    runs = make(STUDY, PlanRequest(preset=PRESETS["short"], seeds=(0,))).runs
     assert [run.spec.run_id for run in runs] == ["db08c67acaa3", "32bd9fc45137", "63edb1ed1f50"]
 
 

@@ -14,14 +14,14 @@ from experiments.records import RunRecord
 from experiments.spec import canonical
 from studies import catalog, costs
 from studies.baselines import PRESETS
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 
 NAMES = catalog.names()
 
 
 def plan_of(name, preset="short", arms=("all",), seeds=(0,)):
     # the paper's preset needs no data here: what it trains on is given on the command line
-    return make(catalog.load(name), Asked(preset=PRESETS[preset], seeds=seeds, arms=arms))
+    return make(catalog.load(name), PlanRequest(preset=PRESETS[preset], seeds=seeds, arms=arms))
 
 
 def finished(name, metrics=("epe/synthetic/all",)):

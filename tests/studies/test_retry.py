@@ -10,7 +10,7 @@ from experiments import records
 from studies import catalog, plan_file, retry, run
 from studies.baselines import PRESETS
 from studies.job import Job
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 from studies.process import Execution
 from studies.queue import Queue
 from studies.worker import WorkerSettings, prepare
@@ -22,7 +22,7 @@ PLACE = ["occlusion_ablation", "--preset", "smoke", "--seeds", "2", "--tracking-
 @pytest.fixture
 def done(tmp_path, finish):
     """A finished smoke study in which `wang` diverged from seed 1."""
-    plan = make(STUDY, Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = make(STUDY, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     finish(plan, tmp_path, lambda arm, seed: "the loss was not finite" if (arm, seed) == ("wang", 1) else 1.0 + seed)
     plan_file.write(plan, tmp_path, plan_file.merged(plan, tmp_path))
     failed = next(r for r in plan.runs if (r.arm, r.seed) == ("wang", 1))
@@ -102,7 +102,7 @@ def test_a_run_that_is_being_done_is_left_alone(done):
 def test_the_table_lists_earlier_attempts(done, finish):
     out, directory = done
     retry.set_aside([directory])
-    plan = make(STUDY, Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = make(STUDY, PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     finish(plan, out, lambda arm, seed: 1.0 + seed)
     data = load_study(out / "occlusion_ablation")
     notes = comparison_table(data, data.plan.metric).notes
@@ -111,7 +111,7 @@ def test_the_table_lists_earlier_attempts(done, finish):
 
 @pytest.mark.parametrize("attempt, earlier", [(1, ()), (2, ("diverged: asked to",))])
 def test_a_worker_does_not_take_a_failure_of_before_for_that_of_a_new_attempt(tmp_path, finish, attempt, earlier):
-    plan = make(catalog.load("pretraining_ablation"), Asked(preset=PRESETS["smoke"], seeds=(0,)))
+    plan = make(catalog.load("pretraining_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=(0,)))
     finish(plan, tmp_path, lambda arm, seed: "asked to" if arm.startswith("start of") else 1.0)
     directory = tmp_path / "runs" / plan.runs[-1].directory
     (directory / "result.json").unlink()

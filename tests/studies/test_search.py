@@ -8,7 +8,7 @@ from experiments import records
 from experiments.spec import changed, default_spec, flatten, to_config
 from studies import search
 from studies.design import Arm
-from studies.pruning import Bar
+from studies.pruning import PruningThresholds
 from studies.search import Trial
 from studies.sweep import ROUND, UNPRUNED, Sweep
 from uflow.options import Choices, Range
@@ -30,9 +30,9 @@ def play(sweep, budget, until=math.inf):
         for number, changes in sweep.ask(budget).items():
             if next(actions) == until:
                 return
-            value, bar = error(changes), sweep.bar("m")
+            value, thresholds = error(changes), sweep.thresholds("m")
             curve = [(10, value + 1.0), (20, value + 0.5)]
-            missed = bar and bar.missed(curve)
+            missed = thresholds and thresholds.pruned_at(curve)
             if missed:
                 sweep.record(number, "pruned", missed[1], curve=[point for point in curve if point[0] <= missed[0]])
             else:
@@ -196,14 +196,16 @@ def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
     sweep = Sweep(tmp_path, "a", (RATE,))
     for number in sweep.ask(20):
         sweep.record(number, "completed", 1.0 + number, curve=[(10, 1.0 + number)])
-        assert sweep.bar("m") is None
+        assert sweep.thresholds("m") is None
     sweep.close()
-    assert sweep.bar("m") == Bar(metric="m", limits=((10, 2.5),))
+    assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 2.5),))
     for number in sweep.ask(20):
         sweep.record(number, "completed" if number == 4 else "pruned", 9.0, curve=[(10, 9.0)] * 2)
-        assert sweep.bar("m") == Bar(metric="m", limits=((10, 2.5),))
+        assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 2.5),))
     sweep.close()
-    assert sweep.bar("m") == Bar(metric="m", limits=((10, 3.0),)), "those that were pruned do not count"
+    assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 3.0),)), (
+        "those that were pruned do not count"
+    )
     assert [row[2:4] for row in list(sweep.finished())[4:]] == [("completed", 9.0), *[("pruned", 9.0)] * 3]
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.multiplicity import holm
 from studies import catalog, run
 from studies.baselines import PRESETS
-from studies.planning import Asked, PlanError, make
+from studies.planning import PlanError, PlanRequest, make
 from studies.sequential import Looks, looks, recorded
 
 
@@ -92,7 +92,7 @@ COMMAND = ["occlusion_ablation", "--preset", "smoke", "--seeds", "4", "--until-d
 @pytest.fixture
 def done(tmp_path, finish):
     """The results of every run that could be asked for, so that nothing has to be trained."""
-    asked = Asked(preset=PRESETS["smoke"], seeds=tuple(range(10)), arms=("wang", "brox", "uflow"))
+    asked = PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(10)), arms=("wang", "brox", "uflow"))
     finish(make(catalog.load("occlusion_ablation"), asked), tmp_path, value)
     return tmp_path
 

@@ -13,7 +13,7 @@ from studies import catalog, command, ending, mirror_file, plan_file, run, searc
 from studies.baselines import PRESETS
 from studies.job import Job
 from studies.mirroring import Mirroring
-from studies.planning import Asked, make
+from studies.planning import PlanRequest, make
 from studies.process import Execution
 
 NAME = "occlusion_ablation"
@@ -25,7 +25,7 @@ LINES = "".join(json.dumps({"step": s, "total": 1 / s, "lr": 0.1}) + "\n" for s 
 @pytest.fixture
 def done(tmp_path, finish):
     """A finished smoke study of four runs with curves of six points and one final value each."""
-    plan = make(catalog.load(NAME), Asked(preset=PRESETS["smoke"], seeds=(0, 1), arms=("wang",)))
+    plan = make(catalog.load(NAME), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1), arms=("wang",)))
     finish(plan, tmp_path, lambda arm, seed: 1.0 + seed)
     plan_file.write(plan, tmp_path, plan_file.merged(plan, tmp_path))
     for one in plan.runs:

@@ -5,12 +5,12 @@ from experiments.spec import prefix_id, to_config
 from studies import planning
 from studies.baselines import PRESETS
 from studies.catalog import load
-from studies.planning import Asked
+from studies.planning import PlanRequest
 from studies.tidying import prune_prefixes
 
 
 def test_prefixes_go_when_no_run_waits_for_them(finish, tmp_path):
-    plan = planning.make(load("occlusion_ablation"), Asked(preset=PRESETS["smoke"], seeds=(0, 1), arms=("wang",)))
+    plan = planning.make(load("occlusion_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1), arms=("wang",)))
     step = plan.shared_steps[0]
     finish(plan, tmp_path, lambda arm, seed: 1.0)
     names = {seed: prefix_id(next(r.spec for r in plan.runs if r.seed == seed), step) for seed in (0, 1)}
@@ -33,7 +33,7 @@ def test_prefixes_go_when_no_run_waits_for_them(finish, tmp_path):
 
 def test_what_a_run_starts_from_keeps_its_weights_and_its_prefix_until_it_is_done(finish, tmp_path):
     changes = {"initial.occlusion.name": "wang", "initial.occlusion.start": "0.5"}
-    asked = Asked(preset=PRESETS["smoke"], seeds=(0,), changes=changes)
+    asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0,), changes=changes)
     plan = planning.make(load("pretraining_ablation"), asked)
     finish(plan, tmp_path, lambda arm, seed: 1.0)
     start, waits = plan.starts[0], plan.runs[-1]

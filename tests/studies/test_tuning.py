@@ -17,7 +17,7 @@ from studies import plan_file, search, tuning
 from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.progress import Progress
-from studies.pruning import Bar
+from studies.pruning import PruningThresholds
 from studies.queue import Queue
 from studies.worker import run_one
 
@@ -135,10 +135,10 @@ def test_the_queue_and_the_progress_tell_what_was_given_up_from_what_failed(alon
 
 
 def test_arms_that_try_the_same_are_run_once_and_to_the_end(tmp_path):
-    """Their bars may differ, and a run that one gives up may be good enough for the other."""
+    """Their thresholds may differ, and a run that one gives up may be good enough for the other."""
     plan = launching.plan(2)
     spec = search.trial_spec(plan.runs[0].spec, {})
-    low, high = (Bar(metric="m", limits=((5, value),)) for value in (1.0, 2.0))
+    low, high = (PruningThresholds(metric="m", limits=((5, value),)) for value in (1.0, 2.0))
     seen = []
 
     def run_all(trials):
@@ -147,16 +147,16 @@ def test_arms_that_try_the_same_are_run_once_and_to_the_end(tmp_path):
             (tmp_path / "runs" / run.directory / "result.json").write_text("{}")
         return True
 
-    tasks = [tuning._Task(label, 0, {}, spec, bar) for label, bar in (("none", low), ("wang", high))]
+    tasks = [tuning._Task(label, 0, {}, spec, thresholds) for label, thresholds in (("none", low), ("wang", high))]
     assert tuning._run(plan, tasks, tmp_path, run_all)
-    assert [(run.directory, run.bar) for run in seen] == [(spec.directory, None)]
+    assert [(run.directory, run.thresholds) for run in seen] == [(spec.directory, None)]
     (tmp_path / "runs" / spec.directory / "result.json").unlink()
-    assert tuning._run(plan, tasks[:1], tmp_path, run_all) and seen[-1].bar == low
+    assert tuning._run(plan, tasks[:1], tmp_path, run_all) and seen[-1].thresholds == low
 
 
 def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
     spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
-    task = tuning._Task("none", 5, {}, spec, Bar(metric="m", limits=((10, 2.0), (20, 2.0))))
+    task = tuning._Task("none", 5, {}, spec, PruningThresholds(metric="m", limits=((10, 2.0), (20, 2.0))))
     curve = [(5, 9.0), (10, 2.5), (20, 0.5), (spec.train.steps, 0.1)]
     lines = [json.dumps({"step": step, "validation/m": value}) for step, value in curve]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
@@ -168,7 +168,7 @@ def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
     records.write_result(tmp_path, record)
     directory = tmp_path.rename(tmp_path.parent / spec.directory)
     assert tuning._judged(task, "m", directory) == (trial, way)
-    kept, way = tuning._judged(dataclasses.replace(task, bar=None), "m", directory)
+    kept, way = tuning._judged(dataclasses.replace(task, thresholds=None), "m", directory)
     assert (kept.state, kept.value, way) == ("completed", 0.1, curve[:3])
 
 
@@ -202,7 +202,7 @@ def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tm
     directory.mkdir(parents=True)
     records.write_json(directory / "spec.json", to_config(spec))
     (directory / "metrics.jsonl").write_text('{"step": 10, "validation/m": 9.0}\n')
-    job = Job(directory=spec.directory, bar=Bar(metric="m", limits=((10, 2.0),)))
+    job = Job(directory=spec.directory, thresholds=PruningThresholds(metric="m", limits=((10, 2.0),)))
     with Mirroring(None, "trivial", tmp_path) as mirroring:
         record = run_one(launching.settings(tmp_path), job, mirroring, lambda: False)
     assert record.status == "pruned"

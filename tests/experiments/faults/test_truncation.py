@@ -18,7 +18,7 @@ from experiments.spec import canonical, default_spec, to_config
 from studies import planning, retry, run, search, status
 from studies.baselines import PRESETS
 from studies.catalog import load
-from studies.planning import Asked
+from studies.planning import PlanRequest
 from uflow import backend as ms
 from uflow.kernels import build
 
@@ -304,7 +304,7 @@ def test_a_damaged_result_is_set_aside(tmp_path, damaged, capsys):
 def study(tmp_path_factory):
     """A planned study whose runs are all done, and that also has a search."""
     out = tmp_path_factory.mktemp("study")
-    plan = planning.make(load(STUDY), Asked(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = planning.make(load(STUDY), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     for number, planned in enumerate(plan.runs):
         directory = out / "runs" / planned.directory
         directory.mkdir(parents=True)

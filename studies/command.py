@@ -46,8 +46,8 @@ def parser() -> flags.Parser:
     _add_workers(made)
     made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
     made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
-    made.add_argument("--force", action="store_true", help="let a preset run that is not made for this machine")
-    made.add_argument("--json", action="store_true", help="print the answer as JSON; everything else goes to stderr")
+    made.add_argument("--force", action="store_true", help="run the preset even if this device is unsuitable")
+    made.add_argument("--json", action="store_true", help="print the result as JSON; everything else goes to stderr")
     return made
 
 
@@ -413,7 +413,7 @@ def check_device(preset: Any, card: Card) -> None:
     if preset.device == "accelerator" and target == "CPU":
         raise PlanError(
             f"preset {preset.name!r} needs a GPU or Ascend and this machine has a CPU only, where a run would take"
-            " months; use --preset short, or --force to do it all the same"
+            " months; use --preset short, or --force to run it anyway"
         )
 
 

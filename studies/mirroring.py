@@ -62,7 +62,7 @@ class Mirroring:
             self._thread.join(self.patience)
         if self._mirror and self._mirror.failures:
             count, first = len(self._mirror.failures), self._mirror.failures[0]
-            print(f"MLflow could not be told something {count} times, first: {first}", file=sys.stderr, flush=True)
+            print(f"{count} MLflow update{'s' * (count > 1)} failed, first: {first}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def following(self, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> Iterator[None]:

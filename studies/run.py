@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr):  # a study file may print
             command = read(given, words)
         with contextlib.redirect_stdout(sys.stderr) if command.json else contextlib.nullcontext():
-            answer = _answer(command)
+            result = _result(command)
     except KeyboardInterrupt:
         print("studies.run: ended at once; the same command goes on with what was saved", file=sys.stderr)
         return INTERRUPTED
@@ -32,11 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             print(f"studies.run: {line}", file=sys.stderr)
         return FAILED if isinstance(error, CannotRun) else DRIFT if isinstance(error, DriftError) else USAGE
-    print(json.dumps(answer.plain, indent=1, allow_nan=False) if command.json else answer.text)
-    return answer.code
+    print(json.dumps(result.plain, indent=1, allow_nan=False) if command.json else result.text)
+    return result.code
 
 
-def _answer(command: Command) -> CommandResult:
+def _result(command: Command) -> CommandResult:
     from studies import preview, status
 
     if command.action == "list":
@@ -107,7 +107,7 @@ def _script(command: Command, todo: int) -> str:
 
 
 def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | CommandResult:
-    """The command with every searched arm at its best setting, or the answer if the search was interrupted.
+    """The command with every searched arm at its best setting, or the result if the search was interrupted.
 
     Also what tells whether a signal has come, which must go on being asked.
     """
@@ -221,18 +221,18 @@ def _until_decided(command: Command, stop: Callable[[], bool] | None) -> Command
         passed = number < len(made) - 1 and not plan_file.pending(plan, command.out) and not again
         if not passed:
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
-            answer = _run(plan, content, command, again, stop)
+            result = _run(plan, content, command, again, stop)
             again = []
-            if answer.code == INTERRUPTED or answer.plain["left"]:
-                return answer  # a look at some of the runs would be no look
+            if result.code == INTERRUPTED or result.plain["left"]:
+                return result  # a look at some of the runs would be no look
         if number == len(made):
-            made.append(sequential.undecided(answer.plain["effects"]))
+            made.append(sequential.undecided(result.plain["effects"]))
             plan_file.write(plan, command.out, content | sequential.entries(looks, made))
         if not made[number]:
             break
         arms = tuple(made[number])
         print(f"undecided after {count} seeds: {', '.join(arms)}")
-    return answer
+    return result
 
 
 def _run(

@@ -133,7 +133,7 @@ def run_all(
         raise _unfinished(error) from error
     about = {"study": plan.study.name, "preset": plan.preset.name} | ({"stage": stage} if stage else {})
     try:
-        _rounds(plan, queue, settings, workers, cards, start, about, stop)
+        _Work(plan, queue, settings, workers, cards, start, about, stop).finish()
     except (ValueError, OSError) as error:  # the database or the disk, in the middle of it
         if not stop():
             raise _unfinished(error) from error
@@ -146,27 +146,62 @@ def _unfinished(error: Exception) -> CannotRun:
     return CannotRun(f"{faults.of(error) or error}\nthe study is not finished; the same command goes on with it")
 
 
-def _rounds(
-    plan: Plan,
-    queue: Queue,
-    settings: WorkerSettings,
-    workers: int,
-    cards: Sequence[Card],
-    start: Start,
-    about: Mapping[str, str],
-    stop: Callable[[], bool],
-) -> None:
-    """Starts workers again and again, until all is done or they get nothing done any more."""
-    idle = 0
-    queue.offer_specs({run.directory: run.spec for run in pending(plan, settings.out)})
-    while todo := _left(plan, queue, workers, about):
-        if stop() or idle >= ROUNDS:
-            break
-        waiting, _ = queue.states()
-        count = min(workers, len(waiting))
-        _supervise(plan, queue, todo, assigned(settings, cards, count), start, about, stop)
-        left = _left(plan, queue, workers, about)
-        idle = idle + 1 if count and len(left) == len(todo) else 0
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """The runs of a plan that are to be done, and by whom; see `run_all`."""
+
+    plan: Plan
+    queue: Queue
+    settings: WorkerSettings
+    workers: int
+    cards: Sequence[Card]
+    start: Start
+    about: Mapping[str, str]
+    stop: Callable[[], bool]
+
+    def finish(self) -> None:
+        """Starts workers again and again, until all is done or they get nothing done any more."""
+        idle = 0
+        self.queue.offer_specs({run.directory: run.spec for run in pending(self.plan, self.settings.out)})
+        while (todo := self.left()) and not self.stop() and idle < ROUNDS:
+            count = min(self.workers, len(self.queue.states()[0]))
+            self.supervise(todo, assigned(self.settings, self.cards, count))
+            idle = idle + 1 if count and len(self.left()) == len(todo) else 0
+
+    def left(self) -> list[PlannedRun]:
+        """The runs without a result, after what others did was fetched and what the queue lacks was put there."""
+        queue, todo = self.queue, pending(self.plan, self.settings.out, self.workers)
+        queue.enqueue(jobs_of(todo, queue.runs, self.about, self.plan.shared_steps))
+        return [run for run in todo if not (queue.runs / run.directory / "result.json").exists()]
+
+    def supervise(self, todo: Sequence[PlannedRun], settings: Sequence[WorkerSettings]) -> None:
+        """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while.
+
+        A worker that was killed is replaced while runs are waiting.
+        """
+        queue, log_file = self.queue, self.queue.folder / "study.log"
+        progress = Progress(queue.runs, {run.directory: run.spec.train.steps for run in todo})
+        progress.elsewhere = queue.elsewhere()
+        groups = [self.start(settings, log_file)] if settings else []
+        replaced = 0
+        began = looked = time.monotonic()
+        with _ending(groups, progress.say) as ending:
+            while not ending.over() or (not groups and time.monotonic() - began < REFRESH_SECONDS and not self.stop()):
+                time.sleep(0.2)
+                progress.show()
+                if self.stop():
+                    ending.ask(STOPPING)
+                elif groups and time.monotonic() - looked > REFRESH_SECONDS:
+                    looked = time.monotonic()
+                    if not self.left():
+                        ending.nothing_is_left()
+                    progress.elsewhere = queue.elsewhere()
+                    killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
+                    if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
+                        replaced += 1
+                        groups.append(self.start(settings[replaced % len(settings) :][:1], log_file))
+        progress.end()
+        _explain([code for group in groups for code in group.ended()], log_file)
 
 
 def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: Start = Processes) -> Sequence[int]:
@@ -202,52 +237,6 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
             " with the same --preset, --set, --data and --storage (or --out)?"
         )
     return group.ended()
-
-
-def _left(plan: Plan, queue: Queue, workers: int, about: Mapping[str, str]) -> list[PlannedRun]:
-    """The runs without a result, after what others have done was fetched and what is not in the queue was put there."""
-    out = queue.runs.parent
-    todo = pending(plan, out, workers)
-    queue.enqueue(jobs_of(todo, queue.runs, about, plan.shared_steps))
-    return [run for run in todo if not (queue.runs / run.directory / "result.json").exists()]
-
-
-def _supervise(
-    plan: Plan,
-    queue: Queue,
-    todo: Sequence[PlannedRun],
-    settings: Sequence[WorkerSettings],
-    start: Start,
-    about: Mapping[str, str],
-    stop: Callable[[], bool],
-) -> None:
-    """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while.
-
-    A worker that was killed is replaced while runs are waiting.
-    """
-    progress = Progress(queue.runs, [run.directory for run in todo], {r.directory: r.spec.train.steps for r in todo})
-    log_file = queue.folder / "study.log"
-    progress.elsewhere = queue.elsewhere()
-    groups = [start(settings, log_file)] if settings else []
-    replaced = 0
-    began = looked = time.monotonic()
-    with _ending(groups, progress.say) as ending:
-        while not ending.over() or (not groups and time.monotonic() - began < REFRESH_SECONDS and not stop()):
-            time.sleep(0.2)
-            progress.show()
-            if stop():
-                ending.ask(STOPPING)
-            if groups and not stop() and time.monotonic() - looked > REFRESH_SECONDS:
-                looked = time.monotonic()
-                if not _left(plan, queue, len(settings), about):
-                    ending.nothing_is_left()
-                progress.elsewhere = queue.elsewhere()
-                killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
-                if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
-                    replaced += 1
-                    groups.append(start(settings[replaced % len(settings) :][:1], log_file))
-    progress.end()
-    _explain([code for group in groups for code in group.ended()], log_file)
 
 
 @functools.cache

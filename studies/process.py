@@ -149,7 +149,7 @@ def train(
         if (directory / "result.json").exists():
             return True
         if exceeded:
-            _record(directory, exceeded)
+            record_unmeasured(directory, "failed", exceeded)
             return True
         if stopped() or process.returncode == INTERRUPTED:
             return False
@@ -159,7 +159,7 @@ def train(
             raise CannotRun(f"{directory.name}: the process ended well and left no result; see log.txt")
     code = process.returncode
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    _record(directory, f"the process ended with {how} {ATTEMPTS} times; see log.txt")
+    record_unmeasured(directory, "failed", f"the process ended with {how} {ATTEMPTS} times; see log.txt")
     return True
 
 
@@ -287,13 +287,18 @@ def die_with_parent() -> None:
         _LIBC.prctl(1, signal.SIGTERM)
 
 
-def _record(directory: pathlib.Path, reason: str) -> None:
-    """Writes the result of a run that has none: failed, and why."""
+def record_unmeasured(directory: pathlib.Path, status: str, reason: str, **known: Any) -> None:
+    """Writes the result of a run that has none and is not measured: how it ended, and why.
+
+    Args:
+        directory: of the run.
+        status: `failed` or `pruned`.
+        reason: a sentence.
+        known: other fields of `experiments.records.RunRecord`.
+    """
     from experiments.spec import canonical, from_config
 
     spec = from_config(records.read_json(directory / "spec.json"))
-    record = records.RunRecord(
-        run_id=spec.run_id, status="failed", reason=reason,
-        spec=canonical(spec), metrics={}, validation={}, protocol=spec.evaluation.numbers,
-    )  # fmt: skip
+    fields = {"metrics": {}, "validation": {}, "protocol": spec.evaluation.numbers} | known
+    record = records.RunRecord(run_id=spec.run_id, status=status, reason=reason, spec=canonical(spec), **fields)
     records.write_result(directory, record)

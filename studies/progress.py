@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from experiments import locks, records
@@ -19,12 +19,11 @@ class Progress:
 
     Args:
         runs: directory of all runs.
-        names: directories of the runs that are to be done.
-        steps: training steps by directory.
+        steps: training steps of the runs that are to be done, by directory.
     """
 
-    def __init__(self, runs: pathlib.Path, names: Sequence[str], steps: Mapping[str, int]):
-        self.runs, self.names, self.steps = runs, names, steps
+    def __init__(self, runs: pathlib.Path, steps: Mapping[str, int]):
+        self.runs, self.steps = runs, steps
         self.began = time.monotonic()
         self.shown = self.began - PLAIN_EVERY + 2.0
         self.first_work: float | None = None
@@ -53,7 +52,7 @@ class Progress:
     def line(self) -> str:
         """Finished and running runs, time to go, and step, loss and end-point error of the runs under way."""
         done, failed, work, current = 0, 0, 0.0, []
-        for name in self.names:
+        for name in self.steps:
             directory = self.runs / name
             if (directory / "result.json").exists():
                 self._curves.pop(name, None)
@@ -70,11 +69,11 @@ class Progress:
             self.began = time.monotonic()
         left = ""
         if self.first_work is not None and work > self.first_work:
-            seconds = (time.monotonic() - self.began) * (len(self.names) - work) / (work - self.first_work)
+            seconds = (time.monotonic() - self.began) * (len(self.steps) - work) / (work - self.first_work)
             left = f"  ETA {_clock(seconds)}"
         wrong = f"  {failed} failed" if failed else ""
         others = f" here, {self.elsewhere} elsewhere" if self.elsewhere else ""
-        return f"{done}/{len(self.names)} runs  {len(current)} running{others}{wrong}{left}  " + "  ".join(current)
+        return f"{done}/{len(self.steps)} runs  {len(current)} running{others}{wrong}{left}  " + "  ".join(current)
 
 
 def _failed(directory: pathlib.Path) -> int:

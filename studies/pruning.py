@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import records
 from experiments.following import Following
+from studies.process import record_unmeasured
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,16 +93,9 @@ def watch(thresholds: PruningThresholds | None, directory: pathlib.Path) -> Call
 
 def record_pruned(thresholds: PruningThresholds, directory: pathlib.Path) -> bool:
     """Writes the result of a run that has none and is to be pruned: status `pruned`; False if it is not."""
-    from experiments.spec import canonical, from_config
-
-    if (missed := thresholds.pruned_at(curve(directory, thresholds.metric))) is None:
+    if (found := thresholds.pruned_at(curve(directory, thresholds.metric))) is None:
         return False
-    (step, value), metric = missed, thresholds.metric
-    spec = from_config(records.read_json(directory / "spec.json"))
-    limit = dict(thresholds.limits)[step]
-    result = records.RunRecord(
-        run_id=spec.run_id, status="pruned", reason=f"{metric} was {value:.4g} at step {step}, never {limit:.4g}",
-        step=step, spec=canonical(spec), metrics={}, validation={metric: value}, protocol=spec.evaluation.numbers,
-    )  # fmt: skip
-    records.write_result(directory, result)
+    (step, value), metric = found, thresholds.metric
+    reason = f"{metric} was {value:.4g} at step {step}, never {dict(thresholds.limits)[step]:.4g}"
+    record_unmeasured(directory, "pruned", reason, step=step, validation={metric: value})
     return True

@@ -77,11 +77,8 @@ class Options:
         return {"num_cpus": cpus, "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
 
     def fitted(self, settings: WorkerSettings) -> WorkerSettings:
-        """The settings for a worker to which Ray gives cards and cores: the card without its number."""
-        execution = settings.execution
-        threads = 1 if self.num_cpus is None else max(1, int(self.num_cpus))
-        card = dataclasses.replace(execution.card, number=None)
-        return dataclasses.replace(settings, execution=dataclasses.replace(execution, card=card, threads=threads))
+        """The settings for a worker with the cores that it asks for."""
+        return settings.scheduled(1 if self.num_cpus is None else max(1, int(self.num_cpus)))
 
 
 def _amount(key: str, text: str) -> float:

@@ -7,7 +7,6 @@ submitted is the command of a worker.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -118,11 +117,8 @@ def parameters(options: Mapping[str, Any], settings: WorkerSettings) -> dict[str
 
 def command(settings: WorkerSettings, options: Mapping[str, Any]) -> str:
     """The command of a worker, on the card and the cores that Slurm gives it."""
-    execution = settings.execution
-    card = dataclasses.replace(execution.card, number=None)
-    threads = int(options.get("cpus_per_task", 1))
-    fitted = dataclasses.replace(settings, execution=dataclasses.replace(execution, card=card, threads=threads))
-    return shlex.join([sys.executable, "-m", "studies.worker", *command_line(fitted)])
+    words = command_line(settings.scheduled(int(options.get("cpus_per_task", 1))))
+    return shlex.join([sys.executable, "-m", "studies.worker", *words])
 
 
 def script(options: Mapping[str, str], settings: WorkerSettings) -> str:

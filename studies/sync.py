@@ -14,7 +14,7 @@ from experiments import flags, locks, records, terminal
 from experiments.addresses import describe, sqlite_address, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
-from studies import mirror_file, search
+from studies import mirror_file, retry, search
 from studies.mirroring import open_mirror
 from studies.plan_file import rows
 
@@ -122,10 +122,8 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     plan, planned = records.read_json(folder / "plan.json"), directories(folder)
     path = folder / "report" / DESCRIPTION
     description = path.read_text(encoding="utf-8") if path.exists() else str(plan.get("question", plan["study"]))
-    if all((directory / "result.json").exists() for directory in planned):
-        state = "FINISHED" if all(_completed(directory) for directory in planned) else "FAILED"
-    else:
-        state = "RUNNING"
+    done = all((directory / "result.json").exists() for directory in planned)
+    state = "RUNNING" if not done else "FAILED" if any(map(retry.failed, planned)) else "FINISHED"
     away = mirror.waiting  # it did not answer a moment ago
     data_sets: list[tuple[str, str, str]] = []
     with contextlib.suppress(ValueError, OSError):  # a file that is in a bad way is told of where it is needed
@@ -151,13 +149,6 @@ def directories(folder: pathlib.Path) -> list[pathlib.Path]:
     """The directories of all planned runs of a study."""
     plan = records.read_json(folder / "plan.json")
     return [folder.parent / "runs" / name for _, _, name in rows(plan)]
-
-
-def _completed(directory: pathlib.Path) -> bool:
-    try:
-        return records.read_result(directory).status == "completed"
-    except records.RecordError:
-        return False
 
 
 def _inside(runs: pathlib.Path, name: str) -> pathlib.Path:

@@ -73,6 +73,11 @@ class WorkerSettings:
         if problems:
             raise ValueError("\n".join(problems))
 
+    def scheduled(self, threads: int) -> WorkerSettings:
+        """The settings for a worker to which Ray or Slurm gives cards and cores: the card without its number."""
+        card = dataclasses.replace(self.execution.card, number=None)
+        return dataclasses.replace(self, execution=dataclasses.replace(self.execution, card=card, threads=threads))
+
     @property
     def out(self) -> pathlib.Path:
         """Directory of all results."""

@@ -57,7 +57,7 @@ def test_looking_at_a_long_curve_reads_what_was_added(tmp_path, monkeypatch):
     parse = records.whole_lines
     monkeypatch.setattr(records, "whole_lines", lambda data: parsed.append(len(data)) or parse(data))
     monkeypatch.setattr("studies.progress.locks.is_free", lambda path: False)
-    progress = Progress(tmp_path / "runs", [path.parent.name], {path.parent.name: 10})
+    progress = Progress(tmp_path / "runs", {path.parent.name: 10})
     should_prune = watch(PruningThresholds(metric="m", limits=((3, 1.0),)), path.parent)
     assert "2/10" in progress.line() and not should_prune() and sum(parsed) == 2 * path.stat().st_size > 1e6
     parsed.clear()

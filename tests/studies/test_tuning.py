@@ -130,7 +130,7 @@ def test_the_queue_and_the_progress_tell_what_was_given_up_from_what_failed(alon
     states = [trial.state.name for trial in Queue(alone / "trivial").study.get_trials(deepcopy=False)]
     given_up = [path.parent.name for path in alone.glob("runs/*/result.json") if '"pruned"' in path.read_text()]
     assert states.count("PRUNED") == len(given_up) > 0 and "FAIL" not in states
-    line = Progress(alone / "runs", given_up, dict.fromkeys(given_up, 12)).line()
+    line = Progress(alone / "runs", dict.fromkeys(given_up, 12)).line()
     assert line.startswith(f"{len(given_up)}/{len(given_up)} runs") and "failed" not in line
 
 

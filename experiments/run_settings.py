@@ -61,7 +61,7 @@ class RunSettings:
         """
         try:
             return cls.from_plain(json.loads(text))
-        except (TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"--settings {text!r}: not the settings of a run ({error})") from None
 
     @classmethod

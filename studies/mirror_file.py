@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from experiments import locks, mlflow_page, records
 from experiments.addresses import describe, sqlite_address
 from experiments.tracked import Tracked
-from experiments.tracking import Arrived
+from experiments.tracking import Arrived, Mirror
 
 FORMAT = 1
 NAME = "mirror.json"
@@ -60,15 +60,16 @@ class Gap:
 
     def plain(self) -> dict[str, Any]:
         """The gap as plain data."""
-        return {
-            "address": self.address,
-            "runs": list(self.runs),
-            "report": self.report,
-            "points": self.points,
-            "reason": self.reason,
-            "command": self.command,
-            "sentence": self.sentence,
-        }
+        shown = {name: getattr(self, name) for name in "address report points reason command sentence".split()}
+        return {"runs": list(self.runs), **shown}
+
+
+def noted(mirror: Mirror, note: Callable[..., None], folder: pathlib.Path, *what: Any) -> None:
+    """Writes what is known of a mirror; that it cannot be written is one more failure of the mirror and no more."""
+    try:
+        note(folder, mirror.uri, *what)
+    except OSError as error:
+        mirror.failures.append(f"{NAME}: {error}")
 
 
 def note(folder: pathlib.Path, uri: str, run: Tracked, arrived: Arrived) -> None:

@@ -115,8 +115,5 @@ class Mirroring:
         before = self._noted.get(run.name)
         quiet = arrived.complete and not run.done and (before is None or before.complete)
         if not quiet:
-            try:
-                mirror_file.note(self.folder, self.uri, run, arrived)
-            except OSError as error:
-                self._mirror.failures.append(f"{mirror_file.NAME}: {error}")
+            mirror_file.noted(self._mirror, mirror_file.note, self.folder, run, arrived)
         self._noted[run.name] = arrived

@@ -38,13 +38,13 @@ class Options:
 
     Attributes:
         address: `local` for a Ray of this study alone, `auto` or HOST:PORT for a cluster that is there.
-        num_cpus: that a worker asks for; 1 by default, for more may not fit on any node.
+        num_cpus: that a worker asks for; more than 1 may not fit on any node.
         num_gpus: that a worker asks for; by default 1 for a worker on a GPU. Several can share one, as in 0.5.
         npu: Ascend cards that a worker asks for; by default 1 for a worker on Ascend.
     """
 
     address: str = "local"
-    num_cpus: float | None = None
+    num_cpus: float = 1.0
     num_gpus: float | None = None
     npu: float | None = None
 
@@ -71,14 +71,13 @@ class Options:
     def asked(self, settings: WorkerSettings) -> dict[str, Any]:
         """What a worker asks of Ray."""
         target = settings.execution.card.target
-        cpus = 1.0 if self.num_cpus is None else self.num_cpus
         gpus = self.num_gpus if self.num_gpus is not None else float(target == "GPU")
         npus = self.npu if self.npu is not None else float(target == "Ascend")
-        return {"num_cpus": cpus, "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
+        return {"num_cpus": self.num_cpus, "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
 
     def fitted(self, settings: WorkerSettings) -> WorkerSettings:
         """The settings for a worker with the cores that it asks for."""
-        return settings.scheduled(1 if self.num_cpus is None else max(1, int(self.num_cpus)))
+        return settings.scheduled(max(1, int(self.num_cpus)))
 
 
 def _amount(key: str, text: str) -> float:
@@ -204,21 +203,17 @@ class Tasks:
                 self._codes[task] = _code(task)
         return len(self._tasks) - len(self._codes)
 
-    def stop(self) -> None:
+    def stop(self, force: bool = False) -> None:
         """Asks all of them to save their runs and to end."""
         import ray
 
         for task in self._tasks:
             if task not in self._codes:
-                ray.cancel(task, force=False)
+                ray.cancel(task, force=force)
 
     def kill(self) -> None:
         """Ends all of them at once."""
-        import ray
-
-        for task in self._tasks:
-            if task not in self._codes:
-                ray.cancel(task, force=True)
+        self.stop(force=True)
 
     def ended(self) -> Sequence[int]:
         """Exit codes of those that have ended."""

@@ -103,7 +103,7 @@ def sync_runs(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] =
             arrived = dataclasses.replace(again, sent=arrived.sent + again.sent)
             reachable = again.complete or mirror.answers()
         mirror.forget(run)
-        _noted(mirror, lambda run=run, arrived=arrived: mirror_file.note(folder, mirror.uri, run, arrived))
+        mirror_file.noted(mirror, mirror_file.note, folder, run, arrived)
         points += arrived.sent
         if not arrived.complete:
             lacking.append(run.name)
@@ -133,16 +133,8 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
     if result is None and not away and mirror.answers():
         result = mirror.end(*told)
     reason = mirror.reason if result is None else ""
-    _noted(mirror, lambda: mirror_file.note_study(folder, mirror.uri, reason, mirror.experiment))
+    mirror_file.noted(mirror, mirror_file.note_study, folder, reason, mirror.experiment)
     return result
-
-
-def _noted(mirror: Mirror, write: Callable[[], None]) -> None:
-    """Writes what is known of the mirror; that it cannot be written is one more failure of the mirror and no more."""
-    try:
-        write()
-    except OSError as error:
-        mirror.failures.append(f"{mirror_file.NAME}: {error}")
 
 
 def directories(folder: pathlib.Path) -> list[pathlib.Path]:

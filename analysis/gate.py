@@ -13,24 +13,10 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from analysis.plan import Gate
 from experiments.records import RunRecord, read_metrics
 
 Pair = tuple[str, int]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Gate:
-    """What a seed must have reached to count.
-
-    Attributes:
-        metric: name of a value of the validation pairs, such as `epe/synthetic/all`; less is better.
-        step: the validation after this step is looked at.
-        limit: the largest value that passes.
-    """
-
-    metric: str
-    step: int
-    limit: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,21 +53,6 @@ class Gating:
             "left_out": list(self.left_out),
             "runs_left_out": runs,
         }
-
-
-def gate_from(plain: Any) -> Gate:
-    """The gate in a `plan.json`.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    try:
-        gate = Gate(metric=plain["metric"], step=int(plain["step"]), limit=float(plain["limit"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        gate = None
-    if gate is None or not isinstance(gate.metric, str) or gate.step < 0 or not math.isfinite(gate.limit):
-        raise ValueError(f"gate must have a metric, a step and a limit, got {plain!r}")
-    return gate
 
 
 def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[Pair, pathlib.Path]) -> Gating:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.gate import Gate, gate_from
 from analysis.labels import printable
 from experiments.records import RecordError, read_json
 
@@ -16,6 +16,21 @@ FORMAT = 1
 
 class StudyError(ValueError):
     """A study that cannot be read or compared; the message names what is wrong and what is possible."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a seed must have reached to count.
+
+    Attributes:
+        metric: name of a value of the validation pairs, such as `epe/synthetic/all`; less is better.
+        step: the validation after this step is looked at.
+        limit: the largest value that passes.
+    """
+
+    metric: str
+    step: int
+    limit: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,6 +143,21 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
         notes=tuple(plain.get("notes", ())),
         gate=gate_from(plain["gate"]) if "gate" in plain else None,
     )
+
+
+def gate_from(plain: Any) -> Gate:
+    """The gate in a `plan.json`.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        gate = Gate(metric=plain["metric"], step=int(plain["step"]), limit=float(plain["limit"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        gate = None
+    if gate is None or not isinstance(gate.metric, str) or gate.step < 0 or not math.isfinite(gate.limit):
+        raise ValueError(f"gate must have a metric, a step and a limit, got {plain!r}")
+    return gate
 
 
 def _problems(plain: Mapping[str, Any]) -> list[str]:

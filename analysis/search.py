@@ -1,4 +1,4 @@
-"""The search that found the settings of a study's arms: the content of its `search.json`, checked."""
+"""The search that found the settings of a study's arms: the content of its `search.json`, written and checked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,36 @@ import dataclasses
 import io
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.labels import cell, printable
-from experiments.records import RecordError, read_json
+from experiments.records import RecordError, read_json, write_json
 
 FORMAT = 1
+SEED = 2_000_000_000  # of every trial; more than `--seeds` takes, so that no reported run has seen it
+STATES = ("completed", "pruned", "failed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One setting that was tried.
+
+    Attributes:
+        number: counted from 0 within the arm.
+        changes: the setting, by dotted key.
+        run: directory of its run.
+        state: `completed`, `pruned` (stopped early, being worse than most at that step), or `failed`.
+        value: the metric on the validation split, of a pruned trial when it was stopped; `None` if it failed.
+        reason: one sentence, for a failed trial.
+    """
+
+    number: int
+    changes: Mapping[str, Any]
+    run: str
+    state: str
+    value: float | None
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +47,7 @@ class Search:
         budget: number of trials for each arm.
         metric: name of the value that decided, on the validation split.
         seed: of all trials; no final run has it.
-        trials: settings, states and values in the order of the trials, by label, as `studies.search.Trial` has them.
+        trials: in their order, by label.
         chosen: number of the best trial, by label.
         own: number of the trial that had the setting of the arm without a search, by label, where there was one.
     """
@@ -32,14 +55,14 @@ class Search:
     budget: int
     metric: str
     seed: int
-    trials: Mapping[str, tuple[Mapping[str, Any], ...]]
+    trials: Mapping[str, tuple[Trial, ...]]
     chosen: Mapping[str, int]
     own: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def tuned(self) -> dict[str, frozenset[str]]:
         """Dotted keys of the options that were searched, by label."""
-        return {label: frozenset(key for t in tried for key in t["changes"]) for label, tried in self.trials.items()}
+        return {label: frozenset(key for t in tried for key in t.changes) for label, tried in self.trials.items()}
 
     @property
     def values(self) -> dict[str, list[float]]:
@@ -50,22 +73,22 @@ class Search:
         return {
             label: values
             for label, tried in self.trials.items()
-            if (values := [t["value"] for t in tried if t["value"] is not None and not self.is_own(label, t)])
+            if (values := [t.value for t in tried if t.value is not None and not self.is_own(label, t)])
         }
 
     @property
     def own_values(self) -> dict[str, float]:
         """Value of the arm's own setting, by label, where it was completed."""
         return {
-            label: t["value"]
+            label: t.value
             for label, tried in self.trials.items()
             for t in tried
-            if self.is_own(label, t) and t["state"] == "completed"
+            if self.is_own(label, t) and t.state == "completed"
         }
 
-    def is_own(self, label: str, trial: Mapping[str, Any]) -> bool:
+    def is_own(self, label: str, trial: Trial) -> bool:
         """True for the trial with the setting that the arm has without a search."""
-        return self.own.get(label) == trial["number"]
+        return self.own.get(label) == trial.number
 
     @property
     def note(self) -> str:
@@ -109,11 +132,50 @@ def read_search(directory: pathlib.Path) -> Search | None:
         raise RecordError(f"{path}: not the trials of a search ({type(error).__name__}: {error})") from None
 
 
-def _trial(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+def _trial(plain: Mapping[str, Any]) -> Trial:
     value = plain["value"]
     if value is not None and not math.isfinite(value):
         raise ValueError(f"trial {plain['number']} has the value {value}")
-    return {key: plain[key] for key in ("number", "changes", "run", "state", "value", "reason")}
+    return Trial(**{field.name: plain[field.name] for field in dataclasses.fields(Trial)})
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The completed trial with the smallest value, the first of equal ones; `None` if none was completed."""
+    completed = [trial for trial in trials if trial.state == "completed"]
+    return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def write(
+    path: pathlib.Path,
+    metric: str,
+    budget: int,
+    trials: Mapping[str, Sequence[Trial]],
+    importance: Mapping[str, Mapping[str, float]],
+    own: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Writes the trials of every arm, what was chosen and what mattered as `search.json`.
+
+    Args:
+        path: of the file.
+        metric: that decides.
+        budget: trials of each arm.
+        trials: of each arm.
+        importance: of each option, by arm.
+        own: the values that the searched options of an arm have without a search; the first trial may be these.
+    """
+    chosen = {label: winner.number for label, tried in trials.items() if (winner := best(tried))}
+    plain = {
+        "format": FORMAT,
+        "metric": metric,
+        "split": "validation",
+        "seed": SEED,
+        "budget": budget,
+        "chosen": chosen,
+        "own": {label: 0 for label, tried in trials.items() if tried and tried[0].changes == own[label]},
+        "importance": {"evaluator": "fANOVA (Optuna's, seed 0)", "of": {k: dict(v) for k, v in importance.items()}},
+        "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},
+    }
+    write_json(path, plain)
 
 
 def as_csv(search: Search) -> str:
@@ -124,10 +186,10 @@ def as_csv(search: Search) -> str:
     rows.writerow(["arm", "trial", "state", search.metric, "chosen", "own", "run", *keys, "reason"])
     for label, tried in search.trials.items():
         for trial in tried:
-            value = "" if trial["value"] is None else repr(trial["value"])
-            chosen = "yes" if search.chosen.get(label) == trial["number"] else ""
-            setting = [cell(trial["changes"].get(key, "")) for key in keys]
+            value = "" if trial.value is None else repr(trial.value)
+            chosen = "yes" if search.chosen.get(label) == trial.number else ""
+            setting = [cell(trial.changes.get(key, "")) for key in keys]
             own = "yes" if search.is_own(label, trial) else ""
-            described = [cell(label), trial["number"], trial["state"], value, chosen, own, trial["run"]]
-            rows.writerow([*described, *setting, cell(trial["reason"])])
+            described = [cell(label), trial.number, trial.state, value, chosen, own, trial.run]
+            rows.writerow([*described, *setting, cell(trial.reason)])
     return text.getvalue()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.search import SEED
 from studies import catalog, detectable
 from studies.costs import Costs, estimate
 from studies.design import Study
 from studies.planning import Plan, PlannedRun, prefix_id, saved_steps
-from studies.search import SEED, spaces
+from studies.search import spaces
 from studies.status import left_out
 
 

@@ -1,24 +1,19 @@
-"""What a search of hyper-parameters may try, and what came of it, as values; needs no Optuna."""
+"""What a search of hyper-parameters may try, as values; needs no Optuna."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import records
+from analysis.search import SEED
 from experiments.spec import SECTIONS, ExperimentSpec, changed
 from studies.design import Arm
 from uflow import registry
 from uflow.options import Choices, Range
 
-FORMAT = 1
-SEED = 2_000_000_000  # of every trial; more than `--seeds` takes, so that no reported run has seen it
 DIGITS = 4  # of a number that is tried: more would only make the names of runs differ
-STATES = ("completed", "pruned", "failed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,27 +23,6 @@ class Parameter:
     key: str
     space: Range | Choices
     default: Any
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One setting that was tried.
-
-    Attributes:
-        number: counted from 0 within the arm.
-        changes: the setting, by dotted key.
-        run: directory of its run.
-        state: `completed`, `pruned` (stopped early, being worse than most at that step), or `failed`.
-        value: the metric on the validation split, of a pruned trial when it was stopped; `None` if it failed.
-        reason: one sentence, for a failed trial.
-    """
-
-    number: int
-    changes: Mapping[str, Any]
-    run: str
-    state: str
-    value: float | None
-    reason: str = ""
 
 
 def space(spec: ExperimentSpec) -> tuple[Parameter, ...]:
@@ -105,57 +79,3 @@ def rounded(value: Any) -> Any:
 def trial_spec(spec: ExperimentSpec, changes: Mapping[str, Any]) -> ExperimentSpec:
     """The spec of a trial: the setting, trained from the seed of searches."""
     return dataclasses.replace(changed(spec, changes), seed=SEED)
-
-
-def best(trials: Sequence[Trial]) -> Trial | None:
-    """The completed trial with the lowest value, the first of equal ones; `None` if none was completed."""
-    completed = [trial for trial in trials if trial.state == "completed"]
-    return min(completed, key=lambda trial: (trial.value, trial.number), default=None)
-
-
-def write(
-    path: pathlib.Path,
-    metric: str,
-    budget: int,
-    trials: Mapping[str, Sequence[Trial]],
-    importance: Mapping[str, Mapping[str, float]],
-    own: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Writes the trials of every arm, what was chosen and what mattered as `search.json`.
-
-    Args:
-        path: of the file.
-        metric: that decides.
-        budget: trials of each arm.
-        trials: of each arm.
-        importance: of each option, by arm.
-        own: the values that the searched options of an arm have without a search; the first trial may be these.
-    """
-    chosen = {label: winner.number for label, tried in trials.items() if (winner := best(tried))}
-    plain = {
-        "format": FORMAT,
-        "metric": metric,
-        "split": "validation",
-        "seed": SEED,
-        "budget": budget,
-        "chosen": chosen,
-        "own": {label: 0 for label, tried in trials.items() if tried and tried[0].changes == own[label]},
-        "importance": {"evaluator": "fANOVA (Optuna's, seed 0)", "of": {k: dict(v) for k, v in importance.items()}},
-        "trials": {label: [dataclasses.asdict(trial) for trial in tried] for label, tried in trials.items()},
-    }
-    records.write_json(path, plain)
-
-
-def read(path: pathlib.Path) -> dict[str, tuple[Trial, ...]]:
-    """The trials in a `search.json`, by arm.
-
-    Raises:
-        records.RecordError: if it is not one.
-    """
-    plain = records.read_json(path)
-    try:
-        if plain["format"] != FORMAT:
-            raise records.RecordError(f"{path}: format {plain['format']}, this version reads {FORMAT}")
-        return {label: tuple(Trial(**trial) for trial in tried) for label, tried in plain["trials"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise records.RecordError(f"{path}: not the trials of a search ({json.dumps(str(error))})") from None

@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from analysis import search
 from analysis.labels import printable
 from experiments import locks, records
-from studies import mirror_file, retry, search
+from studies import mirror_file, retry
 from studies.plan_file import rows, stored
 from studies.planning import PlanError
 
@@ -27,7 +28,7 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
     """
     plan = printable(stored(folder))
     if plan is None and (folder / "search.journal").exists():
-        ended = printable(search.read(folder / "search.json")) if (folder / "search.json").exists() else {}
+        ended = found.trials if (found := search.read_search(folder)) else {}
         return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.search import SEED
 from experiments import locks
 from studies.pruning import PruningThresholds, median_thresholds
-from studies.search import SEED, Parameter, rounded
+from studies.search import Parameter, rounded
 from uflow.options import Choices
 
 ROUND = 4  # settings that are chosen before the results of any of them are known
@@ -135,7 +136,7 @@ class Sweep:
 
         Args:
             number: of the trial.
-            state: see `studies.search.Trial`, as for `value` and `reason`.
+            state: see `analysis.search.Trial`, as for `value` and `reason`.
             value: of the validation split.
             reason: of a failure.
             curve: steps and values of the validations on the way, of a pruned trial until it was pruned.

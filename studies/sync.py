@@ -10,11 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from analysis import search
 from experiments import flags, locks, records, terminal
 from experiments.addresses import describe, sqlite_address, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
-from studies import mirror_file, retry, search
+from studies import mirror_file, retry
 from studies.mirroring import open_mirror
 from studies.plan_file import rows
 
@@ -62,8 +63,8 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
         for arm, seed, name in owners:
             run = tracked(_inside(runs, name), arm, seed, about)
             found += [*earlier(run), run]
-    if (folder / "search.json").exists():
-        for label, trials in search.read(folder / "search.json").items():
+    if tried := search.read_search(folder):
+        for label, trials in tried.trials.items():
             for trial in trials:
                 run = trial_run(runs, label, trial, {**about, "stage": "search"})
                 found += [*earlier(run), run]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from analysis.search import SEED, STATES, Trial, best, write
 from experiments import inputs, locks, records
 from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of
@@ -16,7 +17,7 @@ from studies.design import Study
 from studies.planning import Plan, PlanError, PlannedRun
 from studies.process import CannotRun
 from studies.pruning import PruningThresholds, curve
-from studies.search import SEED, STATES, Trial, best, spaces, trial_spec, write
+from studies.search import spaces, trial_spec
 from studies.sweep import Sweep
 
 

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from analysis.claims import CLAIMS
-from analysis.gate import Gate, gate_from
 from analysis.ledger import ledger
 from analysis.load import load_study
-from analysis.plan import StudyError, read_plan
+from analysis.plan import Gate, StudyError, gate_from, read_plan
 from analysis.report import write_report
 from experiments.records import write_json
 

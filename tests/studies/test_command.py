@@ -11,9 +11,10 @@ import textwrap
 
 import pytest
 
+from analysis import search
 from analysis.power import smallest_detectable
 from experiments import locks, records
-from studies import catalog, plan_file, run, search, tuning
+from studies import catalog, plan_file, run, tuning
 from studies.baselines import PRESETS
 from studies.command import resumed
 from studies.detectable import detectable

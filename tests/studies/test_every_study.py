@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
+from analysis import search
 from experiments import records
-from studies import catalog, search
+from studies import catalog
 
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -111,7 +112,7 @@ def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answe
     assert code == 0, err[-3000:]
     folder = pathlib.Path(plain["report"]).parent
     assert folder == place / "hyperparameters_search2"
-    trials = search.read(folder / "search.json")["tuned"]
+    trials = search.read_search(folder).trials["tuned"]
     assert [trial.state for trial in trials] == ["completed", "completed"]
     for trial in trials:
         record = records.read_result(place / "runs" / trial.run)

@@ -16,8 +16,9 @@ import pytest
 from postgres import PASSWORD, Postgres
 from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
 
+from analysis import search
 from experiments import records
-from studies import catalog, plan_file, planning, search
+from studies import catalog, plan_file, planning
 from studies.baselines import PRESETS
 from studies.database_queue import _ADD, DatabaseQueue, has_queue
 from studies.job import Job
@@ -446,7 +447,7 @@ def test_the_trials_of_a_search_are_done_on_another_machine_and_given_up_there(s
     assert first.wait() == 0, terminal(here)
     assert second.wait() == 0, terminal(there)
     assert set(trainings(there).values()) == {1} and trainings(here) == {}
-    found = search.read(here / "trivial" / "search.json")
+    found = search.read_search(here / "trivial").trials
     pruned = [trial for trials in found.values() for trial in trials if trial.state == "pruned"]
     ended = [records.read_result(there / "runs" / trial.run) for trial in pruned]
     assert pruned and "pruned" in {record.status for record in ended}

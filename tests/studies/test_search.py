@@ -4,18 +4,19 @@ import math
 import optuna
 import pytest
 
+from analysis import search
+from analysis.search import Trial
 from experiments import records
 from experiments.spec import changed, default_spec, flatten, to_config
-from studies import search
+from studies import search as space
 from studies.design import Arm
 from studies.pruning import PruningThresholds
-from studies.search import Trial
 from studies.sweep import ROUND, UNPRUNED, Sweep
 from uflow.options import Choices, Range
 
 RATE, LEVEL = (
-    search.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 1e-4),
-    search.Parameter("smoothness.level", Choices((0, 1, 2)), 2),
+    space.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 1e-4),
+    space.Parameter("smoothness.level", Choices((0, 1, 2)), 2),
 )
 
 
@@ -43,7 +44,7 @@ def play(sweep, budget, until=math.inf):
 
 
 def test_the_space_of_a_spec_is_what_its_parts_declare():
-    found = {p.key: p for p in search.space(default_spec())}
+    found = {p.key: p for p in space.space(default_spec())}
     flat = flatten(to_config(default_spec()))
     assert {"train.learning_rate", "photometric.weight", "photometric.patch", "smoothness.edge_constant"} <= set(found)
     assert all(flat[key] == parameter.default for key, parameter in found.items())
@@ -52,34 +53,34 @@ def test_the_space_of_a_spec_is_what_its_parts_declare():
 
 def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
     specs = {name: changed(default_spec(), {"occlusion.name": name}) for name in ("wang", "brox")}
-    found = search.spaces(specs, ["occlusion.alpha", "photometric.patch"])
+    found = space.spaces(specs, ["occlusion.alpha", "photometric.patch"])
     assert {label: [p.key for p in parameters] for label, parameters in found.items()} == {
         "wang": ["photometric.patch"],
         "brox": ["photometric.patch", "occlusion.alpha"],
     }
-    assert search.spaces(specs)["wang"] == search.space(specs["wang"])
+    assert space.spaces(specs)["wang"] == space.space(specs["wang"])
     with pytest.raises(ValueError, match="'occlusion.alpah' cannot be searched; did you mean 'occlusion.alpha'"):
-        search.spaces(specs, ["occlusion.alpah"])
+        space.spaces(specs, ["occlusion.alpah"])
     with pytest.raises(ValueError, match="arm 'wang' has no option to search"):
-        search.spaces(specs, ["occlusion.alpha"])
+        space.spaces(specs, ["occlusion.alpha"])
 
 
 def test_what_makes_an_arm_is_not_searched():
     specs = {"wang": default_spec(), "blind": changed(default_spec(), {"smoothness.edge_constant": 0.0})}
     arms = (Arm("wang", {}), Arm("blind", {"smoothness.edge_constant": 0.0}))
-    found = {label: {p.key for p in tried} for label, tried in search.spaces(specs, (), arms).items()}
+    found = {label: {p.key for p in tried} for label, tried in space.spaces(specs, (), arms).items()}
     assert found["wang"] - found["blind"] == {"smoothness.edge_constant"}
     with pytest.raises(ValueError, match="arm 'blind' has no option to search"):
-        search.spaces(specs, ["smoothness.edge_constant"], arms)
+        space.spaces(specs, ["smoothness.edge_constant"], arms)
 
 
 def test_numbers_are_tried_with_four_digits():
-    assert search.rounded(0.000123456) == 0.0001235
-    assert search.rounded(7) == 7 and search.rounded(0.0) == 0.0 and search.rounded("x") == "x"
+    assert space.rounded(0.000123456) == 0.0001235
+    assert space.rounded(7) == 7 and space.rounded(0.0) == 0.0 and space.rounded("x") == "x"
 
 
 def test_trials_are_trained_from_a_seed_that_no_reported_run_has():
-    spec = search.trial_spec(default_spec(), {"train.learning_rate": 1e-3})
+    spec = space.trial_spec(default_spec(), {"train.learning_rate": 1e-3})
     assert spec.seed == search.SEED and spec.train.learning_rate == 1e-3
 
 
@@ -99,7 +100,7 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     trials = {"a": (Trial(number=0, changes={"x.y": 1}, run="r", state="completed", value=1.5),), "b": ()}
     own = {"a": {"x.y": 1}, "b": {"x.y": 1}}
     search.write(tmp_path / "search.json", "epe/synthetic/all", 4, trials, {"a": {"x.y": 1.0}}, own)
-    assert search.read(tmp_path / "search.json") == trials
+    assert search.read_search(tmp_path).trials == trials
     plain = records.read_json(tmp_path / "search.json")
     assert plain["chosen"] == {"a": 0} and plain["split"] == "validation" and plain["budget"] == 4
     assert plain["own"] == {"a": 0}
@@ -108,7 +109,7 @@ def test_the_file_gives_back_what_was_written(tmp_path):
     assert records.read_json(tmp_path / "search.json")["own"] == {"a": 0}, "what repeats it is a draw"
     records.write_json(tmp_path / "search.json", {"format": 1, "trials": {"a": [{"nothing": 1}]}})
     with pytest.raises(records.RecordError, match="not the trials of a search"):
-        search.read(tmp_path / "search.json")
+        search.read_search(tmp_path)
 
 
 def test_a_search_learns_and_prunes(tmp_path):
@@ -152,7 +153,7 @@ def test_a_search_that_was_killed_chooses_the_same_settings(tmp_path, stops):
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 6])
 def test_a_kill_between_two_options_of_a_trial_changes_nothing(tmp_path, monkeypatch, cut):
     (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
-    weight = search.Parameter("photometric.weight", Range(0.1, 10.0, log=True), 1.0)
+    weight = space.Parameter("photometric.weight", Range(0.1, 10.0, log=True), 1.0)
     whole = Sweep(tmp_path / "whole", "a", (weight, RATE, LEVEL)).ask(8)
     left, draw = [cut], optuna.trial.Trial.suggest_float
 
@@ -179,8 +180,8 @@ def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
 
 
 def test_the_first_setting_is_the_arms_own_where_it_may_be_tried(tmp_path):
-    digits = search.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 0.000123456)
-    outside = search.Parameter("photometric.weight", Range(0.1, 10.0), 40.0)
+    digits = space.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 0.000123456)
+    outside = space.Parameter("photometric.weight", Range(0.1, 10.0), 40.0)
     asked = Sweep(tmp_path, "a", (digits, LEVEL, outside)).ask(3)
     assert asked[0][RATE.key] == 0.000123456 and asked[0][LEVEL.key] == 2 and 0.1 <= asked[0][outside.key] <= 10.0
     assert all(asked[number][RATE.key] not in (0.000123456, 0.0001235) for number in (1, 2))
@@ -210,7 +211,7 @@ def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
 
 
 def test_options_of_one_trial_are_drawn_independently(tmp_path):
-    one, other = (search.Parameter(f"photometric.{name}", Range(0.0, 1.0), 5.0) for name in ("weight", "other"))
+    one, other = (space.Parameter(f"photometric.{name}", Range(0.0, 1.0), 5.0) for name in ("weight", "other"))
     asked = Sweep(tmp_path, "a", (one, other)).ask(4)
     assert all(abs(changes[one.key] - changes[other.key]) > 0.01 for changes in asked.values())
     assert len({value for changes in asked.values() for value in changes.values()}) == 8

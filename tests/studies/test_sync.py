@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
+from analysis import search
 from experiments import locks, records
-from studies import catalog, command, ending, mirror_file, plan_file, run, search, sync, worker
+from studies import catalog, command, ending, mirror_file, plan_file, run, sync, worker
 from studies.baselines import PRESETS
 from studies.job import Job
 from studies.mirroring import Mirroring

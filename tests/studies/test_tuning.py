@@ -11,9 +11,11 @@ import pytest
 from test_many_workers import behave, kill, launch, terminal, trainings, wait_for, workers_of
 from trivial_trainer import done
 
+from analysis import search
 from experiments import locks, records
 from experiments.spec import to_config
-from studies import plan_file, search, tuning
+from studies import plan_file, tuning
+from studies import search as space
 from studies.job import Job
 from studies.mirroring import Mirroring
 from studies.progress import Progress
@@ -46,7 +48,7 @@ def alone(tmp_path_factory):
 
 
 def test_a_search_prunes_what_is_worse_and_finds_what_is_best(alone):
-    found = search.read(alone / "trivial" / "search.json")
+    found = search.read_search(alone / "trivial").trials
     assert set(found) == {"none", "wang"}
     for trials in found.values():
         assert [trial.number for trial in trials] == list(range(BUDGET))
@@ -113,7 +115,7 @@ def test_two_commands_search_once(alone, tmp_path):
 
 def test_a_run_that_another_search_gave_up_is_done_anew(alone, tmp_path):
     behave(tmp_path, _all=TUNABLE)
-    trial = search.read(alone / "trivial" / "search.json")["none"][1]
+    trial = search.read_search(alone / "trivial").trials["none"][1]
     assert trial.state == "completed"
     given_up = tmp_path / "runs" / trial.run
     given_up.mkdir(parents=True)
@@ -137,7 +139,7 @@ def test_the_queue_and_the_progress_tell_what_was_given_up_from_what_failed(alon
 def test_arms_that_try_the_same_are_run_once_and_to_the_end(tmp_path):
     """Their thresholds may differ, and a run that one gives up may be good enough for the other."""
     plan = launching.plan(2)
-    spec = search.trial_spec(plan.runs[0].spec, {})
+    spec = space.trial_spec(plan.runs[0].spec, {})
     low, high = (PruningThresholds(metric="m", limits=((5, value),)) for value in (1.0, 2.0))
     seen = []
 
@@ -155,7 +157,7 @@ def test_arms_that_try_the_same_are_run_once_and_to_the_end(tmp_path):
 
 
 def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
-    spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
+    spec = space.trial_spec(launching.plan(2).runs[0].spec, {})
     task = tuning._Task("none", 5, {}, spec, PruningThresholds(metric="m", limits=((10, 2.0), (20, 2.0))))
     curve = [(5, 9.0), (10, 2.5), (20, 0.5), (spec.train.steps, 0.1)]
     lines = [json.dumps({"step": step, "validation/m": value}) for step, value in curve]
@@ -174,7 +176,7 @@ def test_the_curve_says_what_is_pruned_however_far_the_run_came(tmp_path):
 
 def test_a_run_that_another_search_gave_up_is_waited_for_while_somebody_looks_at_it(tmp_path):
     plan = launching.plan(2)
-    task = tuning._Task("none", 0, {}, search.trial_spec(plan.runs[0].spec, {}), None)
+    task = tuning._Task("none", 0, {}, space.trial_spec(plan.runs[0].spec, {}), None)
     directory = tmp_path / "runs" / task.spec.directory
     directory.mkdir(parents=True)
     known = {"run_id": task.spec.run_id, "reason": "", "spec": {}, "validation": {"m": 1.0}, "protocol": "full/1"}
@@ -197,7 +199,7 @@ def test_a_run_that_another_search_gave_up_is_waited_for_while_somebody_looks_at
 
 def test_a_trial_that_was_stopped_before_that_was_recorded_is_not_begun_again(tmp_path, monkeypatch):
     monkeypatch.setattr("studies.worker.train", lambda *_, **__: pytest.fail("it was begun again"))
-    spec = search.trial_spec(launching.plan(2).runs[0].spec, {})
+    spec = space.trial_spec(launching.plan(2).runs[0].spec, {})
     directory = tmp_path / "runs" / spec.directory
     directory.mkdir(parents=True)
     records.write_json(directory / "spec.json", to_config(spec))
@@ -215,7 +217,7 @@ def test_trials_that_cannot_be_done_here_stop_the_search_with_the_reason(tmp_pat
     assert not (tmp_path / "trivial" / "search.json").exists()
     behave(tmp_path, _all=TUNABLE)
     assert launch(tmp_path, 2, 2, f"search={BUDGET}").wait() == 0, terminal(tmp_path)
-    assert {trial.state for trial in search.read(tmp_path / "trivial" / "search.json")["none"]} == {
+    assert {trial.state for trial in search.read_search(tmp_path / "trivial").trials["none"]} == {
         "completed",
         "pruned",
     }

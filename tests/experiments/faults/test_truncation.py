@@ -9,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 
+from analysis import search
 from analysis.load import load_study
 from analysis.plan import StudyError, read_plan
 from analysis.report import write_report
@@ -16,7 +17,7 @@ from experiments import checkpoints, execution, faults, records, run_files, shar
 from experiments.cost import Cost
 from experiments.run_settings import RunSettings
 from experiments.spec import canonical, default_spec, to_config
-from studies import planning, retry, run, search, status
+from studies import planning, retry, run, status
 from studies.baselines import PRESETS
 from studies.catalog import load
 from studies.planning import PlanRequest
@@ -365,7 +366,7 @@ def test_a_damaged_search_is_named(copied, damaged):
         data = load_study(out / STUDY)
         assert data.search is None and [str(path) in problem for problem in data.problems] == [True]
         with pytest.raises(records.RecordError, match="search.json"):
-            search.read(path)
+            search.read_search(path.parent)
         assert len(data.records) == len(plan.runs)
 
 

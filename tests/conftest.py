@@ -1,6 +1,7 @@
 """What holds for all tests; imported before MindSpore is."""
 
 import os
+import pathlib
 
 import hypothesis
 import pytest
@@ -16,6 +17,38 @@ from experiments import locks  # noqa: E402
 # a slow or busy machine is no failure
 hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("anywhere")
+
+TESTS = pathlib.Path(__file__).parent
+# Several processes begin with these, the longest first: one that is begun last leaves the other processes idle.
+LONG = (
+    "studies/test_every_study.py",
+    "experiments/test_precision.py",
+    "studies/test_study.py",
+    "experiments/test_initial.py",
+    "studies/test_tuning.py",
+    "experiments/test_every_component.py",
+    "experiments/test_run.py",
+    "uflow/test_losses.py",
+    "studies/test_many_machines.py",
+    "experiments/test_parallel.py",
+    "experiments/faults/test_clock.py",
+    "goldens/test_parity.py",
+    "experiments/faults/test_truncation.py",
+    "experiments/faults/test_bad_data.py",
+    "experiments/faults/test_kills.py",
+    "experiments/test_convert.py",
+)
+
+
+def pytest_configure(config):
+    assert all((TESTS / name).exists() for name in LONG), "LONG names a file that is not there"
+    config.option.loadscopereorder = False  # else xdist begins with the files that have most tests
+
+
+def pytest_collection_modifyitems(items):
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank = {TESTS / name: number for number, name in enumerate(LONG)}
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

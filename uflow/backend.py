@@ -10,6 +10,7 @@ Every module of the project takes MindSpore from here (`from uflow import backen
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 from typing import Any
@@ -48,4 +49,6 @@ def __getattr__(name: str) -> Any:
     import mindspore
 
     globals().update({key: value for key, value in vars(mindspore).items() if not key.startswith("_")})
+    # what is loaded stays: MindSpore looks through all of it for garbage with every graph that it compiles
+    gc.freeze()
     return getattr(mindspore, name)

@@ -39,14 +39,19 @@ def apply_leaky_relu(x: ms.Tensor) -> ms.Tensor:
     return positive + 0.1 * (x - positive)
 
 
+def counted(end: int) -> ms.Tensor:
+    """0, 1, ... `end` - 1, (end,), an integer type; the operator itself compiles a second faster than `ops.arange`."""
+    return ms.ops.range(0, end, 1)
+
+
 def columns(width: int) -> ms.Tensor:
     """Coordinates x of a grid, (1, 1, W)."""
-    return ms.ops.arange(width).astype(ms.float32).reshape(1, 1, width)
+    return counted(width).astype(ms.float32).reshape(1, 1, width)
 
 
 def rows(height: int) -> ms.Tensor:
     """Coordinates y of a grid, (1, H, 1)."""
-    return ms.ops.arange(height).astype(ms.float32).reshape(1, height, 1)
+    return counted(height).astype(ms.float32).reshape(1, height, 1)
 
 
 def destinations(flow: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
@@ -114,7 +119,8 @@ def resize(x: ms.Tensor, height: int, width: int) -> ms.Tensor:
     """`x` on a grid of another size, (B, C, height, width): bilinear, half-pixel centres, no antialiasing."""
     if x.shape[2] == height and x.shape[3] == width:
         return x
-    return ms.ops.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
+    # the operator that `ops.interpolate` ends with: compiling all of that takes a second more for every graph
+    return ms.ops.ResizeBilinearV2(align_corners=False, half_pixel_centers=True)(x, (height, width))
 
 
 def resize_flow(flow: ms.Tensor, height: int, width: int) -> ms.Tensor:
@@ -188,7 +194,7 @@ def visible_mean(error: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
 def _splat(x: ms.Tensor, y: ms.Tensor, weight: ms.Tensor, h: int, w: int) -> ms.Tensor:
     b = x.shape[0]
     inside = ms.ops.logical_and(ms.ops.logical_and(x >= 0, x <= w - 1), ms.ops.logical_and(y >= 0, y <= h - 1))
-    frame = ms.ops.arange(b).astype(ms.float32).reshape(b, 1, 1) * (h * w)
+    frame = counted(b).astype(ms.float32).reshape(b, 1, 1) * (h * w)
     index = ms.ops.clamp(y, 0, h - 1) * w + ms.ops.clamp(x, 0, w - 1)
     index = index.astype(ms.int32) + frame.astype(ms.int32)
     weight = weight * inside.astype(weight.dtype)

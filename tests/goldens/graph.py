@@ -1,11 +1,36 @@
-"""Runs functions and components of the project as compiled graphs, with gradients."""
+"""Runs functions and components of the project as compiled graphs, with gradients.
+
+Compiling is what takes the time, so a graph is kept for the next call with an equal function: components with the same
+options are equal, and so are `Fixed` and `Several` of equal parts. Other shapes are another graph.
+"""
+
+import functools
+import os
 
 import numpy as np
 
 from uflow import backend as ms
 
 
-class Fixed:
+class Made:
+    """Equal to another one that was made of equal parts."""
+
+    @property
+    def parts(self):
+        return type(self), *((type(part), part) for value in vars(self).values() for part in _several(value))
+
+    def __eq__(self, other):
+        return isinstance(other, Made) and self.parts == other.parts
+
+    def __hash__(self):
+        return hash(self.parts)
+
+
+def _several(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+class Fixed(Made):
     """A function with its last arguments given; the graph compiler knows neither partial functions nor defaults."""
 
     def __init__(self, function, *last):
@@ -15,8 +40,8 @@ class Fixed:
         return self.function(*first, *self.last)
 
 
-class Several:
-    """The values of some functions of the same arguments, in one graph: compiling is what takes the time."""
+class Several(Made):
+    """The values of some functions of the same arguments, in one graph."""
 
     def __init__(self, *functions):
         self.functions = functions
@@ -91,14 +116,24 @@ def assert_same(first, second):
         np.testing.assert_allclose(second, first, rtol=0, atol=1e-37, err_msg="the second run of a graph differs")
 
 
+@functools.lru_cache(64)
+def _compiled(function, positions, kernels):
+    return InGraph(function) if positions is None else Gradient(function, positions)
+
+
+def compiled(function, positions=None):
+    """A function as a cell, or its values and gradients by the arguments at `positions`."""
+    return _compiled(function, positions, os.environ.get("UFLOW_KERNELS"))
+
+
 def run(function, *arrays):
     """The values of a function."""
-    return numpy(InGraph(function)(*tensors(arrays)))
+    return copied(compiled(function)(*tensors(arrays)))
 
 
 def run_gradient(function, arrays, cotangent, positions):
     """The values of a function and the gradients of `sum(values * cotangent)` by the arguments at `positions`."""
-    cell, inputs = Gradient(function, tuple(positions)), tensors([*arrays, cotangent])
+    cell, inputs = compiled(function, tuple(positions)), tensors([*arrays, cotangent])
     values, gradients = copied(cell(*inputs))
     # some operators of MindSpore keep a state between the runs of a graph: the second run must give the same
     assert_same((values, gradients), copied(cell(*inputs)))

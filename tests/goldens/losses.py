@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from goldens.golden import flow_pixels, flow_planes, pixels, planes
-from goldens.graph import Fixed, InGraph, Several, copied, run, run_gradient, tensors
+from goldens.graph import Fixed, InGraph, Made, Several, copied, run, run_gradient, tensors
 from uflow import distances, ops, registry
 from uflow.photometric import census
 from uflow.supervised import supervised_loss
@@ -21,7 +21,7 @@ SSIM = {
 }
 
 
-class SsimSum:
+class SsimSum(Made):
     """The sum over patches of error times visible share, by which the file differentiates."""
 
     def __init__(self, component):
@@ -62,7 +62,7 @@ def check_scalars(golden, values, grads):
         golden.check(f"scalar/{name}_grad", gradient, grads)
 
 
-class ByName:
+class ByName(Made):
     def __call__(self, x, name):
         return distances.penalty(name, x)
 
@@ -81,7 +81,7 @@ def check_differences(golden, case, image, tolerance):
         golden.check(f"{case}/image_averages_aw", pixels(columns), tolerance)
 
 
-class Hamming:
+class Hamming(Made):
     def __init__(self, patch, *threshold):
         self.patch, self.threshold = patch, threshold
 
@@ -144,7 +144,7 @@ def moved(cell, image, reconstruction, mask, error):
     return farthest
 
 
-class AtLevel:
+class AtLevel(Made):
     """A smoothness component on whole frames and the flow of its level."""
 
     def __init__(self, component):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from goldens.graph import run, run_gradient
+from goldens.graph import Made, run, run_gradient
 
 from uflow import registry
 from uflow.components import Components
@@ -18,7 +18,7 @@ def flow(x=0.0, y=0.0, size=(8, 12), batch=2):
     return found
 
 
-class Loss:
+class Loss(Made):
     """The loss with the masks that `advection` needs, as arguments a graph can be given."""
 
     def __init__(self, component):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from uflow import backend as ms
-from uflow.ops import forward_backward, inside_frame, resize, resize_flow, robust_l1
+from uflow.ops import counted, forward_backward, inside_frame, resize, resize_flow, robust_l1
 from uflow.options import FLAG, Choices, Range, option
 from uflow.registry import register
 
@@ -89,8 +89,8 @@ class TeacherStudent:
         if shift is None:
             return x[:, :, above : h - above, left : w - left]
         # taken by index, for the shift is not known when the graph is compiled
-        rows = ms.ops.arange(h - 2 * above) + above + shift[1] // 2**level
-        columns = ms.ops.arange(w - 2 * left) + left + shift[0] // 2**level
+        rows = counted(h - 2 * above) + above + shift[1] // 2**level
+        columns = counted(w - 2 * left) + left + shift[0] // 2**level
         return ms.ops.gather(ms.ops.gather(x, rows, 2), columns, 3)
 
     def view(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:

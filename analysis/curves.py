@@ -10,6 +10,7 @@ import numpy as np
 
 from analysis.load import StudyData
 from analysis.stats import mean_interval
+from experiments import layout
 from experiments.records import read_metrics
 
 BINS = 60
@@ -43,7 +44,7 @@ def logged_keys(data: StudyData, limit: int = 3) -> tuple[str, ...]:
     """
     keys: dict[str, None] = {}
     for label, seed in data.records:
-        for line in read_metrics(data.run_directory(label, seed) / "metrics.jsonl"):
+        for line in read_metrics(data.run_directory(label, seed) / layout.METRICS):
             keys.update(dict.fromkeys(key for key, value in line.items() if key != "step" and _is_finite(value)))
         if keys:
             break
@@ -91,7 +92,7 @@ def expected_best(values: Sequence[float]) -> list[float]:
 
 
 def _series(data: StudyData, label: str, seed: int, key: str) -> list[tuple[float, float]]:
-    lines = read_metrics(data.run_directory(label, seed) / "metrics.jsonl")
+    lines = read_metrics(data.run_directory(label, seed) / layout.METRICS)
     # A resumed run logs some steps again: the later line counts.
     found = {line["step"]: line[key] for line in lines if _is_finite(line.get(key)) and _is_finite(line["step"])}
     return sorted(found.items())

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analysis.plan import Gate
+from experiments import layout
 from experiments.records import RunRecord, read_metrics
 
 Pair = tuple[str, int]
@@ -80,7 +81,7 @@ def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[P
 
 def _value(gate: Gate, directory: pathlib.Path) -> float | None:
     """The value at the gate's step, and no later one, for there the arms may have parted."""
-    lines: Iterable[Mapping[str, Any]] = read_metrics(directory / "metrics.jsonl")
+    lines: Iterable[Mapping[str, Any]] = read_metrics(directory / layout.METRICS)
     key = f"validation/{gate.metric}"
     found = (line.get(key) for line in lines if line["step"] == gate.step)
     return next((float(value) for value in found if isinstance(value, (int, float)) and math.isfinite(value)), None)

@@ -14,6 +14,7 @@ from analysis.claims import CLAIMS, NONE, OTHER_DATA, SAME_DATA, Choices, Claim,
 from analysis.comparison import Comparison, judge, measure, shares
 from analysis.directions import metric_kind
 from analysis.load import StudyData
+from experiments import layout
 from experiments.records import RecordError, read_json
 from experiments.terminal import ended
 
@@ -228,7 +229,7 @@ def _spec(data: StudyData, label: str) -> dict[str, Any]:
         return dict(_flatten(next(iter(records.values())).spec, ""))
     for seed in data.plan.arm(label).runs:
         with contextlib.suppress(RecordError):
-            plain = read_json(data.run_directory(label, seed) / "spec.json")
+            plain = read_json(data.run_directory(label, seed) / layout.SPEC)
             if isinstance(plain, dict):
                 return _used(dict(_flatten(plain, "")))
     return dict(data.plan.arm(label).changes)

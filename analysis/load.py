@@ -11,6 +11,7 @@ from typing import Any
 from analysis.gate import Gating, gating
 from analysis.plan import StudyError, StudyPlan, read_plan
 from analysis.search import Search, read_search
+from experiments import layout
 from experiments.records import RecordError, RunRecord, read_json, read_result
 
 Pair = tuple[str, int]
@@ -43,7 +44,7 @@ class StudyData:
 
     def run_directory(self, label: str, seed: int) -> pathlib.Path:
         """Where the files of a planned run are."""
-        return self.directory.parent / "runs" / self.plan.arm(label).runs[seed]
+        return layout.run_directory(self.directory.parent, self.plan.arm(label).runs[seed])
 
     @property
     def done(self) -> int:
@@ -93,8 +94,8 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     missing: list[Pair] = []
     problems: dict[str, None] = {}  # a dictionary, so that a run shared by two arms is named once
     for label, seed in plan.pairs:
-        run = directory.parent / "runs" / plan.arm(label).runs[seed]
-        if not (run / "result.json").exists():
+        run = layout.run_directory(directory.parent, plan.arm(label).runs[seed])
+        if not layout.finished(run):
             missing.append((label, seed))
             continue
         try:
@@ -114,7 +115,9 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     records = {pair: record for pair, record in records.items() if pair not in refused}
     gated = None
     if plan.gate:
-        folders = {(label, seed): directory.parent / "runs" / plan.arm(label).runs[seed] for label, seed in records}
+        folders = {
+            (label, seed): layout.run_directory(directory.parent, plan.arm(label).runs[seed]) for label, seed in records
+        }
         gated = gating(plan.gate, records, folders)
         problems.update(dict.fromkeys(gated.problems))
         records = {pair: record for pair, record in records.items() if pair not in gated.records}
@@ -131,7 +134,7 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
 
 
 def _read_run(run: pathlib.Path, seed: int) -> RunRecord:
-    path = run / "result.json"
+    path = run / layout.RESULT
     try:
         record = read_result(run)
     except (TypeError, AttributeError, RecursionError) as error:  # entries of a type that no run writes
@@ -145,7 +148,7 @@ def _read_run(run: pathlib.Path, seed: int) -> RunRecord:
 
 def _read_cost(run: pathlib.Path) -> Mapping[str, Any] | None:
     try:
-        cost = read_json(run / "cost.json")
+        cost = read_json(run / layout.COST)
     except RecordError:  # costs are a convenience: without them the results still stand
         return None
     return cost if isinstance(cost, dict) else None

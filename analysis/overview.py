@@ -13,6 +13,7 @@ from analysis.ledger import Finding, ledger
 from analysis.load import load_study
 from analysis.plan import StudyError
 from analysis.rendering import WIDTH
+from experiments import layout
 from experiments.flags import Parser
 from experiments.records import atomic_write
 
@@ -78,7 +79,7 @@ def overview(out: str | pathlib.Path, claims: Sequence[Claim] = CLAIMS) -> Overv
         StudyError: if there is no study in `out`.
     """
     out = pathlib.Path(out)
-    folders = sorted(path.parent for path in out.glob("*/plan.json"))
+    folders = sorted(path.parent for path in out.glob(f"*/{layout.PLAN}"))
     if not folders:
         raise StudyError(f"{out}: no study in it (give the --out of studies.run, which holds STUDY/plan.json)")
     found: dict[str, list[Evidence]] = {}
@@ -91,7 +92,7 @@ def overview(out: str | pathlib.Path, claims: Sequence[Claim] = CLAIMS) -> Overv
             problems.append(f"left out: {error}")
             continue
         studies.append(folder.name)
-        page = folder / "report" / "report.html"
+        page = folder / layout.REPORT / "report.html"
         about = {
             "study": folder.name,
             "preset": data.plan.preset,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.load import StudyData
+from experiments import layout
 from experiments.records import RecordError, read_json
 
 SHARED = ("first", "truth", "seen")  # the same for every arm
@@ -61,7 +62,7 @@ def albums(data: StudyData) -> dict[str, Album]:
     found = {}
     for label in data.plan.labels:
         for seed in data.of(label):
-            album = _album(data.run_directory(label, seed) / "pictures", seed)
+            album = _album(data.run_directory(label, seed) / layout.PICTURES, seed)
             if album.files:
                 found[label] = album
                 break

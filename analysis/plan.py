@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.labels import printable
+from experiments import layout
 from experiments.records import RecordError, read_json
 
 FORMAT = 1
@@ -110,7 +111,7 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
     Raises:
         StudyError: if there is no such study, or if its plan is not one; all reasons at once.
     """
-    path = pathlib.Path(directory) / "plan.json"
+    path = pathlib.Path(directory) / layout.PLAN
     if not path.is_file():
         raise StudyError(f"{directory}: not a study: there is no plan.json in it (give OUT/STUDY)")
     try:

@@ -25,6 +25,7 @@ from analysis.search import as_csv as trials_as_csv
 from analysis.tables import ComparisonTable, comparison_tables
 from analysis.worst_frames import as_csv as worst_as_csv
 from analysis.worst_frames import pictures_of, worst_frames
+from experiments import layout
 from experiments.flags import Parser
 from experiments.records import atomic_write, dump_json
 from experiments.terminal import ended
@@ -68,7 +69,7 @@ def write_report(study_directory: str | pathlib.Path, directory: pathlib.Path | 
         directory: where to; by default `<out>/<study>/report`.
     """
     report = make_report(study_directory)
-    directory = directory or pathlib.Path(study_directory) / "report"
+    directory = directory or pathlib.Path(study_directory) / layout.REPORT
     for name, content in report.files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(directory / name, content)

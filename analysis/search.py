@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.labels import cell, printable
+from experiments import layout
 from experiments.records import RecordError, read_json, write_json
 
 FORMAT = 1
@@ -109,7 +110,7 @@ def read_search(directory: pathlib.Path) -> Search | None:
     Raises:
         RecordError: if its file cannot be read.
     """
-    path = directory / "search.json"
+    path = directory / layout.SEARCH
     if not path.exists():
         return None
     plain = printable(read_json(path))

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from benchmarks.step import processor
-from experiments import records
+from experiments import layout, records
 from experiments.flags import Parser
 from studies import costs
 from studies.baselines import PRESETS
@@ -53,9 +53,9 @@ def measured(preset: str, folder: pathlib.Path) -> costs.Cost:
     done = subprocess.run([sys.executable, "-m", "studies.run", *words], stdout=sys.stderr)
     if done.returncode:
         raise RuntimeError(f"preset {preset}: studies.run {' '.join(words)} ended with exit code {done.returncode}")
-    results = sorted((folder / "runs").glob("*/result.json"), key=lambda path: path.stat().st_mtime)
+    results = sorted((folder / layout.RUNS).glob(f"*/{layout.RESULT}"), key=lambda path: path.stat().st_mtime)
     last = results[-1].parent
-    found = costs.cost_of(records.read_json(last / "spec.json"), records.read_json(last / "cost.json"))
+    found = costs.cost_of(records.read_json(last / layout.SPEC), records.read_json(last / layout.COST))
     if found is None:
         raise RuntimeError(f"{last}: its cost.json does not tell what it has cost")
     return found

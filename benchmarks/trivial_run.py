@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from experiments import execution, records, run
+from experiments import execution, layout, records, run
 from experiments.cost import Cost
 from experiments.run_settings import RunSettings
 from experiments.spec import ExperimentSpec, canonical
@@ -24,7 +24,7 @@ def trivial(spec: ExperimentSpec, settings: RunSettings, *_: object) -> records.
     directory = execution.directory_of(spec, settings)
     Cost(directory).write()
     lines = [{"step": 10 * n, "total": 1.0 / n, "photometric": 0.5, "smoothness": 0.5} for n in range(1, LINES + 1)]
-    records.atomic_write(directory / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    records.atomic_write(directory / layout.METRICS, "".join(json.dumps(line) + "\n" for line in lines))
     record = records.RunRecord(
         run_id=spec.run_id,
         status="completed",

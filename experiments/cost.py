@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import records
+from experiments import layout, records
 from experiments.code_version import code_version
 
 
@@ -21,7 +21,7 @@ class Cost:
     """
 
     def __init__(self, directory: pathlib.Path | None):
-        self.path = directory and directory / "cost.json"
+        self.path = directory and directory / layout.COST
         self.before: dict[str, Any] = {}
         with contextlib.suppress(records.RecordError):
             before = records.read_json(self.path) if self.path else {}

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from experiments import checkpoints, device, faults, locks, process_group, records
+from experiments import checkpoints, device, faults, layout, locks, process_group, records
 from experiments.cost import Cost
 from experiments.data.pairs import PairSet
 from experiments.inputs import Data, open_data, with_digests
@@ -37,7 +37,7 @@ class Hooks:
 
 def directory_of(spec: ExperimentSpec, settings: RunSettings) -> pathlib.Path:
     """Where the files of a run are."""
-    return settings.directory or settings.out / "runs" / spec.directory
+    return settings.directory or layout.run_directory(settings.out, spec.directory)
 
 
 def execute(
@@ -93,7 +93,7 @@ def _execute(
     What was found is kept then: on another machine the weights are not the same bits.
     """
     directory = directory_of(spec, settings)
-    with locks.held(directory / "lock", give_up=hooks.stop if settings.wait else lambda: True) as alone:
+    with locks.held(directory / layout.LOCK, give_up=hooks.stop if settings.wait else lambda: True) as alone:
         if not alone and not settings.wait:
             raise records.RecordError(f"{directory}: another process is training there")
         if not alone:
@@ -104,7 +104,7 @@ def _execute(
         _clear(directory)
         _write_spec(directory, spec)
         first = None
-        if spec.initial and not checkpoints.latest(directory / "checkpoints"):
+        if spec.initial and not checkpoints.latest(directory / layout.CHECKPOINTS):
             ahead = dataclasses.replace(settings, directory=None)
             place = directory_of(spec.initial, ahead)
             print(f"starts from {place.name}", flush=True)
@@ -139,13 +139,13 @@ def _execute(
 
 def weights_of(directory: pathlib.Path, spec: ExperimentSpec) -> pathlib.Path | None:
     """The file with the weights that a run ended with; `None` if it is not there, or not whole."""
-    found = checkpoints.latest(directory / "checkpoints")
+    found = checkpoints.latest(directory / layout.CHECKPOINTS)
     return found.file if found and found.step >= spec.train.steps else None
 
 
 def _clear(directory: pathlib.Path) -> None:
     """Removes what a killed process was writing of the files that only the holder of the run's lock writes."""
-    for name in ("cost.json", "metrics.jsonl", "result.json"):
+    for name in (layout.COST, layout.METRICS, layout.RESULT):
         for path in directory.glob(f".{name}.*.tmp"):
             path.unlink(missing_ok=True)
 
@@ -155,7 +155,7 @@ def _finished(directory: pathlib.Path, spec: ExperimentSpec) -> records.RunRecor
 
     A damaged record is set aside, and the run is finished once more from its last checkpoint.
     """
-    path = directory / "result.json"
+    path = directory / layout.RESULT
     if not path.exists():
         return None
     try:
@@ -169,7 +169,7 @@ def _finished(directory: pathlib.Path, spec: ExperimentSpec) -> records.RunRecor
 
 def _write_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
     """Writes `spec.json` anew; paths may differ from the ones it was written with, and a damaged one is replaced."""
-    path = directory / "spec.json"
+    path = directory / layout.SPEC
     try:
         other = path.exists() and from_config(records.read_json(path)).run_id != spec.run_id
     except records.DamagedError as error:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from experiments import locks
+from experiments import layout, locks
 from experiments.addresses import sqlite_address
 from experiments.atomic import replacing
 from experiments.tracked import Point
@@ -106,9 +106,9 @@ class Store:
         Stores of before name them, and MLflow names one for its experiment 0. A folder that was moved or copied would
         write to where it was made.
         """
-        if not self.artifacts or self.uri != sqlite_address(self.artifacts.parent / "mlflow.db"):
+        if not self.artifacts or self.uri != sqlite_address(self.artifacts.parent / layout.MLFLOW):
             return
-        with contextlib.closing(sqlite3.connect(self.artifacts.parent / "mlflow.db", timeout=60)) as store, store:
+        with contextlib.closing(sqlite3.connect(self.artifacts.parent / layout.MLFLOW, timeout=60)) as store, store:
             store.execute("PRAGMA secure_delete = ON")
             run, end = f"'{PLACE}' || run_uuid || '/artifacts'", f"'%/{self.artifacts.name}'"
             store.execute(

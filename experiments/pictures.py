@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from experiments import flow_colors, records
+from experiments import flow_colors, layout, records
 from experiments.data.pairs import Pair, PairSet
 from uflow import backend as ms
 from uflow import metrics, registry
@@ -71,7 +71,7 @@ def write(
     forward = estimates(network, (pairs[index] for index in indices))
     # The other direction goes through the same compiled graph: nothing is compiled for the pictures.
     backward = estimates(network, (reversed_pair(pairs[index]) for index in indices))
-    folder = directory / "pictures"
+    folder = directory / layout.PICTURES
     folder.mkdir(exist_ok=True)
     listed = []
     for frame, there, back in zip(shown, forward, backward, strict=True):

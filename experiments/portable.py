@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import checkpoints, records
+from experiments import checkpoints, layout, records
 from experiments.spec import SECTIONS, ExperimentSpec, from_config, other_network, to_config
 from uflow import registry
 
@@ -68,7 +68,7 @@ def find(path: str | pathlib.Path) -> Trained:
     for name in NAMED:
         if (path / f"{name}.ckpt").is_file():
             return _described(path / f"{name}.ckpt")
-    for folder in (path, path / "checkpoints"):
+    for folder in (path, path / layout.CHECKPOINTS):
         if newest := checkpoints.latest(folder):
             return _described(newest.file)
     raise records.RecordError(f"checkpoint {path}: the directory holds no whole checkpoint (.ckpt with its .json)")
@@ -82,7 +82,7 @@ def _described(file: pathlib.Path) -> Trained:
     sha256 = known.get("sha256", "")
     parts = {key: known[key] for key in (*registry.AXES, *SECTIONS, "seed", "format") if key in known}
     if "network" not in parts:
-        places = (folder / "spec.json" for folder in (file.parent, file.parent.parent))
+        places = (folder / layout.SPEC for folder in (file.parent, file.parent.parent))
         place = next((place for place in places if place.is_file()), None)
         if place is None:
             raise records.RecordError(

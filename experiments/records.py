@@ -23,10 +23,10 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from experiments import layout
 from experiments.atomic import replacing
 
 FORMAT = 2  # of a result; one of format 1 has no checksum
-ATTEMPTS = "attempts"
 STATUSES = ("completed", "diverged", "collapsed", "failed", "pruned")
 
 
@@ -112,7 +112,7 @@ def read_json(path: str | os.PathLike) -> Any:
 def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
     """Writes `result.json`, the last file of a run: its existence means that the run is done."""
     plain = sealed({"format": FORMAT, **dataclasses.asdict(record)})
-    write_json(pathlib.Path(directory) / "result.json", plain)
+    write_json(pathlib.Path(directory) / layout.RESULT, plain)
 
 
 def sealed(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def read_result(directory: str | os.PathLike, run_id: str | None = None) -> RunR
     Raises:
         RecordError: if `result.json` is missing, cut off, of another format, or not the record of the directory.
     """
-    path = pathlib.Path(directory) / "result.json"
+    path = pathlib.Path(directory) / layout.RESULT
     return check_result(read_json(path), str(path), run_id or path.parent.name.rpartition("__")[2])
 
 
@@ -195,7 +195,7 @@ def check_result(plain: Any, where: str, run_id: str) -> RunRecord:
 def earlier_attempts(directory: str | os.PathLike) -> tuple[str, ...]:
     """How earlier attempts at a run ended, oldest first: `status: reason`, or what is wrong with their record."""
     found = []
-    for path in sorted((pathlib.Path(directory) / ATTEMPTS).glob("*/result.json")):
+    for path in sorted((pathlib.Path(directory) / layout.ATTEMPTS).glob(f"*/{layout.RESULT}")):
         try:
             plain = read_json(path)
             _check_seal(plain, str(path))

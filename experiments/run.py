@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, faults, flags, portable, records, terminal
+from experiments import device, execution, faults, flags, layout, portable, records, terminal
 from experiments.addresses import check_place
 from experiments.atomic import check_writable
 from experiments.data.pairs import DataError
@@ -45,7 +45,7 @@ def sacred_run(
     SETTINGS.CAPTURE_MODE = "no"
     experiment = Experiment("uflow", save_git_info=False)
     experiment.add_config(to_config(spec))
-    observer = RunFilesObserver(settings.out / "runs" / spec.directory / "sacred.json")
+    observer = RunFilesObserver(layout.run_directory(settings.out, spec.directory) / layout.SACRED)
     experiment.observers.append(observer)
     outcome: list[records.RunRecord | None] = []
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import checkpoints, faults, records
+from experiments import checkpoints, faults, layout, records
 from experiments.process_group import ProcessGroup
 from experiments.run_settings import RunSettings
 
@@ -32,17 +32,17 @@ class Place:
     @property
     def prefixes(self) -> pathlib.Path:
         """Where training that several runs have in common is kept."""
-        return self.settings.out / "prefixes"
+        return self.settings.out / layout.PREFIXES
 
     @property
     def checkpoints(self) -> pathlib.Path:
         """Where the run's checkpoints are."""
-        return self.directory / "checkpoints"
+        return self.directory / layout.CHECKPOINTS
 
     @property
     def metrics(self) -> pathlib.Path:
         """The learning curve."""
-        return self.directory / "metrics.jsonl"
+        return self.directory / layout.METRICS
 
 
 @dataclasses.dataclass

@@ -9,9 +9,9 @@ from typing import Any
 
 from sacred.observers import RunObserver
 
-from experiments import records
+from experiments import layout, records
 
-PROBLEMS = "sacred_problems.json"
+PROBLEMS = layout.SACRED_PROBLEMS
 
 
 class RunFilesObserver(RunObserver):

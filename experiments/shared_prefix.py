@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import checkpoints, faults, records
+from experiments import checkpoints, faults, layout, records
 from experiments.run_files import Place, State
 from experiments.spec import ExperimentSpec, prefix_id
 
@@ -25,7 +25,7 @@ def load_prefix(folder: pathlib.Path) -> tuple[checkpoints.Checkpoint, bytes] | 
     """The checkpoint of a prefix and the learning curve that leads to it; `None` unless both are there and whole."""
     with contextlib.suppress(OSError, records.RecordError):
         found = checkpoints.latest(folder)
-        curve = State.of(found).curve((folder / "metrics.jsonl").read_bytes()) if found else None
+        curve = State.of(found).curve((folder / layout.METRICS).read_bytes()) if found else None
         return None if curve is None else (found, curve)
     return None
 
@@ -35,7 +35,7 @@ def save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, Any
     with faults.naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
     if not load_prefix(folder):
-        records.atomic_write(folder / "metrics.jsonl", place.metrics.read_bytes()[: state.metrics_bytes])
+        records.atomic_write(folder / layout.METRICS, place.metrics.read_bytes()[: state.metrics_bytes])
         checkpoints.save(folder, state.step, without_teacher(parameters), state.memory(), keep=1)
 
 

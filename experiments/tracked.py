@@ -10,11 +10,11 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from experiments import records
+from experiments import layout, records
 from experiments.data.source_text import unplaced
 from experiments.spec import flatten
 
-FILES = ("spec.json", "result.json", "cost.json", "metrics.jsonl", "log.txt")
+FILES = (layout.SPEC, layout.RESULT, layout.COST, layout.METRICS, layout.LOG)
 FOLDERS = {"pictures": "*"}
 _STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
@@ -58,7 +58,7 @@ class Tracked:
     @property
     def done(self) -> bool:
         """True if it has a result."""
-        return (self.files / "result.json").exists()
+        return layout.finished(self.files)
 
     def points(self, lines: Iterable[Mapping[str, Any]] | None = None) -> Iterator[tuple[Point, float]]:
         """Values of the learning curve by name and step, then the final values, at step 0; a point may come twice.
@@ -69,7 +69,7 @@ class Tracked:
         Raises:
             records.RecordError: if there is a result that cannot be read.
         """
-        for line in records.read_metrics(self.files / "metrics.jsonl") if lines is None else lines:
+        for line in records.read_metrics(self.files / layout.METRICS) if lines is None else lines:
             step = int(line["step"])
             for name, value in line.items():
                 if name != "step" and isinstance(value, (int, float)) and math.isfinite(value):
@@ -86,7 +86,7 @@ class Tracked:
         """
         record = records.read_result(self.files, self.run_id)
         tags = {"status": record.status, "reason": record.reason or "-"}
-        for path in sorted((self.files / "checkpoints").glob("step_*.ckpt"))[-1:]:  # kept once, by the run
+        for path in sorted((self.files / layout.CHECKPOINTS).glob("step_*.ckpt"))[-1:]:  # kept once, by the run
             tags["uflow.weights"] = f"runs/{self.name}/checkpoints/{path.name}"
         return _STATES[record.status], tags
 
@@ -115,7 +115,7 @@ class Tracked:
         words += [f"--preset {self.about['preset']}"] if "preset" in self.about else []
         found = {"mlflow.source.type": "LOCAL", "mlflow.source.name": " ".join(words)}
         with contextlib.suppress(records.RecordError, TypeError, AttributeError):
-            code = records.read_json(self.files / "cost.json").get("code", {})
+            code = records.read_json(self.files / layout.COST).get("code", {})
             if commit := code.get("commit"):
                 found |= {"mlflow.source.git.commit": str(commit)}
                 found |= {"mlflow.source.git.dirty": str(bool(code.get("changed"))).lower()}
@@ -124,7 +124,7 @@ class Tracked:
     def artifacts(self) -> list[tuple[pathlib.Path, str | None]]:
         """The files that go with the run, and the folder that each goes to."""
         found = [(self.files / name, None) for name in FILES if (self.files / name).exists()]
-        if not (self.files / "spec.json").exists():
+        if not (self.files / layout.SPEC).exists():
             found.append((self.spec, None))
         for folder, pattern in FOLDERS.items():
             paths = [path for path in sorted((self.files / folder).glob(pattern)) if path.is_file()]
@@ -138,7 +138,7 @@ class Tracked:
     def stamp(self) -> tuple[int, ...]:
         """Changes when the learning curve or the result do."""
         found = []
-        for name in ("metrics.jsonl", "result.json"):
+        for name in (layout.METRICS, layout.RESULT):
             try:
                 about = (self.files / name).stat()
                 found += [about.st_mtime_ns, about.st_size]
@@ -156,15 +156,15 @@ def tracked(
 ) -> Tracked:
     """A run in a directory; its present attempt."""
     return Tracked(
-        name=directory.name, files=directory, spec=directory / "spec.json", arm=arm, seed=seed,
+        name=directory.name, files=directory, spec=directory / layout.SPEC, arm=arm, seed=seed,
         attempt=len(records.earlier_attempts(directory)) + 1, about=about, tags=tags or {},
     )  # fmt: skip
 
 
 def earlier(run: Tracked) -> list[Tracked]:
     """The attempts before the present one, oldest first."""
-    folders = sorted(path.parent for path in (run.files / records.ATTEMPTS).glob("*/result.json"))
-    place = f"{run.name}/{records.ATTEMPTS}"
+    folders = sorted(path.parent for path in (run.files / layout.ATTEMPTS).glob(f"*/{layout.RESULT}"))
+    place = f"{run.name}/{layout.ATTEMPTS}"
     return [
         dataclasses.replace(run, name=f"{place}/{folder.name}", files=folder, attempt=number, tags={})
         for number, folder in enumerate(folders, 1)

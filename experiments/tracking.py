@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from experiments import mlflow_page, records
+from experiments import layout, mlflow_page, records
 from experiments.addresses import without_secrets
 from experiments.following import Following
 from experiments.mlflow_store import SEAL, Store
@@ -244,7 +244,7 @@ class Mirror:
             tags,
         )
         held = _Held(
-            found.info.run_id, found.info.start_time, dict(found.data.tags), Following(run.files / "metrics.jsonl")
+            found.info.run_id, found.info.start_time, dict(found.data.tags), Following(run.files / layout.METRICS)
         )
         self._tell(held, {"mlflow.parentRunId": parent} | source)
         if held.tags.get(SEAL) != _seal(run):

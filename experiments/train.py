@@ -17,6 +17,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from experiments import layout
+
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
@@ -126,7 +128,7 @@ def weights_to_start_from(given: argparse.Namespace) -> pathlib.Path | None:
 
 def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
     """Raises `ValueError` if a directory holds the training of another spec, naming the options that differ."""
-    path = directory / "spec.json"
+    path = directory / layout.SPEC
     if not path.exists():
         return
     there, here = (flatten(canonical(s)) for s in (from_config(records.read_json(path)), spec))
@@ -197,7 +199,7 @@ def _train(spec: ExperimentSpec, settings: RunSettings, data: inputs.Data) -> in
     monitor = Monitor()
     hooks = execution.Hooks(stop_on_signals(), monitor)
     _introduce(spec, settings, data)
-    done_before = (settings.directory / "result.json").exists()
+    done_before = layout.finished(settings.directory)
     try:
         record = execution.execute(spec, settings, data, hooks)
     except (faults.MachineFault, DataError, records.RecordError) as error:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from experiments import flags
+from experiments import flags, layout
 from experiments.addresses import check_place, has_secret, sqlite_address
 from studies.devices import Card, parse
 from studies.process import HEARTBEAT
@@ -288,7 +288,7 @@ def _settings(given: argparse.Namespace, out: pathlib.Path, problems: _Problems)
         from studies.exchange import address
 
         problems.tried(lambda: address(storage))
-    tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or sqlite_address(out / "mlflow.db")
+    tracking = given.tracking_uri or os.environ.get("UFLOW_TRACKING_URI") or sqlite_address(out / layout.MLFLOW)
     settings = WorkerSettings(
         execution=execution or Execution(**known), study="", queue="", storage=storage,
         tracking=None if tracking == "none" else tracking,

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import records
+from experiments import layout, records
 from experiments.spec import ExperimentSpec, digest, to_config
 from studies.planning import Plan, PlannedRun, new_steps
 from uflow import registry
@@ -71,8 +71,8 @@ def _earlier(out: pathlib.Path) -> Iterator[tuple[str, Cost]]:
     """Shape and cost of all finished runs in a directory."""
     for directory in sorted(out.glob("runs/*")):
         with contextlib.suppress(records.RecordError, KeyError, TypeError):
-            if (directory / "result.json").exists():
-                config, cost = (records.read_json(directory / name) for name in ("spec.json", "cost.json"))
+            if layout.finished(directory):
+                config, cost = (records.read_json(directory / name) for name in (layout.SPEC, layout.COST))
                 if (found := cost_of(config, cost)) is not None:
                     yield shape(config, cost["device"]), found
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sql
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from studies.exchange import ENGINE, MAKE, Exchange, address, reason
 from studies.job import Job, job_from
 from studies.process import HEARTBEAT
@@ -85,7 +85,7 @@ class DatabaseQueue(Queue):
         patience: float = 600.0,
         stop: Callable[[], bool] = lambda: False,
     ):
-        self.folder, self.runs, self.name = folder, folder.parent / "runs", name
+        self.folder, self.runs, self.name = folder, folder.parent / layout.RUNS, name
         self.storage, self.patience, self.stop = storage, patience, stop
         self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
         self._doubted: dict[tuple[str, int], float] = {}
@@ -138,7 +138,7 @@ class DatabaseQueue(Queue):
             self._add([job for job in new if not self._has_result(job, offered)])
 
     def _has_result(self, job: Job, offered: Mapping[str, int]) -> bool:
-        here = (self.runs / job.directory / "result.json").exists()
+        here = layout.finished(self.runs / job.directory)
         return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
 
     def _add(self, jobs: Sequence[Job]) -> None:
@@ -183,7 +183,7 @@ class DatabaseQueue(Queue):
 
     def elsewhere(self) -> int:
         """How many runs workers on other machines are at."""
-        return sum(locks.is_free(self.runs / name / "worker.lock") for name in self.states()[1])
+        return sum(locks.is_free(self.runs / name / layout.WORKER_LOCK) for name in self.states()[1])
 
     def waiting(self) -> list[str]:
         """Directories of the runs that no worker has taken, first come first."""
@@ -228,7 +228,7 @@ class DatabaseQueue(Queue):
         """Hands over results that are here of runs that are still to be done: an outage had kept them back."""
         for run, attempt, _ in self._execute(_KNOWN):
             directory = self.runs / run
-            if (job := _job(run, {"directory": run, "attempt": attempt})) and (directory / "result.json").exists():
+            if (job := _job(run, {"directory": run, "attempt": attempt})) and layout.finished(directory):
                 if attempt_of(directory) >= attempt:
                     self.exchange.offer_result(job, directory)
 

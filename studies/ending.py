@@ -9,6 +9,7 @@ import shlex
 import sys
 from typing import Any
 
+from experiments import layout
 from studies.command import Command
 from studies.process import DONE, FAILED
 
@@ -34,7 +35,7 @@ def update_mirror(mirror: Any, command: Command) -> None:
 
 def reported(command: Command, mirror: Any, left: int = 0) -> CommandResult:
     """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
-    return _reported(command, mirror, left, command.folder / "report")
+    return _reported(command, mirror, left, command.folder / layout.REPORT)
 
 
 def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
@@ -93,8 +94,8 @@ def _where_to_look(tracking: str | None, out: pathlib.Path) -> str | None:
     """The address of MLflow's pages, or the command that shows them; `None` if there is nothing to look at."""
     from experiments.addresses import describe, sqlite_address
 
-    own = tracking == sqlite_address(out / "mlflow.db")
-    if tracking is None or (own and not (out / "mlflow.db").exists()):
+    own = tracking == sqlite_address(out / layout.MLFLOW)
+    if tracking is None or (own and not (out / layout.MLFLOW).exists()):
         return None
     if tracking.startswith(("http://", "https://")):
         return describe(tracking)

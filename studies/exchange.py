@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from experiments.addresses import describe, without_secrets
 from experiments.spec import ExperimentSpec, canonical, to_config
 from studies import retry
@@ -23,7 +23,7 @@ from studies.job import Job
 # libpq's: a connection of which nothing comes any more is given up, and times do not depend on where a machine stands
 CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30, "options": "-c timezone=UTC"}
 ENGINE = {"pool_pre_ping": True, "pool_size": 1, "connect_args": CONNECT}  # a server has a hundred connections for all
-FILES = ("cost.json", "metrics.jsonl", "sacred.json", "log.txt")
+FILES = (layout.COST, layout.METRICS, layout.SACRED, layout.LOG)
 PICTURE = re.compile(r"[\w.+-]+\.png")
 MOST_BYTES = 64 * 2**20  # a run's pictures are left where they are beyond that
 LOG_BYTES = 256 * 2**10  # so much of the end of a log
@@ -118,13 +118,13 @@ class Exchange:
 
     def offer_result(self, job: Job, directory: pathlib.Path) -> None:
         """Hands over the files of a run that is done, but for its checkpoints."""
-        files = {"result.json": (directory / "result.json").read_text(encoding="utf-8")}
+        files = {layout.RESULT: (directory / layout.RESULT).read_text(encoding="utf-8")}
         for name in FILES:
             if (directory / name).exists():
                 files[name] = (
-                    (directory / name).read_bytes()[-LOG_BYTES if name == "log.txt" else 0 :].decode(errors="replace")
+                    (directory / name).read_bytes()[-LOG_BYTES if name == layout.LOG else 0 :].decode(errors="replace")
                 )
-        pictures = {path.name: path for path in sorted((directory / "pictures").glob("*.png"))}
+        pictures = {path.name: path for path in sorted((directory / layout.PICTURES).glob("*.png"))}
         if sum(path.stat().st_size for path in pictures.values()) > MOST_BYTES:
             pictures = {}
         encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
@@ -139,10 +139,10 @@ class Exchange:
         content = self._get(job.directory, "result", job.attempt)
         if not isinstance(content, dict):
             return False
-        with locks.held(directory / "worker.lock", give_up=lambda: True) as alone:
+        with locks.held(directory / layout.WORKER_LOCK, give_up=lambda: True) as alone:
             if not alone:
                 return False
-            if (directory / "result.json").exists():
+            if layout.finished(directory):
                 retry.set_aside_held(directory)
             try:
                 _write(directory, content, job.run_id)
@@ -153,13 +153,13 @@ class Exchange:
 
 
 def _write(directory: pathlib.Path, content: Mapping[str, Any], run_id: str) -> None:
-    text = content["files"]["result.json"]
+    text = content["files"][layout.RESULT]
     records.check_result(json.loads(text), f"result of {directory.name}", run_id)
     for name, encoded in content["pictures"].items():
         if PICTURE.fullmatch(name):
-            (directory / "pictures").mkdir(exist_ok=True)
-            records.atomic_write(directory / "pictures" / name, base64.b64decode(encoded, validate=True))
+            (directory / layout.PICTURES).mkdir(exist_ok=True)
+            records.atomic_write(directory / layout.PICTURES / name, base64.b64decode(encoded, validate=True))
     for name in FILES:
         if name in content["files"]:
             records.atomic_write(directory / name, content["files"][name])
-    records.atomic_write(directory / "result.json", text)
+    records.atomic_write(directory / layout.RESULT, text)

@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from experiments import layout
 from studies.process import CannotRun, Execution, die_with_parent, environment_of, words_of
 
 
@@ -145,7 +146,7 @@ def _run(module: Any, asked: dict[str, Any], parent: int) -> None:
             os._exit(1)
         os.setsid()
         os.chdir(asked["directory"])
-        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        log = os.open(layout.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, file in ((0, nothing), (1, log), (2, log)):
             os.dup2(file, number)

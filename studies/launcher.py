@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from experiments import faults
+from experiments import faults, layout
 from experiments.signals import stop_on_signals
 from studies.devices import Card
 from studies.job import jobs_of
@@ -172,14 +172,14 @@ class _Work:
         """The runs without a result, after what others did was fetched and what the queue lacks was put there."""
         queue, todo = self.queue, pending(self.plan, self.settings.out, self.workers)
         queue.enqueue(jobs_of(todo, queue.runs, self.about, self.plan.shared_steps))
-        return [run for run in todo if not (queue.runs / run.directory / "result.json").exists()]
+        return [run for run in todo if not layout.finished(queue.runs / run.directory)]
 
     def supervise(self, todo: Sequence[PlannedRun], settings: Sequence[WorkerSettings]) -> None:
         """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while.
 
         A worker that was killed is replaced while runs are waiting.
         """
-        queue, log_file = self.queue, self.queue.folder / "study.log"
+        queue, log_file = self.queue, self.queue.folder / layout.STUDY_LOG
         progress = Progress(queue.runs, {run.directory: run.spec.train.steps for run in todo})
         progress.elsewhere = queue.elsewhere()
         groups = [self.start(settings, log_file)] if settings else []
@@ -211,7 +211,7 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
         warn_of_kernels(settings.execution.program, tuple(cards))
     queue = settings.open_queue(stop)
     settings.out.joinpath(settings.study).mkdir(parents=True, exist_ok=True)
-    group = start(assigned(settings, cards, workers), queue.folder / "study.log")
+    group = start(assigned(settings, cards, workers), queue.folder / layout.STUDY_LOG)
     looked, busy = 0.0, time.monotonic()
     with _ending([group], functools.partial(print, flush=True)) as ending:
         while not ending.over():
@@ -230,7 +230,7 @@ def join(settings: WorkerSettings, workers: int, cards: Sequence[Card], start: S
                     ending.nothing_is_left()
     if stop():
         return [INTERRUPTED]
-    _explain(group.ended(), queue.folder / "study.log")
+    _explain(group.ended(), queue.folder / layout.STUDY_LOG)
     if not any(group.ended()) and not queue.has_runs():
         raise ValueError(
             f"no run of {queue.name} came within {settings.linger:g} s: has another command planned the same study,"

@@ -9,14 +9,14 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from experiments import locks, mlflow_page, records
+from experiments import layout, locks, mlflow_page, records
 from experiments.addresses import describe, sqlite_address
 from experiments.tracked import Tracked
 from experiments.tracking import Arrived, Mirror
 
 FORMAT = 1
-NAME = "mirror.json"
-SACRED = "sacred_problems.json"
+NAME = layout.MIRROR
+SACRED = layout.SACRED_PROBLEMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def gap(folder: pathlib.Path) -> Gap | None:
         return None
     points = sum(entry["missing"] for entry in lacking.values())
     return Gap(
-        describe(sqlite_address(folder.parent / "mlflow.db")) if content["default"] else content["address"],
+        describe(sqlite_address(folder.parent / layout.MLFLOW)) if content["default"] else content["address"],
         tuple(lacking),
         bool(content["reason"]),
         points,
@@ -176,7 +176,7 @@ def _reason(arrived: Arrived) -> str:
 
 def _address(folder: pathlib.Path, uri: str) -> str:
     """What the file calls a store: the one beside it by name only, for the folder may be moved."""
-    return "mlflow.db" if uri == sqlite_address(folder.parent / "mlflow.db") else describe(uri)
+    return layout.MLFLOW if uri == sqlite_address(folder.parent / layout.MLFLOW) else describe(uri)
 
 
 def _read(folder: pathlib.Path) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _changed(folder: pathlib.Path, uri: str) -> Iterator[dict[str, Any]]:
         content = _read(folder)
         before = records.dump_json(content)
         if content["address"] != _address(folder, uri):
-            default = uri == sqlite_address(folder.parent / "mlflow.db")
+            default = uri == sqlite_address(folder.parent / layout.MLFLOW)
             content |= {"address": _address(folder, uri), "default": default, "reason": ""}
             content |= {"experiment": "", "runs": {}}
         yield content

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from experiments.spec import canonical, differing, from_config, to_config
 from studies import retry
 from studies.planning import Plan, PlanError, PlannedRun, in_order
@@ -24,7 +24,7 @@ def rows(plan: Mapping[str, Any]) -> list[tuple[str, int, str]]:
 
 def stored(directory: pathlib.Path) -> dict[str, Any] | None:
     """The `plan.json` of a study, or `None`."""
-    path = directory / "plan.json"
+    path = directory / layout.PLAN
     found = records.read_json(path) if path.exists() else None
     if found is not None and not isinstance(found, dict):
         raise records.RecordError(f"{path}: not a plan, it must be a JSON object (--fresh plans anew)")
@@ -65,7 +65,7 @@ def merged(plan: Plan, out: pathlib.Path, looking: bool = False) -> dict[str, An
         earlier = arms.setdefault(arm["label"], arm)
         for seed, directory in earlier["runs"].items():
             if arm["runs"].get(seed, directory) != directory:
-                raise DriftError(_drift(plan, arm["label"], int(seed), out / "runs" / directory))
+                raise DriftError(_drift(plan, arm["label"], int(seed), layout.run_directory(out, directory)))
         arms[arm["label"]] = arm | {"runs": earlier["runs"] | arm["runs"]}
     labels = [arm.label for arm in plan.study.arms]
     ordered = sorted(arms.values(), key=lambda arm: labels.index(arm["label"]) if arm["label"] in labels else 10**6)
@@ -107,7 +107,7 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
     now = next(run.spec for run in plan.runs if run.arm == label and run.seed == seed)
     then: Any = {}
     try:
-        then = records.read_json(directory / "spec.json")
+        then = records.read_json(directory / layout.SPEC)
         then = canonical(from_config(then))
     except ValueError:  # a spec that this version cannot read is compared as it is written
         then = then if isinstance(then, dict) else {}
@@ -135,16 +135,16 @@ def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool
         if not fresh and stored(folder) is not None:
             content = merged(plan, out, looking=True) | {key: content[key] for key in KEPT if key in content}
         write_specs(plan, out)
-        records.write_json(folder / "plan.json", dict(content))
+        records.write_json(folder / layout.PLAN, dict(content))
 
 
 def write_specs(plan: Plan, out: pathlib.Path) -> None:
     """Writes `spec.json` of every run that is not done; one that is there again, for its data may have been moved."""
     for run in plan.all_runs:
-        directory = out / "runs" / run.directory
-        if not (directory / "result.json").exists():
+        directory = layout.run_directory(out, run.directory)
+        if not layout.finished(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            records.write_json(directory / "spec.json", to_config(run.spec))
+            records.write_json(directory / layout.SPEC, to_config(run.spec))
 
 
 def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False) -> list[PlannedRun]:
@@ -154,7 +154,7 @@ def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False
     """
     seen: dict[str, PlannedRun] = {}
     for run in in_order(plan, workers):
-        directory = out / "runs" / run.directory
-        if not (directory / "result.json").exists() or (again and retry.failed(directory)):
+        directory = layout.run_directory(out, run.directory)
+        if not layout.finished(directory) or (again and retry.failed(directory)):
             seen.setdefault(run.directory, run)
     return list(seen.values())

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from experiments import faults, locks, records
+from experiments import faults, layout, locks, records
 from experiments.run_settings import RunSettings
 from studies.devices import Card
 
@@ -146,7 +146,7 @@ def train(
     for _ in range(ATTEMPTS):
         process = start(directory, shared_steps) if start else fresh(execution, directory, shared_steps)
         exceeded = _watched(process, execution.limits, spent, stopped)
-        if (directory / "result.json").exists():
+        if layout.finished(directory):
             return True
         if exceeded:
             record_unmeasured(directory, "failed", exceeded)
@@ -228,7 +228,7 @@ def _memory(pid: int) -> int:
 
 def words_of(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> list[str]:
     """The command line of a run after the program's name."""
-    return ["--spec", str(directory / "spec.json"), "--settings", execution.of_run(shared_steps).to_json()]
+    return ["--spec", str(directory / layout.SPEC), "--settings", execution.of_run(shared_steps).to_json()]
 
 
 def environment_of(execution: Execution) -> dict[str, str]:
@@ -273,7 +273,7 @@ class _Fresh(subprocess.Popen):
 def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> Process:
     """Starts a run in a process that loads everything anew."""
     command = [sys.executable, "-m", execution.program, *words_of(execution, directory, shared_steps)]
-    with open(directory / "log.txt", "ab") as log:
+    with open(directory / layout.LOG, "ab") as log:
         # the working directory is the run's own: MindSpore leaves files in it when a graph cannot be compiled
         return _Fresh(
             command, cwd=directory, env=environment_of(execution), stdout=log, stderr=subprocess.STDOUT,
@@ -298,7 +298,7 @@ def record_unmeasured(directory: pathlib.Path, status: str, reason: str, **known
     """
     from experiments.spec import canonical, from_config
 
-    spec = from_config(records.read_json(directory / "spec.json"))
+    spec = from_config(records.read_json(directory / layout.SPEC))
     fields = {"metrics": {}, "validation": {}, "protocol": spec.evaluation.numbers} | known
     record = records.RunRecord(run_id=spec.run_id, status=status, reason=reason, spec=canonical(spec), **fields)
     records.write_result(directory, record)

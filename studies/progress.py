@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from experiments.following import Following
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -54,12 +54,12 @@ class Progress:
         done, failed, work, current = 0, 0, 0.0, []
         for name in self.steps:
             directory = self.runs / name
-            if (directory / "result.json").exists():
+            if layout.finished(directory):
                 self._curves.pop(name, None)
                 done += 1
                 work += 1.0
                 failed += _failed(directory)
-            elif not locks.is_free(directory / "worker.lock"):
+            elif not locks.is_free(directory / layout.WORKER_LOCK):
                 last = self._curves.setdefault(name, _Newest(directory)).values()
                 share = last.get("step", 0) / self.steps[name]
                 work += share
@@ -87,7 +87,7 @@ class _Newest:
     """The newest value of everything in the learning curve of a run."""
 
     def __init__(self, directory: pathlib.Path):
-        self._curve, self._known = Following(directory / "metrics.jsonl"), {}
+        self._curve, self._known = Following(directory / layout.METRICS), {}
 
     def values(self) -> dict[str, Any]:
         lines, anew = self._curve.look()

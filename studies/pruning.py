@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import records
+from experiments import layout, records
 from experiments.following import Following
 from studies.process import record_unmeasured
 
@@ -64,7 +64,7 @@ def thresholds_from(plain: Any) -> PruningThresholds | None:
 
 def curve(directory: pathlib.Path, metric: str, until: int | None = None) -> Iterator[tuple[int, float]]:
     """Steps and values of the validations of a run, those before the step `until` only."""
-    yield from _validations(records.read_metrics(directory / "metrics.jsonl"), metric, until)
+    yield from _validations(records.read_metrics(directory / layout.METRICS), metric, until)
 
 
 def _validations(
@@ -80,7 +80,7 @@ def watch(thresholds: PruningThresholds | None, directory: pathlib.Path) -> Call
     """A function that is True once a run that goes on is to be pruned; it reads only what is new."""
     if thresholds is None:
         return lambda: False
-    following, points = Following(directory / "metrics.jsonl"), []
+    following, points = Following(directory / layout.METRICS), []
 
     def should_prune() -> bool:
         lines, anew = following.look()

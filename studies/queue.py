@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from studies.job import Job, job_from
 from studies.retry import attempt_of, failed
 
@@ -63,11 +63,11 @@ class Queue:
         from studies import journal
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.folder, self.runs, self.name = folder, folder.parent / "runs", folder.name
+        self.folder, self.runs, self.name = folder, folder.parent / layout.RUNS, folder.name
         if not locks.work_in(self.folder):
             raise StorageError(f"{self.folder}: files cannot be locked there; give another --out, or --storage")
         with locks.held(self.folder / "queue.lock"):
-            self.study = journal.opened(self.folder / "queue.journal", self._created)
+            self.study = journal.opened(self.folder / layout.QUEUE, self._created)
 
     def _created(self, storage: Any) -> Any:
         import optuna
@@ -114,7 +114,7 @@ class Queue:
     def _is_abandoned(self, trial: Any, job: Job) -> bool:
         # the lock is taken just after the trial; the clock may have been set in between
         age = abs((datetime.datetime.now() - trial.datetime_start).total_seconds())
-        return self.is_done(job) or (age > _TAKING and locks.is_free(self.runs / job.directory / "worker.lock"))
+        return self.is_done(job) or (age > _TAKING and locks.is_free(self.runs / job.directory / layout.WORKER_LOCK))
 
     def _close(self, trial: Any, state: str) -> bool:
         """Ends a trial; False if it had been ended before, by another worker."""
@@ -131,7 +131,7 @@ class Queue:
     def is_done(self, job: Job) -> bool:
         """True if the run has a result here."""
         directory = self.runs / job.directory
-        if not (directory / "result.json").exists():
+        if not layout.finished(directory):
             return False
         return attempt_of(directory) >= job.attempt or failed(directory) is None
 

@@ -7,14 +7,14 @@ import pathlib
 import shutil
 from collections.abc import Iterable
 
-from experiments import locks, records
+from experiments import layout, locks, records
 
-STAYS = ("spec.json", "lock", "worker.lock", records.ATTEMPTS)
+STAYS = (layout.SPEC, "lock", layout.WORKER_LOCK, layout.ATTEMPTS)
 
 
 def failed(directory: pathlib.Path) -> str | None:
     """Why a finished run has no measurement; `None` if it has one or is not finished."""
-    if not (directory / "result.json").exists():
+    if not layout.finished(directory):
         return None
     try:
         record = records.read_result(directory)
@@ -36,7 +36,7 @@ def set_aside(directories: Iterable[pathlib.Path]) -> list[pathlib.Path]:
     """
     moved = []
     for directory in dict.fromkeys(directories):
-        with locks.held(directory / "worker.lock", give_up=lambda: True) as alone:
+        with locks.held(directory / layout.WORKER_LOCK, give_up=lambda: True) as alone:
             if alone and set_aside_held(directory):
                 moved.append(directory)
     return moved
@@ -49,9 +49,9 @@ def set_aside_held(directory: pathlib.Path) -> bool:
     folder = _next(directory)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        shutil.copy2(directory / "cost.json", folder / "cost.json")
-    for path in sorted(directory.iterdir(), key=lambda path: path.name == "result.json"):
-        if path.name not in (*STAYS, "cost.json"):
+        shutil.copy2(directory / layout.COST, folder / layout.COST)
+    for path in sorted(directory.iterdir(), key=lambda path: path.name == layout.RESULT):
+        if path.name not in (*STAYS, layout.COST):
             path.rename(folder / path.name)
     return True
 
@@ -59,6 +59,6 @@ def set_aside_held(directory: pathlib.Path) -> bool:
 def _next(directory: pathlib.Path) -> pathlib.Path:
     """The first attempt that has no result: the one that a crash left half moved, or a new one."""
     number = 1
-    while (directory / records.ATTEMPTS / f"{number:02d}" / "result.json").exists():
+    while (directory / layout.ATTEMPTS / f"{number:02d}" / layout.RESULT).exists():
         number += 1
-    return directory / records.ATTEMPTS / f"{number:02d}"
+    return directory / layout.ATTEMPTS / f"{number:02d}"

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments import terminal
+from experiments import layout, terminal
 from experiments.signals import stop_on_signals
 from studies.command import Command, parser, read, resumed
 from studies.ending import CommandResult, looked_at, reported, update_mirror
@@ -175,7 +175,7 @@ def _joined(command: Command) -> CommandResult:
     from studies import plan_file
     from studies.launcher import join, start_of
 
-    planned = plan_file.stored(command.folder) is not None or (command.folder / "queue.journal").exists()
+    planned = plan_file.stored(command.folder) is not None or (command.folder / layout.QUEUE).exists()
     if not command.settings.storage and not planned:
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
@@ -255,7 +255,7 @@ def _run(
         print(f"note: {dropped}")
     print(f"{plan.study.name}: {plan.study.question}")
     plan_file.write(plan, out, content, fresh=command.fresh)
-    for directory in retry.set_aside(out / "runs" / name for name in again):
+    for directory in retry.set_aside(layout.run_directory(out, name) for name in again):
         print(f"done again: {directory.name}")
     todo = plan_file.pending(plan, out, command.workers)
     print(f"everything goes to {out}; {len(plan.all_runs)} runs, {len(plan.all_runs) - len(todo)} of them done")

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import search
 from analysis.labels import printable
-from experiments import locks, records
+from experiments import layout, locks, records
 from studies import mirror_file, retry
 from studies.plan_file import rows, stored
 from studies.planning import PlanError
@@ -27,13 +27,14 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         PlanError: if nothing was planned there.
     """
     plan = printable(stored(folder))
-    if plan is None and (folder / "search.journal").exists():
+    if plan is None and (folder / layout.SEARCH_JOURNAL).exists():
         ended = found.trials if (found := search.read_search(folder)) else {}
         return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:
         raise PlanError(f"nothing of this study was planned in {folder.parent} (another --out or --preset?)")
     runs = [
-        {"arm": label, "seed": seed, "directory": name} | state(folder.parent / "runs" / name, name in elsewhere)
+        {"arm": label, "seed": seed, "directory": name}
+        | state(layout.run_directory(folder.parent, name), name in elsewhere)
         for label, seed, name in rows(plan)
     ]
     counts = {name: sum(run["state"] == name for run in runs) for name in STATES}
@@ -47,7 +48,9 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         "left_out": plan.get("left_out", []),
         "sequential": plan.get("sequential"),
         "mirror_gap": gap.plain() if gap else None,
-        "sacred_problems": mirror_file.sacred_problems([folder.parent / "runs" / run["directory"] for run in runs]),
+        "sacred_problems": mirror_file.sacred_problems(
+            [layout.run_directory(folder.parent, run["directory"]) for run in runs]
+        ),
         "runs": runs,
     }
 
@@ -58,11 +61,11 @@ def state(directory: pathlib.Path, elsewhere: bool = False) -> dict[str, Any]:
     `elsewhere` says that a worker on another machine is at it, whose steps are not seen here.
     """
     found: dict[str, Any] = {"earlier_attempts": list(records.earlier_attempts(directory))}
-    if (directory / "result.json").exists():
+    if layout.finished(directory):
         reason = retry.failed(directory)
         return found | ({"state": "completed"} if reason is None else {"state": "failed", "reason": reason})
-    step = max((line["step"] for line in records.read_metrics(directory / "metrics.jsonl")), default=0)
-    idle = not elsewhere and locks.is_free(directory / "worker.lock") and locks.is_free(directory / "lock")
+    step = max((line["step"] for line in records.read_metrics(directory / layout.METRICS)), default=0)
+    idle = not elsewhere and locks.is_free(directory / layout.WORKER_LOCK) and locks.is_free(directory / layout.LOCK)
     return found | {"state": "waiting" if idle else "running", "step": step}
 
 

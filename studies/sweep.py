@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from analysis.search import SEED
-from experiments import locks
+from experiments import layout, locks
 from studies.pruning import PruningThresholds, median_thresholds
 from studies.search import Parameter, rounded
 from uflow.options import Choices
@@ -46,7 +46,7 @@ class Sweep:
             return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
 
         with locks.held(folder / "search.lock"):
-            self.study = journal.opened(folder / "search.journal", created)
+            self.study = journal.opened(folder / layout.SEARCH_JOURNAL, created)
 
     def left(self, budget: int) -> int:
         """How many trials of a budget have no result yet."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from analysis import search
-from experiments import flags, locks, records, terminal
+from experiments import flags, layout, locks, records, terminal
 from experiments.addresses import describe, sqlite_address, without_secrets
 from experiments.tracked import Tracked, earlier, tracked
 from experiments.tracking import Mirror
@@ -50,11 +50,11 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
     Raises:
         records.RecordError: if the plan or the search cannot be read.
     """
-    runs = folder.parent / "runs"
+    runs = folder.parent / layout.RUNS
     found: list[Tracked] = []
     about: dict[str, Any] = {"study": folder.name}
-    if (folder / "plan.json").exists():
-        plan = records.read_json(folder / "plan.json")
+    if (folder / layout.PLAN).exists():
+        plan = records.read_json(folder / layout.PLAN)
         try:
             about = {"study": plan["study"], "preset": plan["preset"]}
             owners = rows(plan)
@@ -91,7 +91,7 @@ def sync_runs(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] =
     busy, lacking = [], []
     reachable = mirror.answers()
     for run in tracked_runs(folder):
-        if not locks.is_free(folder.parent / "runs" / run.name.split("/")[0] / "worker.lock"):
+        if not locks.is_free(layout.run_directory(folder.parent, run.name.split("/")[0]) / layout.WORKER_LOCK):
             busy.append(run.name)
             say(f"{run.name}: a worker is at it and sends it itself")
             continue
@@ -120,16 +120,16 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
 
     The state is left open while a run has no result.
     """
-    plan, planned = records.read_json(folder / "plan.json"), directories(folder)
-    path = folder / "report" / DESCRIPTION
+    plan, planned = records.read_json(folder / layout.PLAN), directories(folder)
+    path = folder / layout.REPORT / DESCRIPTION
     description = path.read_text(encoding="utf-8") if path.exists() else str(plan.get("question", plan["study"]))
-    done = all((directory / "result.json").exists() for directory in planned)
+    done = all(layout.finished(directory) for directory in planned)
     state = "RUNNING" if not done else "FAILED" if any(map(retry.failed, planned)) else "FINISHED"
     away = mirror.waiting  # it did not answer a moment ago
     data_sets: list[tuple[str, str, str]] = []
     with contextlib.suppress(ValueError, OSError):  # a file that is in a bad way is told of where it is needed
         data_sets = list(dict.fromkeys(found for run in tracked_runs(folder) for found in run.data_sets()))
-    told = (state, description, folder / "report", plan["metrics"], data_sets)
+    told = (state, description, folder / layout.REPORT, plan["metrics"], data_sets)
     result = mirror.end(*told)
     if result is None and not away and mirror.answers():
         result = mirror.end(*told)
@@ -140,8 +140,8 @@ def end_study(mirror: Mirror, folder: pathlib.Path) -> bool | None:
 
 def directories(folder: pathlib.Path) -> list[pathlib.Path]:
     """The directories of all planned runs of a study."""
-    plan = records.read_json(folder / "plan.json")
-    return [folder.parent / "runs" / name for _, _, name in rows(plan)]
+    plan = records.read_json(folder / layout.PLAN)
+    return [layout.run_directory(folder.parent, name) for _, _, name in rows(plan)]
 
 
 def _inside(runs: pathlib.Path, name: str) -> pathlib.Path:
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Brings MLflow up to date; 0 all there, 2 wrong usage, 3 something is missing."""
     given = parser().parse_args(argv)
     out = given.out.resolve()
-    uri = given.tracking_uri or sqlite_address(out / "mlflow.db")
+    uri = given.tracking_uri or sqlite_address(out / layout.MLFLOW)
     there = sorted({path.parent.name for name in ("plan", "search") for path in out.glob(f"*/{name}.json")})
     unknown = [name for name in given.studies if name not in there]
     problem = ""
@@ -195,7 +195,7 @@ def _synced(uri: str, out: pathlib.Path, study: str) -> int:
     folder, mirror = out / study, open_mirror(uri, study, out)
     try:
         sent = sync_runs(mirror, folder, lambda line: print(f"  {line}", flush=True))
-        ended = (folder / "plan.json").exists() and end_study(mirror, folder)
+        ended = (folder / layout.PLAN).exists() and end_study(mirror, folder)
     except (OSError, ValueError, KeyError) as error:
         print(f"{study}: {without_secrets(str(error), uri)}", file=sys.stderr)
         return MISSING

@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import shutil
 
-from experiments import locks, records
+from experiments import layout, locks, records
 from experiments.spec import from_config, prefix_id
 
 
@@ -20,14 +20,14 @@ def prune_prefixes(out: pathlib.Path) -> list[str]:
         out: directory of all results.
     """
     waiting = []
-    for path in out.glob("runs/*/spec.json"):
-        if not path.with_name("result.json").exists():
+    for path in out.glob(f"{layout.RUNS}/*/{layout.SPEC}"):
+        if not path.with_name(layout.RESULT).exists():
             try:
                 waiting.append(from_config(records.read_json(path)))
             except ValueError:  # nobody knows what it shares
                 return []
     removed = []
-    for folder in sorted(path for path in (out / "prefixes").glob("*") if path.is_dir()):
+    for folder in sorted(path for path in (out / layout.PREFIXES).glob("*") if path.is_dir()):
         steps = {int(path.stem[5:]) for path in folder.glob("step_*.json") if path.stem[5:].isdigit()}
         if any(prefix_id(spec, step) == folder.name for spec in waiting for step in steps):
             continue

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analysis.search import SEED, STATES, Trial, best, write
-from experiments import inputs, locks, records
+from experiments import inputs, layout, locks, records
 from experiments.data.sources import canonical as source_names
 from experiments.spec import ExperimentSpec, canonical, digest, problems_of
 from studies import plan_file, retry
@@ -90,7 +90,7 @@ def tune(
             if _run(plan, tasks, out, run_all):
                 return None
             for task in tasks:
-                trial, way = _judged(task, search.metric, out / "runs" / task.spec.directory)
+                trial, way = _judged(task, search.metric, layout.run_directory(out, task.spec.directory))
                 sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason, way)
             for sweep in sweeps.values():
                 sweep.close()
@@ -129,7 +129,9 @@ def _run(plan: Plan, tasks: Sequence[_Task], out: pathlib.Path, run_all: Callabl
                 f"{len(left)} trials could not be done here (see {out / plan.study.name / 'study.log'}); the same"
                 " command goes on with the search"
             )
-        if not (others := [out / "runs" / task.spec.directory for task in valid if _pruned_elsewhere(task, out)]):
+        if not (
+            others := [layout.run_directory(out, task.spec.directory) for task in valid if _pruned_elsewhere(task, out)]
+        ):
             break
         if not retry.set_aside(others):  # somebody is looking at them
             time.sleep(0.1)
@@ -138,8 +140,8 @@ def _run(plan: Plan, tasks: Sequence[_Task], out: pathlib.Path, run_all: Callabl
 
 def _pruned_elsewhere(task: _Task, out: pathlib.Path) -> bool:
     """True if another search gave the trial's run up, and this one would not."""
-    directory = out / "runs" / task.spec.directory
-    if not (directory / "result.json").exists() or records.read_result(directory).status != "pruned":
+    directory = layout.run_directory(out, task.spec.directory)
+    if not layout.finished(directory) or records.read_result(directory).status != "pruned":
         return False
     return task.thresholds is None or task.thresholds.pruned_at(curve(directory, task.thresholds.metric)) is None
 
@@ -170,7 +172,7 @@ def _write(
     trials = _trials(sweeps, specs)
     importance = {label: sweep.importance() for label, sweep in sweeps.items()}
     own = {label: {key: p.default for key, p in sweep.parameters.items()} for label, sweep in sweeps.items()}
-    write(folder / "search.json", search.metric, search.budget, trials, importance, own)
+    write(folder / layout.SEARCH, search.metric, search.budget, trials, importance, own)
     return trials
 
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import faults, flags, locks, records
+from experiments import faults, flags, layout, locks, records
 from experiments.addresses import without_secrets
 from experiments.run_settings import plain
 from experiments.signals import stop_on_signals
@@ -134,7 +134,7 @@ def _do(
     try:
         with queue.kept(claim) as lost:
             if queue.is_done(claim.job):
-                record = records.read_result(settings.out / "runs" / claim.job.directory)
+                record = records.read_result(layout.run_directory(settings.out, claim.job.directory))
             else:
                 record = run_one(
                     settings,
@@ -161,7 +161,7 @@ def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
     """
     from experiments.spec import canonical, differing, from_config, to_config
 
-    path = settings.out / "runs" / job.directory / "spec.json"
+    path = layout.run_directory(settings.out, job.directory) / layout.SPEC
     found = None if path.exists() else queue.fetch_spec(job)
     if not path.exists() and found is None:
         raise StorageError(f"{path}: is missing, and the queue does not know the run's spec")
@@ -181,7 +181,7 @@ def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
     if found:
         records.write_json(path, to_config(spec))
     # where no common folder tells, an attempt at what it starts from that failed before this one was asked for
-    starts = [settings.out / "runs" / start.directory for start in spec.starts]
+    starts = [layout.run_directory(settings.out, start.directory) for start in spec.starts]
     set_aside(start for start in starts if start.exists() and attempt_of(start) < job.attempt)
 
 
@@ -214,13 +214,13 @@ def run_one(
 
     `ready` is called before, when the run is this worker's alone. A trial that should be pruned is ended and recorded.
     """
-    directory = settings.out / "runs" / job.directory
-    with locks.held(directory / "worker.lock", give_up=stop) as alone:
+    directory = layout.run_directory(settings.out, job.directory)
+    with locks.held(directory / layout.WORKER_LOCK, give_up=stop) as alone:
         if not alone:
             return None
         if attempt_of(directory) < job.attempt:
             set_aside_held(directory)
-        if not (directory / "result.json").exists():
+        if not layout.finished(directory):
             ready()
             should_prune = watch(job.thresholds, directory)
             with mirroring.following(directory, job.arm, job.seed, job.about):

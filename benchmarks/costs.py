@@ -1,4 +1,4 @@
-"""Measures what `--plan` estimates times by: `python -m benchmarks.costs` writes studies/costs.json.
+"""Measures what `--plan` estimates times by: `python -m benchmarks.costs` writes studies/planning/costs.json.
 
 For every preset two runs of its baseline, one after the other, by the command itself, with fewer steps; what counts is
 the second one, which finds its graphs compiled like most runs of a study. On an idle machine.
@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from benchmarks.step import processor
-from experiments import layout, records
-from experiments.flags import Parser
-from studies import costs
-from studies.baselines import PRESETS
+from experiments.cli.flags import Parser
+from experiments.records import json_files, layout
+from studies.planning import costs
+from studies.presets import PRESETS
 
 # few steps where they take long; scenes are made and evaluated as often as there are of them
 CHANGES: Mapping[str, Sequence[str]] = {
@@ -28,7 +28,7 @@ CHANGES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 
-def measured(preset: str, folder: pathlib.Path) -> costs.Cost:
+def measured(preset: str, folder: pathlib.Path) -> costs.RunCost:
     """What a run of a preset's baseline costs on one core.
 
     Raises:
@@ -55,7 +55,7 @@ def measured(preset: str, folder: pathlib.Path) -> costs.Cost:
         raise RuntimeError(f"preset {preset}: studies.run {' '.join(words)} ended with exit code {done.returncode}")
     results = sorted((folder / layout.RUNS).glob(f"*/{layout.RESULT}"), key=lambda path: path.stat().st_mtime)
     last = results[-1].parent
-    found = costs.cost_of(records.read_json(last / layout.SPEC), records.read_json(last / layout.COST))
+    found = costs.cost_of(json_files.read_json(last / layout.SPEC), json_files.read_json(last / layout.COST))
     if found is None:
         raise RuntimeError(f"{last}: its cost.json does not tell what it has cost")
     return found
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = measured(name, pathlib.Path(folder))
         known[name] = {key: round(value, 1) for key, value in dataclasses.asdict(found).items()}
         print(f"{name}: {found.ms_per_step:.1f} ms a step, {found.seconds_per_run:.1f} s beside them", flush=True)
-    records.atomic_write(given.json, json.dumps({"machine": processor(), "presets": known}, indent=1) + "\n")
+    json_files.atomic_write(given.json, json.dumps({"machine": processor(), "presets": known}, indent=1) + "\n")
     return 0
 
 

@@ -17,17 +17,17 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from experiments import records
-from experiments.flags import Parser
-from studies import plan_file, planning
-from studies.baselines import PRESETS
+from experiments.cli.flags import Parser
+from experiments.records import json_files
 from studies.design import Arm, Study
-from studies.devices import Card
-from studies.launcher import run_all
-from studies.mirroring import open_mirror
-from studies.process import Execution
-from studies.sync import sync_runs
-from studies.worker import WorkerSettings
+from studies.launchers.supervisor import run_all
+from studies.planning import plan_store, planner
+from studies.presets import PRESETS
+from studies.tracking.mirror_thread import open_mirror
+from studies.tracking.sync import sync_runs
+from studies.workers.cards import Card
+from studies.workers.subprocess_run import Execution
+from studies.workers.worker import WorkerSettings
 
 STUDY = Study(
     name="overhead",
@@ -44,8 +44,8 @@ def timed(out: pathlib.Path, runs: int, mlflow: bool, storage: str | None) -> di
     if tracking:  # making a new store takes seconds, once
         open_mirror(tracking, STUDY.name, out).begin(STUDY.question)
     before, began = _cpu(), time.monotonic()
-    plan = planning.make(STUDY, planning.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2))))
-    plan_file.write(plan, out, plan.plain())
+    plan = planner.make(STUDY, planner.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2))))
+    plan_store.write(plan, out, plan.plain())
     settings = WorkerSettings(
         execution=Execution(out=out, program="benchmarks.trivial_run"),
         study=STUDY.name,
@@ -57,7 +57,7 @@ def timed(out: pathlib.Path, runs: int, mlflow: bool, storage: str | None) -> di
     if tracking:
         sync_runs(open_mirror(tracking, STUDY.name, out), out / STUDY.name)
     wall, used = time.monotonic() - began, _cpu() - before
-    if left := plan_file.pending(plan, out):
+    if left := plan_store.pending(plan, out):
         raise RuntimeError(f"{len(left)} runs were not done; see {out / STUDY.name / 'study.log'}")
     return {"wall": wall, "cpu": used}
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         costs = f"{each['wall']:.3f} s a run ({each['cpu']:.3f} s of CPU time)"
         print(f"{name}: {costs}; a study of 4 runs {few['wall']:.1f} s")
     if given.json:
-        records.atomic_write(given.json, json.dumps(found, indent=1) + "\n")
+        json_files.atomic_write(given.json, json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -1,8 +1,8 @@
 """The same network and losses in PyTorch, written as one would write them there; needs the extra `bench`.
 
 Only what the benchmark times: census, range map, second-order smoothness, normalisation with shared statistics and
-self-supervision with resized crops. Names of modules are those of `uflow.network`, so that parameters can be carried
-over by name.
+self-supervision with resized crops. Names of modules are those of `uflow.models.flow_network`, so that parameters can
+be carried over by name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uflow.architecture import CONTEXT, DENSE, DISPLACEMENT, Architecture
+from uflow.models.architecture import CONTEXT, DENSE, DISPLACEMENT, Architecture
 
 
 class Convolution(nn.Conv2d):
@@ -104,7 +104,7 @@ class Context(nn.Module):
 
 
 class FlowNetwork(nn.Module):
-    """The network of `uflow.network` with its default switches."""
+    """The network of `uflow.models.flow_network` with its default switches."""
 
     def __init__(self, options: Architecture):
         super().__init__()

@@ -9,7 +9,7 @@ import dataclasses
 import time
 
 from benchmarks.cases import Case
-from uflow.architecture import CONTEXT, DENSE, DISPLACEMENT, Architecture
+from uflow.models.architecture import CONTEXT, DENSE, DISPLACEMENT, Architecture
 
 _PASSES = 3  # forward, gradient by the input, gradient by the weights: each as much arithmetic as the other
 

@@ -25,12 +25,12 @@ SIDES = ("uflow", "eager", "compile", "exact")  # `exact` is `eager` with double
 
 def uflow_side(case: Case, mode: str, directory: pathlib.Path) -> Callable[[], Any]:
     """This project's training step or inference, compiled; leaves the parameters and the results of a first call."""
-    from experiments import device, step
-    from experiments.data.batches import Batch
+    from experiments.data.loader import Batch
     from experiments.spec import components
+    from experiments.training import device, step
     from uflow import backend as ms
-    from uflow.inference import Inference
-    from uflow.network import FlowNetwork, initialize
+    from uflow.models.flow_network import FlowNetwork, initialize
+    from uflow.models.inference import Inference
 
     device.prepare("CPU", 0, directory / "mindspore")
     spec = case.spec(mode == "selfsup")

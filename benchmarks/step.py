@@ -27,8 +27,8 @@ import numpy as np
 
 from benchmarks import roofline
 from benchmarks.cases import CASES, MODES, Case
-from experiments import records
-from experiments.flags import Parser
+from experiments.cli.flags import Parser
+from experiments.records import json_files
 from uflow.backend import environment
 
 AGREEMENT = 1e-4  # of the largest value: how far from double precision
@@ -288,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(markdown(rows[-1:]).splitlines()[-1], flush=True)
                 if given.json:
                     plain = {"about": source, "rows": [dataclasses.asdict(row) for row in rows]}
-                    records.write_json(given.json, plain)
+                    json_files.write_json(given.json, plain)
     print("\n" + markdown(rows))
     return 0
 

@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from experiments import execution, layout, records, run
-from experiments.cost import Cost
-from experiments.run_settings import RunSettings
+from experiments import run
+from experiments.execution import runner
+from experiments.execution.cost import Cost
+from experiments.records import json_files, layout, run_record
+from experiments.records.run_settings import RunSettings
 from experiments.spec import ExperimentSpec, canonical
 
 LINES = 10  # of the learning curve
@@ -19,13 +21,13 @@ def preload() -> None:
     run.preload()
 
 
-def trivial(spec: ExperimentSpec, settings: RunSettings, *_: object) -> records.RunRecord:
+def trivial(spec: ExperimentSpec, settings: RunSettings, *_: object) -> run_record.RunRecord:
     """Writes the files of a run that trained for no time."""
-    directory = execution.directory_of(spec, settings)
+    directory = runner.directory_of(spec, settings)
     Cost(directory).write()
     lines = [{"step": 10 * n, "total": 1.0 / n, "photometric": 0.5, "smoothness": 0.5} for n in range(1, LINES + 1)]
-    records.atomic_write(directory / layout.METRICS, "".join(json.dumps(line) + "\n" for line in lines))
-    record = records.RunRecord(
+    json_files.atomic_write(directory / layout.METRICS, "".join(json.dumps(line) + "\n" for line in lines))
+    record = run_record.RunRecord(
         run_id=spec.run_id,
         status="completed",
         step=10 * LINES,
@@ -34,13 +36,13 @@ def trivial(spec: ExperimentSpec, settings: RunSettings, *_: object) -> records.
         validation={"epe/synthetic/all": 2.0},
         protocol=spec.evaluation.numbers,
     )
-    records.write_result(directory, record)
+    run_record.write_result(directory, record)
     return record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Does a run like `experiments.run`, Sacred included, without training."""
-    execution.execute = trivial
+    runner.execute = trivial
     return run.main(argv)
 
 

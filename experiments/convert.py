@@ -14,24 +14,25 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from experiments import flags, locks, records, terminal
-from experiments.addresses import check_place
-from experiments.atomic import check_writable
-from experiments.data.conversion import LARGEST_PAGE, WriteError, write_part
-from experiments.data.conversion_plan import (
+from experiments.cli import flags, terminal
+from experiments.data.catalog import LITERAL, readers, root_of
+from experiments.data.files.file_set import FileSet, PairFiles
+from experiments.data.mindrecord.plan import (
     MEGABYTE,
     PART_MEGABYTES,
+    ConversionPlan,
     Part,
-    Plan,
     bad_pairs,
     check_manifest,
     pending,
 )
-from experiments.data.file_set import FileSet, PairFiles
-from experiments.data.mindrecord import MANIFEST, is_converted
+from experiments.data.mindrecord.reader import MANIFEST, is_converted
+from experiments.data.mindrecord.writer import LARGEST_PAGE, WriteError, write_part
 from experiments.data.pairs import SPLITS, DataError
 from experiments.data.source_text import underscored
-from experiments.data.sources import LITERAL, readers, root_of
+from experiments.records import json_files, locks
+from experiments.records.atomic import check_writable
+from experiments.tracking.redaction import check_place
 
 FAILED, INTERRUPTED = 3, 130
 _SEVERAL = {"sintel": ("sintel_clean", "sintel_final"), "kitti": ("kitti2012", "kitti2015")}
@@ -60,7 +61,7 @@ def open_sets(name: str, folder: pathlib.Path, splits: Sequence[str]) -> dict[st
     return {each: {split: readers()[each](folder, split) for split in splits} for each in chosen}
 
 
-class Progress:
+class ConversionProgress:
     """Says on stderr, once a second at most, how far a conversion is."""
 
     def __init__(self, done: int, total: int):
@@ -92,7 +93,7 @@ def check_bad(bad: Mapping[str, str], tolerated: int) -> None:
         raise DataError("\n".join((*bad.values(), counted)))
 
 
-def convert(plan: Plan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[list[Part], Mapping[str, str]]:
+def convert(plan: ConversionPlan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[list[Part], Mapping[str, str]]:
     """Converts what is missing of a shard, and returns the parts that were written and the pairs that are left out.
 
     Raises:
@@ -114,12 +115,12 @@ def convert(plan: Plan, out: pathlib.Path, shard: int, skip_bad: int) -> tuple[l
         if not alone:
             raise DataError(f"{out}: another process converts shard {shard}")
         if not (out / MANIFEST).exists():
-            records.write_json(out / MANIFEST, plan.manifest)
+            json_files.write_json(out / MANIFEST, plan.manifest)
         needed, free = sum(part.bytes for part in parts), shutil.disk_usage(out).free
         if needed > free:
             print(f"warning: {out} has {free / 1e6:.1f} MB free, {needed / 1e6:.1f} MB are needed", file=sys.stderr)
         total = sum(len(part.pairs) for part in plan.parts if part.shard == shard)
-        progress = Progress(total - sum(len(part.pairs) for part in parts), total)
+        progress = ConversionProgress(total - sum(len(part.pairs) for part in parts), total)
         for part in parts:
             write_part(plan, part, out, found, progress)
         if parts:
@@ -159,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_place(out.absolute())
         sets = open_sets(given.name, root, SPLITS if given.split == "all" else (given.split,))
-        plan = Plan(root, sets, given.num_shards, given.part_mb * MEGABYTE)
+        plan = ConversionPlan(root, sets, given.num_shards, given.part_mb * MEGABYTE)
         began = time.monotonic()
         parts, bad = convert(plan, out, given.shard, given.skip_bad)
     except (ValueError, OSError) as error:
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _summarize(plan: Plan, out: pathlib.Path, shard: int, written: list[Part], seconds: float) -> None:
+def _summarize(plan: ConversionPlan, out: pathlib.Path, shard: int, written: list[Part], seconds: float) -> None:
     for name, splits in plan.manifest["sets"].items():
         for split, known in splits.items():
             print(f"{name} {split}: {known['pairs']} pairs, digest {known['digest'][:16]}")

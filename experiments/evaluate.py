@@ -21,16 +21,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments import evaluation_files, flags, records, terminal
-from experiments.atomic import check_writable
+from experiments.cli import flags, terminal
+from experiments.data.catalog import check_once, names, open_source, parse
 from experiments.data.pairs import SPLITS, DataError, PairSet, check_known
-from experiments.data.sources import check_once, names, open_source, parse
-from experiments.estimation import Estimator
-from experiments.evaluation import Measured, NotFinite, measure, readable
-from experiments.predictor import Predictor, add_arguments, interruptible
-from experiments.protocols import PROTOCOLS
+from experiments.evaluation import report_files
+from experiments.evaluation.estimation import Estimator
+from experiments.evaluation.evaluator import Measured, NotFinite, measure, readable
+from experiments.evaluation.predictor import Predictor, add_arguments, interruptible
+from experiments.evaluation.protocols import PROTOCOLS
+from experiments.evaluation.submission import CheckFailed, Task, open_task, submit
+from experiments.records import json_files
+from experiments.records.atomic import check_writable
 from experiments.spec_options import PROTOCOL, protocol_at
-from experiments.submission import CheckFailed, Task, open_task, submit
 from uflow import registry
 
 PROGRAM = "experiments.evaluate"
@@ -109,7 +111,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--skip-bad must be at least 0, got {arguments.skip_bad}")
     if arguments.out and arguments.submission:
         raise ValueError("--out keeps numbers, --submission makes flow files: give one of them")
-    if arguments.out and (arguments.out / evaluation_files.RESULT).exists():
+    if arguments.out and (arguments.out / report_files.RESULT).exists():
         raise ValueError(f"--out {arguments.out}: holds an evaluation already, give another directory")
     if arguments.submission:
         place = arguments.submission.absolute()
@@ -117,7 +119,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--submission {arguments.submission}: must be a new or an empty directory")
 
 
-class Progress:
+class EvaluationProgress:
     """Tells on stderr how far a data set is, every ten seconds."""
 
     def __init__(self, name: str):
@@ -148,20 +150,18 @@ def evaluate(
                 check=predictor.check,
                 count=arguments.max_pairs,
                 allowed=arguments.skip_bad,
-                progress=Progress(pairs.name),
+                progress=EvaluationProgress(pairs.name),
             )
         )
         note = f"\n{pairs.note}" if pairs.note else ""
-        print(
-            f"\n{pairs.name}, {arguments.split} split{note}\n{evaluation_files.table(found[-1], occlusion)}", flush=True
-        )
+        print(f"\n{pairs.name}, {arguments.split} split{note}\n{report_files.table(found[-1], occlusion)}", flush=True)
     if arguments.out:
         about = [
             {"split": arguments.split, "digest": p.digest, "pairs": len(p), "measured": len(m.pairs), "note": p.note}
             for p, m in zip(sets, found, strict=True)
         ]
-        evaluation_files.write(arguments.out, protocol, predictor.describe(), list(zip(found, about, strict=True)))
-        print(f"\n{arguments.out / evaluation_files.RESULT}\n{arguments.out / evaluation_files.FRAMES}")
+        report_files.write(arguments.out, protocol, predictor.describe(), list(zip(found, about, strict=True)))
+        print(f"\n{arguments.out / report_files.RESULT}\n{arguments.out / report_files.FRAMES}")
     return found
 
 
@@ -172,7 +172,7 @@ def make_submission(
 
     def flows(task: Task):
         total = len(task.pairs) if arguments.max_pairs is None else min(arguments.max_pairs, len(task.pairs))
-        progress = Progress(task.benchmark.data)
+        progress = EvaluationProgress(task.benchmark.data)
         source = (predictor.check(pair) for pair in readable(task.pairs, total, 0, []))
         for done, estimate in enumerate(estimator.estimates(source), 1):
             progress(done, total)
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 task.pairs.verify()
         else:
             opened = open_sets(asked, arguments, predictor)
-        from experiments import device
+        from experiments.training import device
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device, arguments.device_id, scratch)
@@ -233,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NotFinite, CheckFailed) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 3
-    except (ValueError, DataError, records.RecordError, OSError) as error:
+    except (ValueError, DataError, json_files.RecordError, OSError) as error:
         print(f"{PROGRAM}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         return 2
     return 0

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 
 import uflow
-from experiments import checkpoints, device, flags, portable, terminal
-from experiments.addresses import check_place
-from experiments.atomic import check_writable, settle
+from experiments.cli import flags, terminal
+from experiments.records.atomic import check_writable, settle
 from experiments.spec import to_config
+from experiments.tracking.redaction import check_place
+from experiments.training import checkpoints, device, weights
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
 RELATIVE = 2e-5
@@ -57,7 +58,7 @@ class Request:
         file_format: one of `FORMATS`.
         out: the directory for the file.
         batch_size: pairs at a time; `None` leaves it open in ONNX and is 1 elsewhere.
-        device: one of `experiments.flags.TARGETS`.
+        device: one of `experiments.cli.flags.TARGETS`.
         device_id: which card.
     """
 
@@ -83,7 +84,7 @@ class Request:
         return np.stack([first, np.roll(first, (2, 3), axis=(2, 3))])
 
 
-def checkpoint_for(request: Request) -> portable.Trained:
+def checkpoint_for(request: Request) -> weights.Trained:
     """The checkpoint that is asked for, if all that is asked for can be had; MindSpore is not loaded.
 
     Raises:
@@ -101,7 +102,7 @@ def checkpoint_for(request: Request) -> portable.Trained:
     if request.batch_size is not None and request.batch_size < 1:
         raise ValueError(f"--batch-size {request.batch_size}: at least 1 is needed")
     check_place(request.out.absolute())
-    found = portable.find(request.checkpoint)
+    found = weights.find(request.checkpoint)
     levels = found.spec.network.levels
     for name, size in (("height", request.height), ("width", request.width)):
         if size < 2**levels:
@@ -112,7 +113,7 @@ def checkpoint_for(request: Request) -> portable.Trained:
     return found
 
 
-def properties_of(found: portable.Trained, request: Request) -> dict[str, str]:
+def properties_of(found: weights.Trained, request: Request) -> dict[str, str]:
     """What a file says of itself."""
     plain = to_config(found.spec)
     return {
@@ -141,7 +142,7 @@ def write_mindspore(file: pathlib.Path, network: Any, request: Request, properti
 
 def write_onnx(file: pathlib.Path, network: Any, request: Request, properties: Mapping[str, str]) -> None:
     """Writes an ONNX file."""
-    from experiments import onnx_graph
+    from experiments.model_io import onnx_graph
 
     model = onnx_graph.model(
         network.options,
@@ -184,7 +185,7 @@ FORMATS = {
 
 def _inference(network: Any) -> Any:
     """A new cell, which is traced anew."""
-    from uflow.inference import Inference
+    from uflow.models.inference import Inference
 
     return Inference(network).set_train(False)
 
@@ -226,7 +227,7 @@ def checked(file: pathlib.Path, network: Any, request: Request) -> str:
     )
 
 
-def export(found: portable.Trained, request: Request) -> tuple[pathlib.Path, str]:
+def export(found: weights.Trained, request: Request) -> tuple[pathlib.Path, str]:
     """The file that was written, and how it was checked.
 
     Args:

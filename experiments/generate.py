@@ -22,16 +22,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import faults, flags, locks, records, terminal
-from experiments.addresses import check_place
-from experiments.atomic import check_writable
-from experiments.data.flying_chairs import SPLIT_FILES, file_names, held_out, write_pair
+from experiments.cli import flags, terminal
+from experiments.cli.flags import parse_changes
+from experiments.data.catalog import open_source, parse
 from experiments.data.pairs import SPLITS, DataError, PairSet
-from experiments.data.scene_options import SceneOptions
+from experiments.data.readers.flying_chairs import SPLIT_FILES, file_names, held_out, write_pair
 from experiments.data.source_text import GENERATED
-from experiments.data.sources import open_source, parse
-from experiments.run import parse_changes
+from experiments.data.synthetic.options import SceneOptions
+from experiments.records import faults, json_files, locks
+from experiments.records.atomic import check_writable
 from experiments.spec import changed, default_spec, differing
+from experiments.tracking.redaction import check_place
 
 FAILED, INTERRUPTED = 3, 130
 DESCRIPTION = "generated.json"
@@ -65,7 +66,7 @@ def divided(pairs: int) -> dict[str, int]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class GenerationPlan:
     """What a folder is to hold.
 
     Attributes:
@@ -91,7 +92,7 @@ class Plan:
             yield number, pairs, index
 
 
-def plan(source: str, pairs: int, height: int, width: int, changes: Mapping[str, Any]) -> Plan:
+def plan(source: str, pairs: int, height: int, width: int, changes: Mapping[str, Any]) -> GenerationPlan:
     """What is asked for, checked as far as can be without generating all of it.
 
     Raises:
@@ -111,10 +112,10 @@ def plan(source: str, pairs: int, height: int, width: int, changes: Mapping[str,
         each.verify()
     name = named[0][0]
     description = {"source": name, "pairs": pairs, "height": height, "width": width, "scenes": options.followed(name)}
-    return Plan(sets, description | {"digests": {split: each.digest for split, each in sets.items()}})
+    return GenerationPlan(sets, description | {"digests": {split: each.digest for split, each in sets.items()}})
 
 
-def check_out(plan: Plan, out: pathlib.Path) -> None:
+def check_out(plan: GenerationPlan, out: pathlib.Path) -> None:
     """Raises `DataError` if a folder holds something else than a part of what is planned; writes nothing."""
     if out.exists() and not out.is_dir():
         raise DataError(f"--out {out}: is a file, give a folder")
@@ -125,7 +126,7 @@ def check_out(plan: Plan, out: pathlib.Path) -> None:
             raise DataError(f"--out {out}: holds other files, give a new or empty folder")
         return
     try:
-        then = records.read_json(out / DESCRIPTION)
+        then = json_files.read_json(out / DESCRIPTION)
     except ValueError as error:
         raise DataError(f"--out {out}: {error}; give a new folder") from None
     if not isinstance(then, dict):
@@ -137,7 +138,7 @@ def check_out(plan: Plan, out: pathlib.Path) -> None:
         )
 
 
-def generate(plan: Plan, out: pathlib.Path) -> int:
+def generate(plan: GenerationPlan, out: pathlib.Path) -> int:
     """Writes what is missing in a folder and returns how many pairs that were.
 
     Raises:
@@ -150,10 +151,10 @@ def generate(plan: Plan, out: pathlib.Path) -> int:
         if not alone:
             raise DataError(f"--out {out}: another process generates there")
         if not (out / DESCRIPTION).exists():
-            records.write_json(out / DESCRIPTION, plan.description)
+            json_files.write_json(out / DESCRIPTION, plan.description)
         data = out / "data"
         data.mkdir(exist_ok=True)
-        records.atomic_write(out / SPLIT_FILES[0], plan.marks)
+        json_files.atomic_write(out / SPLIT_FILES[0], plan.marks)
         there = {entry.name for entry in os.scandir(data)}
         missing = [place for place in plan.places() if not there.issuperset(file_names(place[0]))]
         needed = len(missing) * plan.description["height"] * plan.description["width"] * _BYTES

@@ -17,10 +17,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments import checkpoints, flags, records, tensor_bundle, terminal
-from experiments.atomic import check_writable
-from uflow import reference_weights, registry
-from uflow.architecture import DENSE, PWC_PYRAMID, Architecture
+from experiments.cli import flags, terminal
+from experiments.model_io import tensorflow_checkpoint
+from experiments.records import json_files
+from experiments.records.atomic import check_writable
+from experiments.training import checkpoints
+from uflow import registry
+from uflow.models import reference_weights
+from uflow.models.architecture import DENSE, PWC_PYRAMID, Architecture
 
 _KERNEL = "/kernel/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -89,14 +93,14 @@ def imported(prefix: str, **switches: bool) -> tuple[Architecture, dict[str, np.
     Raises:
         ValueError: if the checkpoint cannot be read or holds another network.
     """
-    values = tensor_bundle.read(prefix)
+    values = tensorflow_checkpoint.read(prefix)
     options = architecture_of(values, **switches)
     return options, reference_weights.parameters(values, options, "tensorflow")
 
 
 def _check_shapes(options: Architecture, values: Mapping[str, np.ndarray]) -> None:
     """Raises `ValueError` naming the first of the values that has not the shape of its parameter."""
-    from uflow.network import FlowNetwork  # after what can be refused without MindSpore
+    from uflow.models.flow_network import FlowNetwork  # after what can be refused without MindSpore
 
     for name, parameter in FlowNetwork(options, registry.build("normalization", "none")).parameters_and_names():
         if values[name].shape != tuple(parameter.shape):
@@ -143,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         beside.unlink(missing_ok=True)  # that of an earlier file, so that there is no moment at which they disagree
         checkpoints.save_parameters(given.out, tensors)
         described = {"network": dataclasses.asdict(options), "sha256": checkpoints.file_digest(given.out)}
-        records.write_json(beside, described)
+        json_files.write_json(beside, described)
     except OSError as error:
         print(f"experiments.import_weights: {error}", file=sys.stderr)
         return 2

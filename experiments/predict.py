@@ -33,19 +33,20 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from experiments import flags, records, terminal
-from experiments.atomic import check_writable
-from experiments.data.flow_files import read_flo, write_flo
-from experiments.data.folders import SUFFIXES
-from experiments.data.frames import LEGEND, PREDICTION, frames, neighbors
-from experiments.data.image_files import read_image
+from experiments.cli import flags, terminal
+from experiments.data.files.flow import read_flo, write_flo
+from experiments.data.files.folders import SUFFIXES
+from experiments.data.files.image import read_image
 from experiments.data.pairs import DataError, PairSet
-from experiments.data.video import Video, opened
-from experiments.estimation import Estimator
-from experiments.flow_colors import colors
-from experiments.panels import legend, panels, visibility_picture
-from experiments.predictor import Predictor, add_arguments, interruptible
-from experiments.video_file import VideoFile
+from experiments.data.readers.frames import LEGEND, PREDICTION, frames, neighbors
+from experiments.data.readers.video import Video, opened
+from experiments.evaluation.estimation import Estimator
+from experiments.evaluation.predictor import Predictor, add_arguments, interruptible
+from experiments.records import json_files
+from experiments.records.atomic import check_writable
+from experiments.visualization.flow_colors import colors
+from experiments.visualization.panels import legend, panels, visibility_picture
+from experiments.visualization.video_writer import VideoFile
 
 PROGRAM = "experiments.predict"
 FPS = 24.0
@@ -163,7 +164,7 @@ def write_png(path: pathlib.Path, picture: np.ndarray) -> None:
     done, encoded = cv2.imencode(".png", picture)
     if not done:
         raise OSError(f"{path}: the picture cannot be encoded")
-    records.atomic_write(path, encoded.tobytes())
+    json_files.atomic_write(path, encoded.tobytes())
 
 
 def predict(
@@ -184,7 +185,7 @@ def predict(
                     video.add(picture)
     write_png(arguments.out / LEGEND, legend(longest))
     about = {"pairs": len(names), "longest_px": longest, "note": pairs.note, "input": [p.name for p in arguments.input]}
-    records.write_json(arguments.out / PREDICTION, {"format": 1, **predictor.describe(), **about})
+    json_files.write_json(arguments.out / PREDICTION, {"format": 1, **predictor.describe(), **about})
     if pairs.note:
         print(pairs.note)
     print(f"{len(names)} pairs in {spent:.1f} s with compiling; full colour is {longest:.3g} px")
@@ -204,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictor = Predictor.from_arguments(arguments)
         pairs, rate = open_input(arguments.input)
         pairs.verify()
-        from experiments import device
+        from experiments.training import device
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
             device.prepare(arguments.device, arguments.device_id, scratch)
@@ -214,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped; the files in {arguments.out} are whole, but not all there", file=sys.stderr)
         return 130
-    except (ValueError, DataError, records.RecordError, OSError) as error:
+    except (ValueError, DataError, json_files.RecordError, OSError) as error:
         print(f"{PROGRAM}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         return 2
     return 0

@@ -16,22 +16,24 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import device, execution, faults, flags, layout, portable, records, terminal
-from experiments.addresses import check_place
-from experiments.atomic import check_writable
+from experiments.cli import flags, terminal
+from experiments.cli.flags import parse_changes
+from experiments.cli.signals import INTERRUPTED, stop_on_signals
+from experiments.data.catalog import names
 from experiments.data.pairs import DataError
-from experiments.data.sources import names
-from experiments.inputs import Data, open_data, with_digests
-from experiments.run_settings import RunSettings, sources_of
-from experiments.signals import stop_on_signals
+from experiments.execution import runner
+from experiments.execution.inputs import Data, open_data, with_digests
+from experiments.records import faults, json_files, layout, run_record
+from experiments.records.atomic import check_writable
+from experiments.records.run_settings import RunSettings, sources_of
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
-
-INTERRUPTED = 130
+from experiments.tracking.redaction import check_place
+from experiments.training import device, weights
 
 
 def sacred_run(
-    spec: ExperimentSpec, settings: RunSettings, data: Data, hooks: execution.Hooks
-) -> records.RunRecord | None:
+    spec: ExperimentSpec, settings: RunSettings, data: Data, hooks: runner.Hooks
+) -> run_record.RunRecord | None:
     """Runs one spec through a fresh Sacred experiment; `None` if it was interrupted and can be continued.
 
     What Sacred saw (configuration, host, times, status) is kept in `sacred.json` of the run. Sacred swallows the
@@ -40,19 +42,19 @@ def sacred_run(
     _ignore_known_warnings()
     from sacred import SETTINGS, Experiment
 
-    from experiments.sacred_files import RunFilesObserver
+    from experiments.tracking.sacred_observer import RunFilesObserver
 
     SETTINGS.CAPTURE_MODE = "no"
     experiment = Experiment("uflow", save_git_info=False)
     experiment.add_config(to_config(spec))
     observer = RunFilesObserver(layout.run_directory(settings.out, spec.directory) / layout.SACRED)
     experiment.observers.append(observer)
-    outcome: list[records.RunRecord | None] = []
+    outcome: list[run_record.RunRecord | None] = []
 
     @experiment.main
     def main(_config: Mapping[str, Any], _run: Any) -> str:
         composed = from_config({key: value for key, value in _config.items() if key in to_config(spec)})
-        record = execution.execute(composed, settings, data, hooks)
+        record = runner.execute(composed, settings, data, hooks)
         outcome.append(record)
         _run.info["run_id"] = composed.run_id
         return record.status if record else "interrupted"
@@ -65,19 +67,6 @@ def sacred_run(
 
 def _ignore_known_warnings() -> None:
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # Sacred needs it, setuptools is pinned
-
-
-def parse_changes(words: Sequence[str]) -> dict[str, str]:
-    """`key=value` words as a mapping; raises `ValueError` naming the first that is none, or sets a key again."""
-    changes = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{word!r} is not of the form key=value, as in train.steps=100")
-        if key in changes:
-            raise ValueError(f"{key} is set twice, to {changes[key]!r} and to {value!r}: give it once")
-        changes[key] = value
-    return changes
 
 
 def parser() -> flags.Parser:
@@ -127,7 +116,7 @@ def compose(arguments: argparse.Namespace, sources: Mapping[str, str]) -> Experi
         ValueError: naming everything that is wrong with it.
     """
     words = [word for word in arguments.changes if word != "with"]
-    base = from_config(records.read_json(arguments.spec)) if arguments.spec else default_spec()
+    base = from_config(json_files.read_json(arguments.spec)) if arguments.spec else default_spec()
     spec = changed(moved(base, sources), parse_changes(words))
     if found := problems_of(spec):
         raise ValueError("\n".join(found))
@@ -139,8 +128,9 @@ def preload() -> None:
     _ignore_known_warnings()
     import sacred  # noqa: F401
 
-    from experiments import evaluation, graph_cache, pictures, sacred_files, step, training  # noqa: F401
-    from uflow import backend, inference, network  # noqa: F401
+    from experiments.tracking import sacred_observer  # noqa: F401
+    from uflow import backend
+    from uflow.models import flow_network, inference  # noqa: F401
 
     backend.Tensor  # noqa: B018  MindSpore is loaded at the first use of anything of it
 
@@ -152,15 +142,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = settings_of(arguments)
         spec = compose(arguments, settings.sources)
         if arguments.print_config:
-            print(records.dump_json(to_config(spec)), end="")
+            print(json_files.dump_json(to_config(spec)), end="")
             return 0
         check_place(settings.out)
         device.check_precision(spec.train.amp, settings.device)
-        spec, initial = portable.with_initial(spec, arguments.checkpoint)
+        spec, initial = weights.with_initial(spec, arguments.checkpoint)
         settings = dataclasses.replace(settings, initial=initial)
         data = open_data(spec)
         spec = with_digests(spec, data)
-        hooks = execution.Hooks(stop_on_signals())
+        hooks = runner.Hooks(stop_on_signals())
         check_writable(settings.out)
     except (ValueError, DataError, OSError) as error:
         faults.tell(f"experiments.run: {error}")
@@ -170,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except faults.MachineFault as fault:
         faults.tell(f"experiments.run: {fault}; {spec.directory} is not finished, the same command continues it")
         return faults.EXIT_CODE
-    except records.RecordError as error:
+    except json_files.RecordError as error:
         faults.tell(f"experiments.run: {error}")
         return 2
     except Exception:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.scene_options import SceneOptions
+from experiments.data.augmentation.options import AugmentationOptions
+from experiments.data.synthetic.options import SceneOptions
 from uflow import schedule
+from uflow.ops.precision import LEVELS
 from uflow.options import FLAG, Choices, Range, Text, option, section
-from uflow.precision import LEVELS
 
 PROTOCOL = "full/1"  # raise when the evaluation would turn the same flow into another number
 

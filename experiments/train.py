@@ -17,25 +17,26 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from experiments import layout
-
 if __package__ in (None, ""):  # started by its path, as `msrun` does
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from experiments import device, execution, faults, flags, inputs, portable, process_group, records, terminal
-from experiments.addresses import check_place
-from experiments.atomic import check_writable
+from experiments.cli import flags, terminal
+from experiments.cli.flags import parse_changes
+from experiments.cli.signals import INTERRUPTED, stop_on_signals
+from experiments.data.catalog import names
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
-from experiments.data.sources import names
-from experiments.monitor import EPOCH, Monitor
-from experiments.portable import NAMED
+from experiments.execution import inputs, runner
 from experiments.presets import PRESETS
-from experiments.run import INTERRUPTED, parse_changes
-from experiments.run_settings import RunSettings
-from experiments.signals import stop_on_signals
+from experiments.records import faults, json_files, layout
+from experiments.records.atomic import check_writable
+from experiments.records.run_settings import RunSettings
 from experiments.spec import ExperimentSpec, canonical, changed, default_spec, flatten, from_config, problems_of
-from uflow.precision import LEVELS
+from experiments.tracking.redaction import check_place
+from experiments.training import device, process_group, weights
+from experiments.training.console import EPOCH, Monitor
+from experiments.training.weights import NAMED
+from uflow.ops.precision import LEVELS
 
 # flag -> option of the spec
 _OPTIONS = {
@@ -131,7 +132,7 @@ def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
     path = directory / layout.SPEC
     if not path.exists():
         return
-    there, here = (flatten(canonical(s)) for s in (from_config(records.read_json(path)), spec))
+    there, here = (flatten(canonical(s)) for s in (from_config(json_files.read_json(path)), spec))
     different = [key for key in sorted(there.keys() | here.keys()) if there.get(key) != here.get(key)]
     if different:
         told = ", ".join(
@@ -143,11 +144,11 @@ def check_same_spec(directory: pathlib.Path, spec: ExperimentSpec) -> None:
 
 def _onwards(directory: pathlib.Path, spec: ExperimentSpec, different: Sequence[str]) -> str:
     """How to train on where only the length differs; the schedules follow it, so a run does not get another one."""
-    weights = directory / "last.ckpt"
-    if not set(different) <= {"train.steps", "train.validations"} or not weights.exists():
+    last = directory / "last.ckpt"
+    if not set(different) <= {"train.steps", "train.validations"} or not last.exists():
         return ""
     return (
-        f"; to go on from its weights with a schedule and an optimizer of its own, add --checkpoint {weights}"
+        f"; to go on from its weights with a schedule and an optimizer of its own, add --checkpoint {last}"
         f" and name another --out; --steps {spec.train.steps} counts from there"
     )
 
@@ -174,7 +175,7 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, RunSettings, in
     )
     data = inputs.open_data(spec, given.skip_bad)
     spec = inputs.with_digests(spec, data)
-    spec, initial = portable.with_initial(spec, weights_to_start_from(given))
+    spec, initial = weights.with_initial(spec, weights_to_start_from(given))
     check_same_spec(directory, spec)
     check_writable(directory)
     return spec, dataclasses.replace(settings, initial=initial), data
@@ -197,12 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(spec: ExperimentSpec, settings: RunSettings, data: inputs.Data) -> int:
     monitor = Monitor()
-    hooks = execution.Hooks(stop_on_signals(), monitor)
+    hooks = runner.Hooks(stop_on_signals(), monitor)
     _introduce(spec, settings, data)
     done_before = layout.finished(settings.directory)
     try:
-        record = execution.execute(spec, settings, data, hooks)
-    except (faults.MachineFault, DataError, records.RecordError) as error:
+        record = runner.execute(spec, settings, data, hooks)
+    except (faults.MachineFault, DataError, json_files.RecordError) as error:
         faults.tell(f"experiments.train: {error}; the same command continues from the last checkpoint")
         return faults.EXIT_CODE if isinstance(error, faults.MachineFault) else 3
     except Exception:

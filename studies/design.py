@@ -31,7 +31,7 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Gate:
+class GateRule:
     """What a seed must have reached to count, while its arms are one network still.
 
     Attributes:
@@ -79,7 +79,7 @@ class Study:
     metric: str = "all"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     preset_changes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    gates: Mapping[str, Gate] = dataclasses.field(default_factory=dict)
+    gates: Mapping[str, GateRule] = dataclasses.field(default_factory=dict)
     seeds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     core: tuple[str, ...] = ()
     searched: tuple[str, ...] = ()

@@ -4,8 +4,8 @@ The baseline has all of them, with the paper's level dropout; each arm takes one
 the same network trained with ground truth: what the model could reach if the loss were no limit.
 """
 
-from studies.baselines import FROM_SCRATCH
 from studies.design import Arm, Study, drop_each
+from studies.presets import FROM_SCRATCH
 
 STUDY = Study(
     name="model_ablation",

@@ -4,8 +4,8 @@ The baseline subtracts one mean and divides by one standard deviation, both over
 arm leaves one of these out.
 """
 
-from studies.baselines import FROM_SCRATCH
 from studies.design import Arm, Study, drop_each
+from studies.presets import FROM_SCRATCH
 
 STUDY = Study(
     name="normalization_ablation",

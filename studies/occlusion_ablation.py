@@ -5,8 +5,8 @@ The quick presets run `none`, the paper's choice for FlyingChairs and Sintel (`w
 those of `brox`, `fb_abs`, `wangthres` and `wang4thres` are 0 or 1.
 """
 
-from studies.baselines import HAS_LEARNED
 from studies.design import Arm, Study, vary
+from studies.presets import HAS_LEARNED
 
 _METHODS = ("none", "wang", "brox", "fb_abs", "wang4", "wangthres", "wang4thres", "uflow", "ground_truth")
 _SOFT = ("wang", "wang4", "uflow")

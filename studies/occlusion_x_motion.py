@@ -5,8 +5,8 @@ the difference between the two arms, in percent, changes with it: in px it would
 motion is that of the preset `short`.
 """
 
-from studies.baselines import LARGE_MOTION, SMALL_MOTION
 from studies.design import Arm, Study, cross, vary
+from studies.presets import LARGE_MOTION, SMALL_MOTION
 
 STUDY = Study(
     name="occlusion_x_motion",

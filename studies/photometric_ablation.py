@@ -4,8 +4,8 @@ The baseline is the loss that the paper found best, so every row says how much a
 weight 1 of their definition; `--search` tunes it for every arm alike.
 """
 
-from studies.baselines import FROM_SCRATCH, ILLUMINATION
 from studies.design import Study, vary
+from studies.presets import FROM_SCRATCH, ILLUMINATION
 
 STUDY = Study(
     name="photometric_ablation",

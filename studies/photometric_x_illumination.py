@@ -4,8 +4,8 @@ Arms are compared on scenes of the same illumination only; the interaction says 
 losses changes with it.
 """
 
-from studies.baselines import FROM_SCRATCH, ILLUMINATION
 from studies.design import Arm, Study, cross, vary
+from studies.presets import FROM_SCRATCH, ILLUMINATION
 
 STUDY = Study(
     name="photometric_x_illumination",

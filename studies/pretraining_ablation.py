@@ -6,8 +6,8 @@ built-in scenes of slower motion, whatever `--data` says, or those that `--set i
 differs between them is the data of the first half, not the number of steps.
 """
 
-from studies.baselines import FROM_SCRATCH, SMALL_MOTION
 from studies.design import Arm, Study
+from studies.presets import FROM_SCRATCH, SMALL_MOTION
 
 STUDY = Study(
     name="pretraining_ablation",

@@ -9,15 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments import layout, terminal
-from experiments.signals import stop_on_signals
-from studies.command import Command, parser, read, resumed
-from studies.ending import CommandResult, looked_at, reported, update_mirror
-from studies.process import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
+from experiments.cli import terminal
+from experiments.cli.signals import stop_on_signals
+from experiments.records import layout
+from studies.cli.arguments import Command, parser, read, resumed
+from studies.cli.ending import CommandResult, looked_at, reported, update_mirror
+from studies.queue.endings import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a study; see `studies.command.parser` for the exit codes."""
+    """Runs a study; see `studies.cli.arguments.parser` for the exit codes."""
     words = list(sys.argv[1:] if argv is None else argv)
     given = parser().parse_args(words)
     try:
@@ -37,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _result(command: Command) -> CommandResult:
-    from studies import preview, status
+    from studies.cli import plan_view, status_view
 
     if command.action == "list":
-        found = preview.studies()
-        return CommandResult(DONE, found, preview.list_text(found))
+        found = plan_view.studies()
+        return CommandResult(DONE, found, plan_view.list_text(found))
     if command.action == "status":
-        found = status.status(command.folder, _running_elsewhere(command))
-        return CommandResult(DONE, found, status.as_text(found))
+        found = status_view.status(command.folder, _running_elsewhere(command))
+        return CommandResult(DONE, found, status_view.as_text(found))
     if command.action == "report-only":
         return looked_at(command, command.report_dir)
     if command.action == "plan":
@@ -66,28 +67,29 @@ def _result(command: Command) -> CommandResult:
 
 def _planned(command: Command) -> tuple[Any, Any]:
     """The plan and the content of its file."""
-    from studies import plan_file, planning
+    from studies.planning import plan_store, planner
 
-    plan = planning.make(command.study, command.request)
+    plan = planner.make(command.study, command.request)
     if command.stored is None or command.study.searched:  # the stored runs are those of arms that are tuned
         return plan, plan.plain()
-    return plan, plan_file.merged(plan, command.out, bool(command.looks))
+    return plan, plan_store.merged(plan, command.out, bool(command.looks))
 
 
 def _previewed(command: Command) -> CommandResult:
-    from experiments.device import available
-    from studies import costs, plan_file, preview
+    from experiments.training.device import available
+    from studies.cli import plan_view
+    from studies.planning import costs, plan_store
 
     plan, _ = _planned(command)
     target = command.cards[0].target
     known = costs.known(command.out, available() if target == "auto" else target, plan.preset.name)
-    todo = plan_file.pending(plan, command.out, command.workers, again=command.retry_failed)
-    todo = preview.with_searched(plan, todo)
-    found = preview.plan_content(plan, todo, command.workers, known)
-    text = preview.plan_text(plan, found)
+    todo = plan_store.pending(plan, command.out, command.workers, again=command.retry_failed)
+    todo = plan_view.with_searched(plan, todo)
+    found = plan_view.plan_content(plan, todo, command.workers, known)
+    text = plan_view.plan_text(plan, found)
     if command.study.searched:
-        found["search"] = preview.search_content(plan, command.workers, command.only, known)
-        text = f"{preview.search_text(found['search'])}\n{text}"
+        found["search"] = plan_view.search_content(plan, command.workers, command.only, known)
+        text = f"{plan_view.search_text(found['search'])}\n{text}"
     if command.looks:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"
@@ -99,8 +101,8 @@ def _previewed(command: Command) -> CommandResult:
 
 def _script(command: Command, todo: int) -> str:
     """What would be submitted to Slurm for each worker."""
-    from studies.launcher import assigned
-    from studies.slurm_launcher import script
+    from studies.launchers.slurm_jobs import script
+    from studies.launchers.supervisor import assigned
 
     workers = assigned(command.settings, command.cards, max(1, min(command.workers, todo)))
     return script(command.launcher[1], workers[0])
@@ -111,16 +113,17 @@ def _tuned(command: Command) -> tuple[Command, Callable[[], bool]] | CommandResu
 
     Also what tells whether a signal has come, which must go on being asked.
     """
-    from studies import plan_file, planning, tuning
-    from studies.launcher import run_all, start_of
-    from studies.search import spaces
+    from studies.launchers.supervisor import run_all, start_of
+    from studies.planning import plan_store, planner
+    from studies.search import tuning
+    from studies.search.space import spaces
 
-    plan = planning.make(command.study, command.request)
-    search = tuning.Search(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
+    plan = planner.make(command.study, command.request)
+    search = tuning.SearchBudget(budget=command.study.trials, metric=tuning.metric_of(plan), only=command.only)
     specs = tuning.searched(plan)
     spaces(specs, search.only, plan.study.arms)  # refuses what cannot be searched
     if command.stored is not None:
-        plan_file.check_request(plan, command.stored, command.out)
+        plan_store.check_request(plan, command.stored, command.out)
     start = start_of(*command.launcher)
     _check_places(command)
     print(f"{plan.study.name}: {plan.study.question}")
@@ -149,7 +152,7 @@ def _running_elsewhere(command: Command) -> set[str]:
     settings = command.settings
     if not settings.storage:
         return set()
-    from studies.database_queue import has_queue
+    from studies.queue.database_queue import has_queue
 
     try:
         known = has_queue(settings.storage, settings.queue)
@@ -161,10 +164,10 @@ def _running_elsewhere(command: Command) -> set[str]:
 
 def _check_places(command: Command) -> None:
     """Raises with one sentence if the database of the queue cannot be reached or nothing can be written."""
-    from experiments.atomic import check_writable
+    from experiments.records.atomic import check_writable
 
     if command.settings.storage:
-        from studies.database_queue import has_queue
+        from studies.queue.database_queue import has_queue
 
         has_queue(command.settings.storage, command.settings.queue)
     check_writable(command.out)
@@ -172,10 +175,10 @@ def _check_places(command: Command) -> None:
 
 def _joined(command: Command) -> CommandResult:
     """Works on what another command has planned."""
-    from studies import plan_file
-    from studies.launcher import join, start_of
+    from studies.launchers.supervisor import join, start_of
+    from studies.planning import plan_store
 
-    planned = plan_file.stored(command.folder) is not None or (command.folder / layout.QUEUE).exists()
+    planned = plan_store.stored(command.folder) is not None or (command.folder / layout.QUEUE).exists()
     if not command.settings.storage and not planned:
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
@@ -193,7 +196,7 @@ def _joined(command: Command) -> CommandResult:
 
 def _mirror(command: Command) -> Any:
     """The study's mirror in MLflow, made before any worker: a fresh store takes seconds."""
-    from studies.mirroring import open_mirror
+    from studies.tracking.mirror_thread import open_mirror
 
     if command.settings.tracking is None:
         return None
@@ -204,21 +207,21 @@ def _mirror(command: Command) -> Any:
 
 def _until_decided(command: Command, stop: Callable[[], bool] | None) -> CommandResult:
     """Look after look: all arms first, then those that are undecided. A look that was made stands."""
-    from studies import plan_file, planning, sequential
+    from studies.planning import plan_store, planner, sequential
 
     looks, request, stored = command.looks, command.request, command.stored
     made = sequential.recorded(stored, looks)
-    seeds = request.seeds + planning.following(request.seeds, looks.counts[-1] - len(request.seeds))
+    seeds = request.seeds + planner.following(request.seeds, looks.counts[-1] - len(request.seeds))
     sequential.check_seeds(stored, seeds if made else request.seeds)
     arms = sequential.first_arms(command.study, request, stored)
-    again = [name for _, _, name in plan_file.rows(stored or {"arms": []})]
+    again = [name for _, _, name in plan_store.rows(stored or {"arms": []})]
     again = again if command.retry_failed else []
     for number, count in enumerate(looks.counts):
-        plan = planning.make(command.study, dataclasses.replace(request, seeds=seeds[:count], arms=arms))
+        plan = planner.make(command.study, dataclasses.replace(request, seeds=seeds[:count], arms=arms))
         fresh = command.stored is None and number == 0
-        content = plan.plain() if fresh else plan_file.merged(plan, command.out, looking=True)
+        content = plan.plain() if fresh else plan_store.merged(plan, command.out, looking=True)
         content |= sequential.entries(looks, made)
-        passed = number < len(made) - 1 and not plan_file.pending(plan, command.out) and not again
+        passed = number < len(made) - 1 and not plan_store.pending(plan, command.out) and not again
         if not passed:
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
             result = _run(plan, content, command, again, stop)
@@ -227,7 +230,7 @@ def _until_decided(command: Command, stop: Callable[[], bool] | None) -> Command
                 return result  # a look at some of the runs would be no look
         if number == len(made):
             made.append(sequential.undecided(result.plain["effects"]))
-            plan_file.write(plan, command.out, content | sequential.entries(looks, made))
+            plan_store.write(plan, command.out, content | sequential.entries(looks, made))
         if not made[number]:
             break
         arms = tuple(made[number])
@@ -243,36 +246,38 @@ def _run(
     stop: Callable[[], bool] | None,
 ) -> CommandResult:
     """Does what is left to do of a plan and reports; the first thing that writes."""
-    from studies import plan_file, preview, retry, tidying
-    from studies.launcher import start_of
+    from studies.cli import plan_view, tidying
+    from studies.launchers.supervisor import start_of
+    from studies.planning import plan_store
+    from studies.queue import attempts
 
     out = command.out
     start = start_of(*command.launcher)
     _check_places(command)
     if plan.note:
         print(f"note: {plan.note}")
-    if dropped := preview.gate_dropped(plan):
+    if dropped := plan_view.gate_dropped(plan):
         print(f"note: {dropped}")
     print(f"{plan.study.name}: {plan.study.question}")
-    plan_file.write(plan, out, content, fresh=command.fresh)
-    for directory in retry.set_aside(layout.run_directory(out, name) for name in again):
+    plan_store.write(plan, out, content, fresh=command.fresh)
+    for directory in attempts.set_aside(layout.run_directory(out, name) for name in again):
         print(f"done again: {directory.name}")
-    todo = plan_file.pending(plan, out, command.workers)
+    todo = plan_store.pending(plan, out, command.workers)
     print(f"everything goes to {out}; {len(plan.all_runs)} runs, {len(plan.all_runs) - len(todo)} of them done")
     mirror = _mirror(command)
     interrupted = False
     if todo:
-        from studies.launcher import run_all
+        from studies.launchers.supervisor import run_all
 
         settings = command.settings
         interrupted = run_all(plan, settings, command.workers, command.cards, start, stop=stop)
     if mirror:
         update_mirror(mirror, command)
     if interrupted:
-        left, resume = len(plan_file.pending(plan, out)), resumed(command.words, command.request.seeds)
+        left, resume = len(plan_store.pending(plan, out)), resumed(command.words, command.request.seeds)
         text = f"interrupted, {left} runs left; the same command goes on:\n  {resume}"
         return CommandResult(INTERRUPTED, {"interrupted": True, "left": left, "resume": resume}, text)
-    left = len(plan_file.pending(plan, out))
+    left = len(plan_store.pending(plan, out))
     if not left:
         tidying.prune_prefixes(out)
     return reported(command, mirror, left)

@@ -4,8 +4,8 @@ All arms handle occlusions (`wang`), since the mask `advection` is made of that.
 student sees a crop, resized, and counts where a Gaussian of the flows' agreement says so.
 """
 
-from studies.baselines import HAS_LEARNED
 from studies.design import Arm, Study
+from studies.presets import HAS_LEARNED
 
 _TEACHER = {"selfsup.name": "teacher_student"}
 

@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from mlflow_server import empty_store, mlflow_server, proxy  # noqa: E402, F401  (fixtures for all tests)
 
-from experiments import locks  # noqa: E402
+from experiments.records import locks  # noqa: E402
 
 # a slow or busy machine is no failure
 hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -22,15 +22,15 @@ TESTS = pathlib.Path(__file__).parent
 # Several processes begin with these, the longest first: one that is begun last leaves the other processes idle.
 LONG = (
     "studies/test_every_study.py",
-    "experiments/test_precision.py",
+    "experiments/training/test_precision.py",
     "studies/test_study.py",
-    "experiments/test_initial.py",
-    "studies/test_tuning.py",
-    "experiments/test_every_component.py",
+    "experiments/training/test_initial.py",
+    "studies/search/test_tuning.py",
+    "experiments/training/test_every_component.py",
     "experiments/test_run.py",
     "uflow/test_losses.py",
     "studies/test_many_machines.py",
-    "experiments/test_parallel.py",
+    "experiments/training/test_parallel.py",
     "experiments/faults/test_clock.py",
     "goldens/test_parity.py",
     "experiments/faults/test_truncation.py",

@@ -153,7 +153,7 @@ def empty_store(once):
     """An MLflow store in SQLite without an experiment, to be copied: its migrations take six seconds."""
 
     def make(folder):
-        from experiments.tracking import Mirror
+        from experiments.tracking.mlflow_mirror import Mirror
 
         Mirror(f"sqlite:///{folder / 'mlflow.db'}", "Default", folder / "artifacts")._store.open()
 

@@ -8,13 +8,13 @@ import re
 
 import pytest
 
-from experiments import flags
+from experiments.cli import flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("uflow", "experiments", "analysis", "studies", "benchmarks")
 WITHOUT_FLAGS = {
     "uflow.table": "takes one file name",
-    "studies.forking": "is started by a worker, with JSON",
+    "studies.workers.fork_server": "is started by a worker, with JSON",
     "benchmarks.side": "is started by benchmarks.step, with JSON",
     "benchmarks.trivial_run": "is started by a worker, in place of experiments.run",
 }
@@ -107,17 +107,22 @@ def strings(text):
 
 OTHERS = {  # flags of other programs that are started or named
     "uflow.kernels.build": {"--version"},
-    "experiments.code_version": {"--no-optional-locks", "--show-toplevel", "--porcelain", "--untracked-files"},
+    "experiments.records.code_version": {
+        "--no-optional-locks",
+        "--show-toplevel",
+        "--porcelain",
+        "--untracked-files",
+    },
     "experiments.run": {"--loglevel", "--force"},
-    "studies.ending": {"--backend-store-uri", "--artifacts-destination"},
-    "studies.slurm_launcher": {"--test-only", "--me", "--states", "--noheader", "--state", "--batch", "--signal"},
+    "studies.cli.ending": {"--backend-store-uri", "--artifacts-destination"},
+    "studies.launchers.slurm_jobs": {"--test-only", "--me", "--states", "--noheader", "--state", "--batch", "--signal"},
 }
 
 
 def test_every_flag_that_a_message_names_is_one_that_a_command_has():
     known = set().union(*(declared(command) for command in COMMANDS))
     for name, text in modules():
-        if name == "experiments.flags":
+        if name == "experiments.cli.flags":
             continue
         for string in strings(text):
             for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", string):

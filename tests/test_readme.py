@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from studies import catalog
-from studies.baselines import PRESETS
+from studies.planning import catalog
+from studies.presets import PRESETS
 from uflow import table
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -17,14 +17,23 @@ DOCUMENTS = {
 README = DOCUMENTS["README.md"]
 COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights")
 MODULES = (
-    "studies.command",
+    "studies.cli.arguments",
     "studies.sync",
     "benchmarks.step",
     "benchmarks.overhead",
     *(f"experiments.{word}" for word in COMMANDS),
 )
-# of other programs: pip, pytest, PostgreSQL, MLflow, msrun, Ray and Slurm
-FOREIGN = {"--dist", "--backend-store-uri", "--workers", "--worker_num", "--local_worker_num", "--join", "--log_dir"}
+# of other programs: pip, pytest, ruff, PostgreSQL, MLflow, msrun, Ray and Slurm
+FOREIGN = {
+    "--check",
+    "--dist",
+    "--backend-store-uri",
+    "--workers",
+    "--worker_num",
+    "--local_worker_num",
+    "--join",
+    "--log_dir",
+}
 FOREIGN |= {"--owner", "--host", "--artifacts-destination"}
 FOREIGN |= {"--head", "--port", "--num-cpus", "--include-dashboard", "--disable-usage-stats", "--test-only"}
 PORT = "train_on eval_on checkpoint_dir pre_trained pre_ckpt_path ckpt_file file_format data_dir output_dir num_shards"
@@ -37,7 +46,7 @@ PORT_MODULES = {"train", "eval", "src.utils.convert_sintel_to_mindrecords"}  # o
 
 
 def options_of(module):
-    parser = importlib.import_module("studies.command" if module == "studies.run" else module).parser
+    parser = importlib.import_module("studies.cli.arguments" if module == "studies.run" else module).parser
     return set(re.findall(r"--[a-z][\w-]*", parser().format_help()))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from uflow import registry
-from uflow.architecture import Architecture
 from uflow.components import Components
+from uflow.models.architecture import Architecture
 
 
 def problems(network: Architecture, components: Components, height: int, width: int) -> list[str]:

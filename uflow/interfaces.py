@@ -74,8 +74,8 @@ class Normalization(Protocol):
             groups: number of equal, consecutive parts of the batch that share no statistics (directions of flow).
 
         A component whose networks can be exported has a method `onnx(graph, first, second)` beside this one. It writes
-        the same, for pairs that share no statistics, into an `experiments.onnx_graph.Graph`, in which a tensor is the
-        name of its value, and returns the two names.
+        the same, for pairs that share no statistics, into an `onnx_graph.Graph`, in which a tensor is the name of its
+        value, and returns the two names.
         """
 
 

@@ -7,8 +7,9 @@ import pathlib
 
 import hypothesis
 import pytest
+from experiments.records.json_files import write_json
 
-from experiments.records import RunRecord, sealed, write_json, write_result
+from experiments.records.run_record import RunRecord, sealed, write_result
 
 METRIC = "epe/synthetic/all"
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.report import write_report
-from experiments.records import sealed
+from analysis.report.write import write_report
+from experiments.records.run_record import sealed
 from experiments.spec import canonical, changed, default_spec, from_config
 
 METRIC = "epe/synthetic/all"

@@ -1,6 +1,6 @@
 from benchmarks import roofline
 from benchmarks.cases import CASES
-from uflow.architecture import Architecture
+from uflow.models.architecture import Architecture
 
 
 def test_the_convolutions_are_all_that_the_network_has():

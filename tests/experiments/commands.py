@@ -15,7 +15,7 @@ import subprocess
 import sys
 import traceback
 
-from studies.process import die_with_parent
+from studies.workers.subprocess_run import die_with_parent
 
 ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -91,7 +91,7 @@ class Loaded:
 
 def stop_at(kind, number):
     """Makes this process stop once, at a place that `Loaded.start` describes."""
-    from experiments import checkpoints, step
+    from experiments.training import checkpoints, step
 
     left = [number]
 

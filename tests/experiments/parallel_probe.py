@@ -6,14 +6,15 @@ import sys
 
 import numpy as np
 
-from experiments import device, process_group, step
-from experiments.data.batches import Batches
-from experiments.data.sources import open_source
+from experiments.data.catalog import open_source
+from experiments.data.loader import Batches
 from experiments.spec import changed, components, default_spec, wanted_truth
+from experiments.training import device, process_group, step
 from uflow import backend as ms
-from uflow import parallel, registry
-from uflow.network import FlowNetwork, initialize
-from uflow.supervised import supervised_loss
+from uflow import registry
+from uflow.losses.supervised import supervised_loss
+from uflow.models.flow_network import FlowNetwork, initialize
+from uflow.ops import parallel
 
 BATCH = 4
 PHOTOMETRIC = registry.names("photometric")

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from experiments import tensor_bundle
+from experiments.model_io import tensorflow_checkpoint
 
 KINDS = {"float32": 1, "float64": 2, "int64": 9}
 PER_BLOCK = 7  # keys; small, so that there are several blocks
@@ -28,7 +28,7 @@ def nested(field, value):
 def entry(array, offset):
     shape = b"".join(nested(2, number(1, size)) for size in array.shape)
     place = number(4, offset) + number(5, array.nbytes)
-    checksum = varint(6 << 3 | 5) + tensor_bundle._masked_crc32c(array.tobytes()).to_bytes(4, "little")
+    checksum = varint(6 << 3 | 5) + tensorflow_checkpoint._masked_crc32c(array.tobytes()).to_bytes(4, "little")
     return number(1, KINDS[array.dtype.name]) + nested(2, shape) + place + checksum
 
 
@@ -43,7 +43,7 @@ def block(pairs):
 
 def sealed(content):
     """A block with its trailer: no compression, and the checksum of both."""
-    return content + b"\0" + tensor_bundle._masked_crc32c(content + b"\0").to_bytes(4, "little")
+    return content + b"\0" + tensorflow_checkpoint._masked_crc32c(content + b"\0").to_bytes(4, "little")
 
 
 def write(prefix, arrays):

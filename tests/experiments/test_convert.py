@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import convert, records
-from experiments.data.flow_files import write_flo
-from experiments.data.scenes import SceneOptions, Scenes
+from experiments import convert
+from experiments.data.files.flow import write_flo
+from experiments.data.synthetic.scenes import SceneOptions, Scenes
+from experiments.records import run_record
 
 STEPS = 50
 
@@ -32,7 +33,7 @@ def test_raw_and_converted_pairs_give_one_run_id_and_identical_losses_for_50_ste
     assert first.name == second.name
     for name in ("metrics.jsonl", "result.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    lines = list(records.read_metrics(first / "metrics.jsonl"))
+    lines = list(run_record.read_metrics(first / "metrics.jsonl"))
     assert [line["step"] for line in lines if line["step"] % 10 == 0] == [10, 20, 30, 40, 50]
     assert len({line["total"] for line in lines}) == len(lines)
-    assert np.isfinite(list(records.read_result(first).metrics.values())).all()
+    assert np.isfinite(list(run_record.read_result(first).metrics.values())).all()

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import generate, locks
+from experiments import generate
+from experiments.data.catalog import open_source
 from experiments.data.pairs import SPLITS
-from experiments.data.sources import open_source
+from experiments.records import locks
 
 SIZE = ("--height", "48", "--width", "64")
 

@@ -9,28 +9,28 @@ import sys
 
 import pytest
 
-from experiments import records
+from experiments.records import json_files, run_record
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def lines(run):
-    return list(records.read_metrics(run / "metrics.jsonl"))
+    return list(run_record.read_metrics(run / "metrics.jsonl"))
 
 
 def test_leaves_all_its_files(undisturbed):
-    record = records.read_result(undisturbed)
+    record = run_record.read_result(undisturbed)
     assert record.status == "completed" and record.step == 60 and record.reason == ""
     assert set(record.metrics) == {f"epe/synthetic/{kind}" for kind in ("all", "noc", "occ")}
     assert all(0 < value < 30 for value in record.metrics.values())
     assert all(len(row) == 2 for row in record.frames.values())
     assert set(os.listdir(undisturbed)) >= {"spec.json", "metrics.jsonl", "cost.json", "sacred.json", "result.json"}
-    assert records.read_json(undisturbed / "sacred.json")["status"] == "COMPLETED"
-    assert records.read_json(undisturbed / "cost.json")["attempts"] == 1
+    assert json_files.read_json(undisturbed / "sacred.json")["status"] == "COMPLETED"
+    assert json_files.read_json(undisturbed / "cost.json")["attempts"] == 1
 
 
 def test_mean_over_frames_is_the_metric(undisturbed):
-    record = records.read_result(undisturbed)
+    record = run_record.read_result(undisturbed)
     for name, row in record.frames.items():
         known = [v for v in row if v is not None]
         assert record.metrics[name] == pytest.approx(sum(known) / len(known))
@@ -68,7 +68,7 @@ def test_killed_in_the_middle_ends_with_the_same_bits(undisturbed, runner, tmp_p
     assert process.go_on(signal.SIGKILL) == -signal.SIGKILL
     assert not list(tmp_path.glob("runs/*/result.json"))
     run = runner.finish(tmp_path)
-    assert records.read_json(run / "cost.json")["started_at_step"] == 12
+    assert json_files.read_json(run / "cost.json")["started_at_step"] == 12
     same_training(undisturbed, run)
 
 
@@ -101,14 +101,14 @@ def test_a_shared_prefix_changes_no_bit(undisturbed, runner, tmp_path):
     second = runner.start(tmp_path, "--shared-steps", "30")
     assert second.wait() == 0
     run = next(tmp_path.glob("runs/*wang*"))
-    assert records.read_json(run / "cost.json")["started_at_step"] == 30
+    assert json_files.read_json(run / "cost.json")["started_at_step"] == 30
     same_training(undisturbed, run)
 
 
 def test_a_loss_that_is_not_finite_is_a_result(runner, tmp_path):
     run = runner.finish(tmp_path, code=3, **{"train.learning_rate": 10.0, "train.optimizer": "sgd",
                                              "smoothness.weight": 1000.0})  # fmt: skip
-    record = records.read_result(run)
+    record = run_record.read_result(run)
     assert record.status == "diverged" and "not finite at step" in record.reason and record.metrics == {}
     assert lines(run)[-1]["total"] is None
 
@@ -119,7 +119,7 @@ def test_a_mask_that_hides_everything_is_a_result_also_if_it_dies_before_it_is_w
     changes = {"train.collapse_below": 1.0, "occlusion.start": start}
     runner.stopped(tmp_path, "saved", end, **changes).go_on(signal.SIGKILL)
     assert not list(tmp_path.glob("runs/*/result.json"))
-    record = records.read_result(runner.finish(tmp_path, code=3, **changes))
+    record = run_record.read_result(runner.finish(tmp_path, code=3, **changes))
     assert (record.status, record.step) == ("collapsed", end)
     assert "taken to be visible" in record.reason and record.reason.endswith(f"at step {end}")
     assert record.metrics, "a collapsed run is measured all the same"
@@ -191,8 +191,8 @@ def test_evaluating_its_checkpoint_gives_the_numbers_of_a_run(undisturbed, tmp_p
     command = [sys.executable, "-m", "experiments.evaluate", "--checkpoint", undisturbed, "--out", tmp_path / "out"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "protocol full/1" in done.stdout, done.stderr
-    found = records.read_json(tmp_path / "out" / "evaluation.json")
-    record = records.read_result(undisturbed)
+    found = json_files.read_json(tmp_path / "out" / "evaluation.json")
+    record = run_record.read_result(undisturbed)
     assert {name: found["numbers"][name]["value"] for name in record.metrics} == record.metrics
     assert {found["numbers"][name]["protocol"] for name in record.metrics} == {record.protocol}
     assert found["sets"][0]["digest"].startswith(record.spec["evaluation"]["digest"])

@@ -1,7 +1,6 @@
 """Augmentation with the draws that the files were made with."""
 
-from experiments.data import geometric_changes as geometric
-from experiments.data import photometric_changes as photometric
+from experiments.data.augmentation import geometric, photometric
 from goldens.golden import flow_pixels, flow_planes
 
 # a case is called by its function and, behind an underscore, by what is special about it

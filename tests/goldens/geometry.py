@@ -4,24 +4,24 @@ import re
 
 import numpy as np
 
-from experiments.data import resizing
+from experiments.data.augmentation import resize
 from goldens.golden import EXACT, flow_pixels, flow_planes, pixels, planes
 from goldens.graph import Fixed, Several, run, run_gradient
 from uflow import backend as ms
-from uflow import ops
+from uflow.ops import geometry
 
 
 def destinations(flow):
-    x, y = ops.destinations(flow)
+    x, y = geometry.destinations(flow)
     return ms.ops.stack((x, y), axis=1)
 
 
 def sample(image, coordinates):
-    return ops.sample(image, coordinates[:, 0], coordinates[:, 1])
+    return geometry.sample(image, coordinates[:, 0], coordinates[:, 1])
 
 
 def warp_squared(image, flow):
-    return ops.warp(image, flow) ** 2
+    return geometry.warp(image, flow) ** 2
 
 
 def check_warp_ops(golden):
@@ -36,10 +36,10 @@ def check_warp_ops(golden):
         cotangent = planes(golden[f"{case}/cotangent"])
         function, where, by = sample, "coords", "coords"
         if f"{case}/flow" in golden:
-            function, where, by = ops.warp, "flow", "warp"
+            function, where, by = geometry.warp, "flow", "warp"
             flow = flow_planes(golden[f"{case}/flow"])
             golden.check(f"{case}/warp", flow_pixels(run(destinations, flow)), tolerance)
-            golden.check(f"{case}/mask_invalid", pixels(run(ops.inside_frame, flow)), golden.tolerance("mask"))
+            golden.check(f"{case}/mask_invalid", pixels(run(geometry.inside_frame, flow)), golden.tolerance("mask"))
         given = flow_planes(golden[f"{case}/{where}"])
         values, (by_source, by_place) = run_gradient(function, [planes(source), given], cotangent, [0, 1])
         golden.check(f"{case}/resampled", pixels(values), tolerance)
@@ -58,14 +58,14 @@ def check_resize(golden):
 
         matches = golden.matching(re.escape(case) + r"/resize_(\d+)x(\d+)_img")
         sizes = [(int(match[1]), int(match[2])) for match in matches]
-        double, halve = Fixed(ops.resize, 2 * h, 2 * w), Fixed(ops.resize, h // 2, w // 2)
-        doubled, halved, *images = run(Several(double, halve, *[Fixed(ops.resize, *s) for s in sizes]), image)
-        flows = run(Several(ops.downsample_flow, *[Fixed(ops.resize_flow, *s) for s in sizes]), flow)
+        double, halve = Fixed(geometry.resize, 2 * h, 2 * w), Fixed(geometry.resize, h // 2, w // 2)
+        doubled, halved, *images = run(Several(double, halve, *[Fixed(geometry.resize, *s) for s in sizes]), image)
+        flows = run(Several(geometry.downsample_flow, *[Fixed(geometry.resize_flow, *s) for s in sizes]), flow)
         golden.check(f"{case}/upsample_img", pixels(doubled)[: len(golden[f"{case}/upsample_img"])], tolerance)
         golden.check(f"{case}/downsample_img", pixels(halved), tolerance)
         golden.check(f"{case}/downsample_flow", flow_pixels(flows[0]), tolerance)
         cotangent = flow_planes(golden[f"{case}/upsample_flow_cotangent"])
-        values, (gradient,) = run_gradient(ops.upsample_flow, [flow], cotangent, [0])
+        values, (gradient,) = run_gradient(geometry.upsample_flow, [flow], cotangent, [0])
         golden.check(f"{case}/upsample_flow", flow_pixels(values), tolerance)
         golden.check(f"{case}/upsample_flow_grad", flow_pixels(gradient), tolerance)
         for size, image, resized in zip(sizes, images, flows[1:], strict=True):
@@ -74,19 +74,21 @@ def check_resize(golden):
             golden.check(f"{key}_flow", flow_pixels(resized), tolerance)
             mask = planes(golden[f"{case}/mask"])[:, 0]
             # sparse flows are resized on the way from the data set, before there are tensors
-            sparse = [resizing.resize_sparse_flow(f, m, *size) for f, m in zip(flow, mask, strict=True)]
+            sparse = [resize.resize_sparse_flow(f, m, *size) for f, m in zip(flow, mask, strict=True)]
             golden.check(f"{key}_maskedflow", flow_pixels(np.stack([f for f, _ in sparse])), tolerance)
             golden.check(f"{key}_maskedflow_mask", pixels(np.stack([m[None] for _, m in sparse])), tolerance)
     for match in golden.matching(r"(rank\d)/resize_(\d+)x(\d+)"):
         x, size = golden[f"{match[1]}/x"], (int(match[2]), int(match[3]))
         flat = planes(x).reshape(-1, x.shape[-1], *x.shape[-3:-1])
         golden.check(
-            match[0], pixels(run(Fixed(ops.resize, *size), flat)).reshape(*x.shape[:-3], *size, x.shape[-1]), tolerance
+            match[0],
+            pixels(run(Fixed(geometry.resize, *size), flat)).reshape(*x.shape[:-3], *size, x.shape[-1]),
+            tolerance,
         )
     for match in golden.matching(r"(upstream_test)/sparse_flow_(\d+)x(\d+)"):
         flow, mask = np.zeros((2, 8, 8), np.float32), np.zeros((8, 8), np.float32)
         flow[1, 0, 0], mask[0, 0] = 1, 1  # (y, x) = (1, 0) in the reference's test
-        flow, mask = resizing.resize_sparse_flow(flow, mask, int(match[2]), int(match[3]))
+        flow, mask = resize.resize_sparse_flow(flow, mask, int(match[2]), int(match[3]))
         golden.check(match[0], flow_pixels(flow), EXACT)
         golden.check(match[0].replace("flow", "mask"), mask[..., None], EXACT)
 
@@ -96,7 +98,7 @@ def check_range_map(golden):
         flow = flow_planes(golden[f"{case}/flow"])
         plain, still = {}, {}
         for match in golden.matching(re.escape(case) + r"/(zero_)?ds(\d+)(?:_b\d_r(\d))?"):
-            key, function = match[0], Fixed(ops.range_map, int(match[2]), match[3] != "0")
+            key, function = match[0], Fixed(geometry.range_map, int(match[2]), match[3] != "0")
             if f"{key}_cotangent" in golden:
                 cotangent = planes(golden[f"{key}_cotangent"])
                 values, (gradient,) = run_gradient(function, [flow], cotangent, [0])

@@ -7,9 +7,10 @@ import numpy as np
 
 from goldens.golden import flow_pixels, flow_planes, pixels, planes
 from goldens.graph import Fixed, InGraph, Made, Several, copied, run, run_gradient, tensors
-from uflow import distances, ops, registry
+from uflow import registry
+from uflow.losses.supervised import supervised_loss
+from uflow.ops import geometry, robust
 from uflow.photometric import census
-from uflow.supervised import supervised_loss
 
 ROUNDING = 6e-8  # relative size of a change of the last bit
 # weighted_ssim's arguments in the cases of the file, which their names stand for
@@ -44,7 +45,7 @@ def check_losses_basic(golden):
         check_ssim(golden, case, first, second, mask, values, grads)
         if f"{case}/feat" in golden:
             features = planes(golden[f"{case}/feat"])
-            got = pixels(run(ops.unit_activation, features))
+            got = pixels(run(geometry.unit_activation, features))
             golden.check(f"{case}/normalize_for_feature_metric_loss", got, values)
 
 
@@ -55,7 +56,7 @@ def check_scalars(golden, values, grads):
         "l1": Fixed(ByName(), "l1"),
         "robust_l1": Fixed(ByName(), "robust_l1"),
         "abs_robust": Fixed(ByName(), "ddflow"),
-        "abs_robust_alt": Fixed(distances.ddflow, other["eps"], other["q"]),
+        "abs_robust_alt": Fixed(robust.ddflow, other["eps"], other["q"]),
     }.items():
         got, (gradient,) = run_gradient(function, [x], np.ones_like(x), [0])
         golden.check(f"scalar/{name}", got, values)
@@ -64,19 +65,20 @@ def check_scalars(golden, values, grads):
 
 class ByName(Made):
     def __call__(self, x, name):
-        return distances.penalty(name, x)
+        return robust.penalty(name, x)
 
 
 def check_differences(golden, case, image, tolerance):
     for match in golden.matching(re.escape(case) + r"/image_grads_s(\d+)_gh"):
         stride = int(match[1])
         rows, columns = run(
-            Several(Fixed(ops.difference_along_rows, stride), Fixed(ops.difference_along_columns, stride)), image
+            Several(Fixed(geometry.difference_along_rows, stride), Fixed(geometry.difference_along_columns, stride)),
+            image,
         )
         golden.check(f"{case}/image_grads_s{stride}_gh", pixels(rows), tolerance)
         golden.check(f"{case}/image_grads_s{stride}_gw", pixels(columns), tolerance)
     if f"{case}/image_averages_ah" in golden:
-        rows, columns = run(Several(ops.average_along_rows, ops.average_along_columns), image)
+        rows, columns = run(Several(geometry.average_along_rows, geometry.average_along_columns), image)
         golden.check(f"{case}/image_averages_ah", pixels(rows), tolerance)
         golden.check(f"{case}/image_averages_aw", pixels(columns), tolerance)
 
@@ -151,7 +153,7 @@ class AtLevel(Made):
         self.component = component
 
     def __call__(self, images, flow):
-        return self.component(ops.image_at_level(images, self.component.level), flow)
+        return self.component(geometry.image_at_level(images, self.component.level), flow)
 
 
 def smoothness_of(match):

@@ -9,8 +9,9 @@ import numpy as np
 from goldens.golden import flow_pixels, flow_planes, pixels
 from goldens.graph import InGraph, Several, copied, run, tensors
 from uflow import backend as ms
-from uflow import ops, registry
+from uflow import registry
 from uflow.components import Components
+from uflow.ops import geometry
 
 ROUNDING = 6e-8  # relative size of a change of the last bit
 SCORES = {"fb_abs": 1.0, "forward_collision": 1.0, "backward_zero": 10.0}  # weights, class defaults
@@ -22,10 +23,12 @@ class Inputs:
     def __call__(self, forward, backward):
         found = ()
         for _ in range(3):
-            x, y = ops.destinations(forward)
-            gap, size = ops.forward_backward(forward, backward)
-            found = ((forward, backward, ms.ops.stack((x, y), axis=1), ops.inside_frame(forward), gap, size),) + found
-            forward, backward = ops.upsample_flow(forward), ops.upsample_flow(backward)
+            x, y = geometry.destinations(forward)
+            gap, size = geometry.forward_backward(forward, backward)
+            found = (
+                (forward, backward, ms.ops.stack((x, y), axis=1), geometry.inside_frame(forward), gap, size),
+            ) + found
+            forward, backward = geometry.upsample_flow(forward), geometry.upsample_flow(backward)
         return found
 
 

@@ -8,9 +8,11 @@ from goldens.golden import Bound, Golden, flow_pixels, pixels, planes
 from goldens.graph import Fixed, Several, assert_same, copied, numpy, run, run_gradient, tensors
 from goldens.masks import component_of
 from uflow import backend as ms
-from uflow import inference, ops, reference_weights, registry
-from uflow.architecture import Architecture
-from uflow.network import FlowNetwork
+from uflow import registry
+from uflow.models import inference, reference_weights
+from uflow.models.architecture import Architecture
+from uflow.models.flow_network import FlowNetwork
+from uflow.ops import geometry
 
 OPTIONS = {
     "num_levels": "levels",
@@ -180,7 +182,7 @@ class CostAfterNormalization:
         self.normalization = normalization
 
     def __call__(self, first, second):
-        return ops.apply_leaky_relu(ops.cost_volume(*self.normalization(first, second, 1)))
+        return geometry.apply_leaky_relu(geometry.cost_volume(*self.normalization(first, second, 1)))
 
 
 def check_normalize_cost(golden):
@@ -194,7 +196,9 @@ def check_normalize_cost(golden):
         for match, found in zip(matches, run(Several(*components), *maps), strict=True):
             for i, values in enumerate(found):
                 golden.check(f"{match[0][:-1]}{i}", pixels(values), tolerance)
-        costs = {m[0]: Fixed(ops.cost_volume, int(m[1])) for m in golden.matching(re.escape(case) + r"/cost_d(\d+)")}
+        costs = {
+            m[0]: Fixed(geometry.cost_volume, int(m[1])) for m in golden.matching(re.escape(case) + r"/cost_d(\d+)")
+        }
         usual = registry.build("normalization", "center_scale")
         for key, function in {**costs, f"{case}/normcost": CostAfterNormalization(usual)}.items():
             values, gradients = run_gradient(function, maps, planes(golden[f"{key}_cotangent"]), [0, 1])

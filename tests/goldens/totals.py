@@ -10,11 +10,13 @@ from goldens.graph import copied, numpy, tensors
 from goldens.masks import SCORES
 from goldens.networks import OPTIONS, architecture, weights_of
 from uflow import backend as ms
-from uflow import ops, optimizer, reference_weights, registry
+from uflow import optimizer, registry
 from uflow.components import Components
-from uflow.losses import Losses
-from uflow.network import FlowNetwork
-from uflow.objective import Objective
+from uflow.losses.objective import Objective
+from uflow.losses.terms import Losses
+from uflow.models import reference_weights
+from uflow.models.flow_network import FlowNetwork
+from uflow.ops import geometry
 
 PHOTO = {"l1": "l1", "robust_l1": "charbonnier", "ddflow": "ddflow"}
 # what a variant or a training step may set, beside the network
@@ -155,10 +157,10 @@ class Middle(ms.nn.Cell):
 
     @ms.jit
     def construct(self, second, forward, backward):
-        forward = ops.upsample_flow(ops.upsample_flow(forward))
-        backward = ops.upsample_flow(ops.upsample_flow(backward))
+        forward = geometry.upsample_flow(geometry.upsample_flow(forward))
+        backward = geometry.upsample_flow(geometry.upsample_flow(backward))
         visible = self.occlusion(forward, backward)
-        return ops.warp(second, forward), visible, ops.inside_frame(forward)
+        return geometry.warp(second, forward), visible, geometry.inside_frame(forward)
 
 
 def check_mid(golden, occlusion, images, flow, tolerance):

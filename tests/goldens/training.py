@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from experiments.evaluation import metrics
 from goldens.golden import flow_pixels, flow_planes, pixels, planes
 from goldens.graph import numpy, tensors
 from uflow import backend as ms
-from uflow import metrics, optimizer, registry, schedule
+from uflow import optimizer, registry, schedule
 
 # flags of the reference and their defaults, for what the manifest's settings do not give
 FLAGS = {

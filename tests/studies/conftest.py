@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import records
+from experiments.records import json_files, run_record
 from experiments.spec import canonical, to_config
 
 
@@ -16,7 +16,7 @@ def finish():
             directory.mkdir(parents=True, exist_ok=True)
             found = value(run.arm, run.seed)
             failed = isinstance(found, str)
-            record = records.RunRecord(
+            record = run_record.RunRecord(
                 run_id=run.spec.run_id,
                 status="diverged" if failed else "completed",
                 reason=found if failed else "",
@@ -25,7 +25,7 @@ def finish():
                 validation={},
                 protocol=run.spec.evaluation.numbers,
             )
-            records.write_json(directory / "spec.json", to_config(run.spec))
-            records.write_result(directory, record)
+            json_files.write_json(directory / "spec.json", to_config(run.spec))
+            run_record.write_result(directory, record)
 
     return write

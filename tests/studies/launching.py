@@ -13,12 +13,13 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from studies import plan_file, planning, tuning  # noqa: E402
-from studies.baselines import PRESETS  # noqa: E402
 from studies.design import Arm, Study  # noqa: E402
-from studies.launcher import join, run_all, start_of  # noqa: E402
-from studies.process import Execution, Limits  # noqa: E402
-from studies.worker import WorkerSettings, stop_on_signals  # noqa: E402
+from studies.launchers.supervisor import join, run_all, start_of  # noqa: E402
+from studies.planning import plan_store, planner  # noqa: E402
+from studies.presets import PRESETS  # noqa: E402
+from studies.search import tuning  # noqa: E402
+from studies.workers.subprocess_run import Execution, Limits  # noqa: E402
+from studies.workers.worker import WorkerSettings, stop_on_signals  # noqa: E402
 
 STUDY = Study(
     name="trivial",
@@ -30,8 +31,8 @@ STUDY = Study(
 
 
 def plan(runs):
-    asked = planning.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2)))
-    return planning.make(STUDY, asked)
+    asked = planner.PlanRequest(preset=PRESETS["smoke"], seeds=tuple(range(runs // 2)))
+    return planner.make(STUDY, asked)
 
 
 def settings(out, storage=None, tracking=None, heartbeat=15, linger=0.0, limits=None):
@@ -64,19 +65,21 @@ def main():
         made = dataclasses.replace(
             made, study=dataclasses.replace(STUDY, searched=STUDY.labels, trials=int(options["search"]))
         )
-        search = tuning.Search(budget=int(options["search"]), metric="epe/synthetic/all", only=("train.learning_rate",))
+        search = tuning.SearchBudget(
+            budget=int(options["search"]), metric="epe/synthetic/all", only=("train.learning_rate",)
+        )
         stop = stop_on_signals()
 
         def done(trials):
             return run_all(trials, given, int(workers), given_cards(), launcher, stage="search", stop=stop)
 
         return 130 if tuning.tune(made, search, out, done, stop) is None else 0
-    plan_file.write(made, out, made.plain())
+    plan_store.write(made, out, made.plain())
     return 130 if run_all(made, given, int(workers), given_cards(), launcher) else 0
 
 
 def given_cards():
-    from studies.devices import Card
+    from studies.workers.cards import Card
 
     return (Card("CPU"),)
 

@@ -9,9 +9,8 @@ import sys
 
 import pytest
 
-from analysis import search
-from experiments import records
-from studies import catalog
+from experiments.records import json_files, run_record, search
+from studies.planning import catalog
 
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -91,7 +90,7 @@ def test_the_baseline_of_several_studies_was_trained_once(answer, place):
 
 def test_the_baseline_differs_from_itself_by_its_seed_only(answer, place):
     assert answer("noise_floor")[0] == 0
-    first, other, again = (records.read_result(path) for path in runs_of(place, "noise_floor").values())
+    first, other, again = (run_record.read_result(path) for path in runs_of(place, "noise_floor").values())
     assert again.metrics == first.metrics and again.frames == first.frames and again.run_id != first.run_id
     assert other.metrics != first.metrics and other.spec["seed"] == 1_000_000
 
@@ -102,9 +101,9 @@ def test_what_arms_start_from_was_trained_once(answer, place):
     arms = runs_of(place, "pretraining_ablation")
     trained = {place / "runs" / start["0"], *arms.values()}
     assert [json.loads((path / "cost.json").read_text())["attempts"] for path in trained] == [1] * 4
-    specs = {label: records.read_result(path).spec for label, path in arms.items()}
+    specs = {label: run_record.read_result(path).spec for label, path in arms.items()}
     assert specs["longer"]["initial"] == specs["scratch"] and "initial" not in specs["scratch"]
-    assert specs["pretrained"]["initial"] == records.read_result(place / "runs" / start["0"]).spec
+    assert specs["pretrained"]["initial"] == run_record.read_result(place / "runs" / start["0"]).spec
 
 
 def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answer, place):
@@ -115,7 +114,7 @@ def test_a_search_chooses_by_the_validation_of_a_seed_that_is_not_reported(answe
     trials = search.read_search(folder).trials["tuned"]
     assert [trial.state for trial in trials] == ["completed", "completed"]
     for trial in trials:
-        record = records.read_result(place / "runs" / trial.run)
+        record = run_record.read_result(place / "runs" / trial.run)
         assert record.spec["seed"] == search.SEED and record.validation["epe/synthetic/all"] == trial.value
         assert record.spec["train"]["learning_rate"] == trial.changes["train.learning_rate"]
     best = min(trials, key=lambda trial: trial.value)
@@ -136,7 +135,7 @@ def test_a_search_that_finds_nothing_better_than_the_arms_own_setting_compares_i
 
 
 def of(plan, place):
-    return [records.read_result(place / "runs" / arm["runs"]["0"]) for arm in plan["arms"]]
+    return [run_record.read_result(place / "runs" / arm["runs"]["0"]) for arm in plan["arms"]]
 
 
 def test_a_failed_run_is_done_again_to_the_same_result_and_both_attempts_are_kept(answer, place):
@@ -147,7 +146,7 @@ def test_a_failed_run_is_done_again_to_the_same_result_and_both_attempts_are_kep
     directory = runs_of(place, "occlusion_ablation")["brox"]
     good = (directory / "result.json").read_bytes()
     bad = json.loads(good) | {"status": "failed", "reason": "out of memory", "metrics": {}, "frames": {}}
-    records.write_json(directory / "result.json", records.sealed(bad))
+    json_files.write_json(directory / "result.json", run_record.sealed(bad))
     code, plain, _ = command(place, "occlusion_ablation", tracking=store)
     assert code == 3 and plain["failed"] == [["brox", 0]]
     code, plain, err = command(place, "occlusion_ablation", "--retry-failed", tracking=store)

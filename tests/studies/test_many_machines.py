@@ -16,14 +16,13 @@ import pytest
 from postgres import PASSWORD, Postgres
 from test_many_workers import behave, kill, terminal, trainings, wait_for, workers_of
 
-from analysis import search
-from experiments import records
-from studies import catalog, plan_file, planning
-from studies.baselines import PRESETS
-from studies.database_queue import _ADD, DatabaseQueue, has_queue
-from studies.job import Job
-from studies.queue import now
-from studies.worker import command_line, environment
+from experiments.records import run_record, search
+from studies.planning import catalog, plan_store, planner
+from studies.presets import PRESETS
+from studies.queue.database_queue import _ADD, DatabaseQueue, has_queue
+from studies.queue.job import Job
+from studies.queue.journal_queue import now
+from studies.workers.worker import command_line, environment
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]  # bounds a hang, and nothing else
@@ -86,9 +85,9 @@ def offered(out, storage):
 def check_all_here(out, storage, runs):
     """The launcher's folder has every result, and nothing is left in the queue."""
     plan = launching.plan(runs)
-    assert plan_file.pending(plan, out) == []
+    assert plan_store.pending(plan, out) == []
     for run in plan.runs:
-        assert records.read_result(out / "runs" / run.directory).status == "completed"
+        assert run_record.read_result(out / "runs" / run.directory).status == "completed"
     assert open_queue(out, storage).states() == (set(), set())
 
 
@@ -174,7 +173,7 @@ def test_a_worker_that_slept_gives_up_the_run_that_another_was_given(storage, ma
     behave(there, _all={"until": "never"})
     behave(here, _all={"steps": 1, "seconds": 0.1})
     plan = launching.plan(2)
-    plan_file.write(plan, here, plan.plain())
+    plan_store.write(plan, here, plan.plain())
     queue = open_queue(here, storage)
     queue.offer_specs({run.directory: run.spec for run in plan.runs})
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
@@ -196,7 +195,7 @@ def test_a_worker_that_slept_gives_up_the_run_that_another_was_given(storage, ma
 def test_a_run_taken_by_a_worker_that_died_before_its_first_sign_of_life_is_taken_again(storage, machines):
     here, _ = machines
     plan = launching.plan(2)
-    plan_file.write(plan, here, plan.plain())
+    plan_store.write(plan, here, plan.plain())
     queue = open_queue(here, storage)
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
     queue.claim()  # all that it did
@@ -209,7 +208,7 @@ def test_two_launchers_can_put_a_run_into_the_queue_twice_and_it_is_done_once(st
     for out in machines:
         behave(out, _all={"steps": 5, "until": "open"})
     plan = launching.plan(6)
-    plan_file.write(plan, here, plan.plain())
+    plan_store.write(plan, here, plan.plain())
     jobs = [Job(directory=run.directory) for run in plan.runs]
     queue = open_queue(here, storage)
     queue.offer_specs({run.directory: run.spec for run in plan.runs})
@@ -240,7 +239,7 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
     queue.enqueue([job])
     settings = launching.settings(there, storage)
     given = os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, "-m", "studies.worker", *command_line(settings)]
+    command = [sys.executable, "-m", "studies.workers.worker", *command_line(settings)]
     done = subprocess.run(command, capture_output=True, text=True, env=given)
     assert done.returncode == 4
     assert "train.learning_rate" in done.stderr and "0.5 now" in done.stderr and "Traceback" not in done.stderr
@@ -324,10 +323,10 @@ def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker
     queue = open_queue(here, storage)
     queue.enqueue([job])
     queue.claim()  # of a worker that did the run, could not say so, and ended
-    record = records.RunRecord(run_id=run.spec.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
+    record = run_record.RunRecord(run_id=run.spec.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
                                validation={}, protocol="full/1")  # fmt: skip
     directory.mkdir(parents=True)
-    records.write_result(directory, record)
+    run_record.write_result(directory, record)
     assert not queue.is_done(job)
     again = launch(there, storage, 2, 1, "join", "linger=1", "heartbeat=1")
     wait_for(lambda: queue.is_done(job))
@@ -342,9 +341,9 @@ def test_a_worker_that_nothing_comes_for_says_so(storage, tmp_path):
 
 def test_the_status_is_shown_without_the_database_and_writes_nothing_into_it(server, storage, tmp_path):
     command = [sys.executable, "-m", "studies.run", "occlusion_ablation", "--preset", "smoke", "--out", str(tmp_path)]
-    asked = planning.PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
-    plan = planning.make(catalog.load("occlusion_ablation"), asked)
-    plan_file.write(plan, tmp_path, plan.plain())
+    asked = planner.PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
+    plan = planner.make(catalog.load("occlusion_ablation"), asked)
+    plan_store.write(plan, tmp_path, plan.plain())
     for address, note in ((storage, ""), (storage.replace(str(server.port), "1"), "is not known")):
         done = subprocess.run([*command, "--status", "--storage", address], capture_output=True, text=True,
                               cwd=HERE.parents[1])  # fmt: skip
@@ -380,7 +379,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
             assert not offered(wrong)
         assert not (directory / "result.json").exists()
     assert offered(good)
-    assert records.read_result(directory).metrics == {"epe/synthetic/all": 1.0}
+    assert run_record.read_result(directory).metrics == {"epe/synthetic/all": 1.0}
     written = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()}
     inside = f"runs/{run.directory}"
     assert {w for w in written if "evil" in w} == set() and f"{inside}/pictures/good.png" in written
@@ -423,17 +422,17 @@ def test_failed_runs_are_done_again_on_the_machine_that_had_failed(storage, mach
     assert launch(there, storage, 2, 1, "join", "linger=2").wait() == 0
     assert first.wait() == 0
     plan = launching.plan(2)
-    assert [records.read_result(here / "runs" / run.directory).status for run in plan.runs] == ["diverged"] * 2
-    from studies import retry
+    assert [run_record.read_result(here / "runs" / run.directory).status for run in plan.runs] == ["diverged"] * 2
+    from studies.queue import attempts
 
-    retry.set_aside(here / "runs" / run.directory for run in plan.runs)
+    attempts.set_aside(here / "runs" / run.directory for run in plan.runs)
     behave(there)
     first = launch(here, storage, 2, 0)
     wait_for(lambda: offered(here, storage))
     assert launch(there, storage, 2, 1, "join", "linger=2").wait() == 0, terminal(there)
     assert first.wait() == 0
     check_all_here(here, storage, 2)
-    assert all(len(records.earlier_attempts(there / "runs" / run.directory)) == 1 for run in plan.runs)
+    assert all(len(run_record.earlier_attempts(there / "runs" / run.directory)) == 1 for run in plan.runs)
 
 
 def test_the_trials_of_a_search_are_done_on_another_machine_and_given_up_there(storage, machines):
@@ -449,7 +448,7 @@ def test_the_trials_of_a_search_are_done_on_another_machine_and_given_up_there(s
     assert set(trainings(there).values()) == {1} and trainings(here) == {}
     found = search.read_search(here / "trivial").trials
     pruned = [trial for trials in found.values() for trial in trials if trial.state == "pruned"]
-    ended = [records.read_result(there / "runs" / trial.run) for trial in pruned]
+    ended = [run_record.read_result(there / "runs" / trial.run) for trial in pruned]
     assert pruned and "pruned" in {record.status for record in ended}
     alone = here.parent / "alone"
     behave(alone, _all=tunable)

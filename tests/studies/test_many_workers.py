@@ -15,11 +15,11 @@ import launching
 import pytest
 from trivial_trainer import done
 
-from experiments import records
-from studies import plan_file
-from studies.job import Job
-from studies.queue import Queue
-from studies.worker import command_line
+from experiments.records import run_record
+from studies.planning import plan_store
+from studies.queue.job import Job
+from studies.queue.journal_queue import Queue
+from studies.workers.worker import command_line
 
 HERE = pathlib.Path(__file__).parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]  # bounds a hang, and nothing else
@@ -57,7 +57,7 @@ def workers_of(out):
             words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
         except OSError:
             continue
-        if b"studies.worker" in words and str(out).encode() in words:
+        if b"studies.workers.worker" in words and str(out).encode() in words:
             found.append(int(entry.name))
     return found
 
@@ -80,10 +80,10 @@ def wait_for(condition, seconds=1000):
 def check_complete(out, runs):
     """Every planned run has one result that can be read, and none is left in the queue."""
     plan = launching.plan(runs)
-    assert plan_file.pending(plan, out) == []
+    assert plan_store.pending(plan, out) == []
     assert len(list(out.glob("runs/*/result.json"))) == runs
     for run in plan.runs:
-        assert records.read_result(out / "runs" / run.directory).status == "completed"
+        assert run_record.read_result(out / "runs" / run.directory).status == "completed"
     assert Queue(out / "trivial").states() == (set(), set())
 
 
@@ -117,8 +117,8 @@ def test_workers_killed_at_random_moments_lose_nothing(tmp_path):
 
 KILLED_BEFORE_DONE = """
 import os, pathlib, signal, sys
-from studies import worker
-from studies.queue import Queue
+from studies.workers import worker
+from studies.queue.journal_queue import Queue
 mark = pathlib.Path(sys.argv[1]) / "killed"
 done = Queue.done
 def dying(self, claim, record):
@@ -133,7 +133,7 @@ sys.exit(worker.main())
 
 def test_a_worker_killed_between_result_and_queue_does_not_double_its_run(tmp_path):
     plan = launching.plan(6)
-    plan_file.write(plan, tmp_path, plan.plain())
+    plan_store.write(plan, tmp_path, plan.plain())
     queue = Queue(tmp_path / "trivial")
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
     words = command_line(launching.settings(tmp_path))
@@ -199,7 +199,7 @@ def test_a_run_that_takes_too_long_or_too_much_memory_has_failed_and_the_study_g
     names = {run.arm + str(run.seed): run.directory for run in launching.plan(6).runs}
     behave(tmp_path, **{names["none0"]: {"until": "never"}, names["wang1"]: {"memory": 4e8}})
     assert launch(tmp_path, 6, 2, "timeout=15", "memory=0.3").wait() == 0, terminal(tmp_path)
-    found = {name: records.read_result(tmp_path / "runs" / directory) for name, directory in names.items()}
+    found = {name: run_record.read_result(tmp_path / "runs" / directory) for name, directory in names.items()}
     assert {name for name, record in found.items() if record.status == "failed"} == {"none0", "wang1"}
     assert found["none0"].reason == "took more than 15 seconds (--run-timeout)"
     used = re.fullmatch(r"used (0\.\d\d) GB of memory, more than 0\.3 GB \(--run-memory\)", found["wang1"].reason)
@@ -224,7 +224,7 @@ def test_what_is_wrong_with_the_machine_is_not_a_result(tmp_path, code):
 
 def test_a_spec_in_a_shared_folder_that_is_another_experiment_for_this_code_is_refused(tmp_path):
     plan = launching.plan(2)
-    plan_file.write(plan, tmp_path, plan.plain())
+    plan_store.write(plan, tmp_path, plan.plain())
     queue = Queue(tmp_path / "trivial")
     queue.enqueue([Job(directory=run.directory) for run in plan.runs])
     path = tmp_path / "runs" / plan.runs[0].directory / "spec.json"
@@ -233,8 +233,8 @@ def test_a_spec_in_a_shared_folder_that_is_another_experiment_for_this_code_is_r
         path.write_text(json.dumps(good | wrong))
         words = command_line(launching.settings(tmp_path))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
-        worker = subprocess.run([sys.executable, "-m", "studies.worker", *words], env=environment, capture_output=True,
-                                text=True)  # fmt: skip
+        worker = subprocess.run([sys.executable, "-m", "studies.workers.worker", *words], env=environment,
+                                capture_output=True, text=True)  # fmt: skip
         assert worker.returncode == 4 and plan.runs[0].directory in worker.stderr, worker.stderr
         assert not (path.parent / "result.json").exists()
 
@@ -251,24 +251,26 @@ def test_a_run_that_dies_three_times_has_failed_with_the_reason(tmp_path):
     name = launching.plan(2).runs[0].directory
     behave(tmp_path, **{name: {"exit": 77}})
     assert launch(tmp_path, 2, 1).wait() == 0
-    record = records.read_result(tmp_path / "runs" / name)
+    record = run_record.read_result(tmp_path / "runs" / name)
     assert (record.status, record.reason) == ("failed", "the process ended with exit code 77 3 times; see log.txt")
     assert trainings(tmp_path)[name] == 3
 
 
 def test_a_damaged_journal_is_put_aside_and_made_anew(tmp_path, monkeypatch):
     """The journal is cut off or overwritten at random places; what has a result is not done again, the rest is."""
-    monkeypatch.setattr("studies.queue._TAKING", -1.0)  # a run may have been taken this second, by nobody who lives
+    monkeypatch.setattr(
+        "studies.queue.journal_queue._TAKING", -1.0
+    )  # a run may have been taken this second, by nobody who lives
     plan = launching.plan(8)
-    plan_file.write(plan, tmp_path, plan.plain())
+    plan_store.write(plan, tmp_path, plan.plain())
     jobs = [Job(directory=run.directory) for run in plan.runs]
     queue, folder = Queue(tmp_path / "trivial"), tmp_path / "trivial"
     queue.enqueue(jobs)
     for _ in range(3):
         claim = queue.claim()
-        record = records.RunRecord(run_id=claim.job.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
+        record = run_record.RunRecord(run_id=claim.job.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
                                    validation={}, protocol="full/1")  # fmt: skip
-        records.write_result(tmp_path / "runs" / claim.job.directory, record)
+        run_record.write_result(tmp_path / "runs" / claim.job.directory, record)
         queue.done(claim, record)
     queue.give_back(queue.claim())
     whole, draw = (folder / "queue.journal").read_bytes(), random.Random(11)

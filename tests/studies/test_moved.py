@@ -9,12 +9,13 @@ import sys
 
 import pytest
 
-from experiments import records
-from experiments.addresses import check_place, sqlite_address
-from studies import plan_file, planning, run, sync
-from studies.baselines import PRESETS
-from studies.catalog import load
-from studies.planning import PlanRequest
+from experiments.records import run_record
+from experiments.tracking.redaction import check_place, sqlite_address
+from studies import run, sync
+from studies.planning import plan_store, planner
+from studies.planning.catalog import load
+from studies.planning.planner import PlanRequest
+from studies.presets import PRESETS
 from uflow.kernels import build
 
 WORDS = ["occlusion_ablation", "--preset", "smoke", "--arms", "wang"]
@@ -25,7 +26,7 @@ def content(out):
 
 
 def done(finish, out, seeds):
-    plan = planning.make(load("occlusion_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=seeds, arms=("wang",)))
+    plan = planner.make(load("occlusion_ablation"), PlanRequest(preset=PRESETS["smoke"], seeds=seeds, arms=("wang",)))
     finish(plan, out, lambda arm, seed: 1.0 + seed + 0.1 * (arm == "wang"))
 
 
@@ -154,9 +155,9 @@ def test_it_goes_on_with_the_cache_of_another_home(finish, tmp_path):
     small += " data.scenes.radius_min=5 data.scenes.radius_max=8"
     changes = dict(word.split("=") for word in small.split())
     asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0,), arms=("none",), changes=changes)
-    plan, out, home = planning.make(load("occlusion_ablation"), asked), tmp_path / "out", tmp_path / "home"
+    plan, out, home = planner.make(load("occlusion_ablation"), asked), tmp_path / "out", tmp_path / "home"
     finish(plan, out, lambda arm, seed: 1.0)
-    plan_file.write(plan, out, plan_file.merged(plan, out))
+    plan_store.write(plan, out, plan_store.merged(plan, out))
     cache = home / ".cache" / "uflow"
     cache.mkdir(parents=True, mode=0o700)
     for library in build.cache_folder().glob("kernels-*.so"):
@@ -170,7 +171,7 @@ def test_it_goes_on_with_the_cache_of_another_home(finish, tmp_path):
         text=True, cwd=pathlib.Path(run.__file__).parents[1],
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    statuses = {path.parent.name: records.read_result(path.parent).status for path in out.glob("runs/*/result.json")}
+    statuses = {path.parent.name: run_record.read_result(path.parent).status for path in out.glob("runs/*/result.json")}
     assert list(statuses.values()) == ["completed"] * 2 and list((cache / "graphs").glob("*/ready.json"))
 
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import records
-from experiments.data.flow_files import write_flo
-from experiments.data.scene_options import SceneOptions
-from experiments.data.scenes import Scenes
+from experiments.data.files.flow import write_flo
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
+from experiments.records import run_record
 
 ROOT = pathlib.Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -72,7 +72,7 @@ def test_every_arm_has_a_completed_run_for_every_seed(finished):
     for arm in plan["arms"]:
         assert sorted(arm["runs"]) == ["0", "1"]
         for name in arm["runs"].values():
-            record = records.read_result(finished / "runs" / name)
+            record = run_record.read_result(finished / "runs" / name)
             assert record.status == "completed" and record.spec["occlusion"]["name"] == arm["label"]
     assert len(results(finished)) == 6
 
@@ -107,7 +107,7 @@ def test_mlflow_holds_one_parent_and_a_child_for_every_arm_and_seed(finished):
     ]
     for run in children:
         assert run.info.status == "FINISHED"
-        stored = records.read_result(next(finished.glob(f"runs/*__{run.data.params['run_id']}")))
+        stored = run_record.read_result(next(finished.glob(f"runs/*__{run.data.params['run_id']}")))
         assert run.data.metrics["final/epe/synthetic/all"] == stored.metrics["epe/synthetic/all"]
 
 

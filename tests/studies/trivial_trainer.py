@@ -18,8 +18,8 @@ import psutil
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from experiments import locks, records  # noqa: E402
-from experiments.run_settings import RunSettings  # noqa: E402
+from experiments.records import locks, run_record  # noqa: E402
+from experiments.records.run_settings import RunSettings  # noqa: E402
 
 SECONDS = 0.0
 
@@ -84,7 +84,7 @@ def main(argv=None):
         with open(directory / "ended", "a") as file:  # and one for each that came to its end
             file.write(f"{os.getpid()} {out}\n")
         status = how.get("status", "completed")
-        records.write_result(directory, records.RunRecord(
+        run_record.write_result(directory, run_record.RunRecord(
             run_id=directory.name.rsplit("__")[-1], status=status, reason="" if status == "completed" else "asked to",
             spec={}, metrics={f"epe/{data}/{kind}": value for kind in ("all", "noc", "occ")},
             validation={f"epe/{data}/all": value}, protocol="full/1"))  # fmt: skip

@@ -79,7 +79,7 @@ def test_in_a_shared_folder_every_user_has_one_of_his_own(tmp_path, monkeypatch)
 
 
 def test_a_relative_folder_is_the_same_for_the_runs(place, tmp_path, monkeypatch):
-    from studies.process import Execution, environment_of
+    from studies.workers.subprocess_run import Execution, environment_of
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UFLOW_CACHE", "relative")

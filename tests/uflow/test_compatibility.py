@@ -1,8 +1,8 @@
 import pytest
 
 from uflow import compatibility, registry
-from uflow.architecture import Architecture
 from uflow.components import Components
+from uflow.models.architecture import Architecture
 
 SMALL = Architecture(levels=3, width=0.125)
 

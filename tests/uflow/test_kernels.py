@@ -19,16 +19,17 @@ import numpy as np
 import pytest
 
 from uflow import backend as ms
-from uflow import kernels, ops
+from uflow import kernels
 from uflow.kernels import build, dispatch
+from uflow.ops import geometry
 from uflow.photometric.census import hamming_distance
 
 ROOT = pathlib.Path(__file__).parents[2]
 FUNCTIONS = {
-    "convolution": ops.convolution,
-    "cost_volume": ops.cost_volume,
-    "warp": ops.warp,
-    "range_map": ops.range_map,
+    "convolution": geometry.convolution,
+    "cost_volume": geometry.cost_volume,
+    "warp": geometry.warp,
+    "range_map": geometry.range_map,
     "hamming_distance": hamming_distance,
 }
 
@@ -121,7 +122,7 @@ def test_leaky_relu_at_zero_and_nan(built, monkeypatch):
     inputs = [x, np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)]
     for mode in ("on", "off"):
         monkeypatch.setenv("UFLOW_KERNELS", mode)
-        value, slope, *_ = run(ops.convolution, (1, 1, 0, True), inputs, np.ones_like(x))
+        value, slope, *_ = run(geometry.convolution, (1, 1, 0, True), inputs, np.ones_like(x))
         np.testing.assert_allclose(value.ravel(), [-0.2, 0, 3, np.nan], rtol=1e-6)
         np.testing.assert_allclose(slope.ravel()[:3], [0.1, 0.1, 1], rtol=1e-6)
 
@@ -194,7 +195,7 @@ def test_range_map_of_a_shift_counts_each_pixel_once(built, monkeypatch):
     flow = np.zeros((1, 2, 4, 5), np.float32)
     flow[:, 0], flow[:, 1] = 1, -2
     monkeypatch.setenv("UFLOW_KERNELS", "on")
-    covered, _ = run(ops.range_map, (), [flow], noise(1, 1, 4, 5))
+    covered, _ = run(geometry.range_map, (), [flow], noise(1, 1, 4, 5))
     expected = np.zeros((4, 5))
     expected[:2, 1:] = 1
     np.testing.assert_array_equal(covered[0, 0], expected)
@@ -434,7 +435,7 @@ def test_without_a_compiler_the_composition_is_used_and_that_is_said_once(tmp_pa
 
 def test_a_study_says_once_that_its_runs_will_be_slow_unless_that_was_chosen(tmp_path):
     code = (
-        "from studies.devices import Card; from studies.launcher import warn_of_kernels as warn\n"
+        "from studies.workers.cards import Card; from studies.launchers.supervisor import warn_of_kernels as warn\n"
         "for _ in range(2): warn('experiments.run', (Card('CPU'), Card('CPU')))"
     )
     cache = str(tmp_path / "c")
@@ -472,7 +473,7 @@ def test_an_unknown_mode_lists_the_possible_ones(monkeypatch):
 
 
 def test_importing_the_kernels_loads_and_builds_nothing(tmp_path):
-    code = "import sys, uflow.kernels, uflow.ops; print('mindspore' in sys.modules)"
+    code = "import sys, uflow.kernels, uflow.ops.geometry; print('mindspore' in sys.modules)"
     assert alone(tmp_path, code, UFLOW_CACHE=str(tmp_path / "c"))[0].strip() == "False"
     assert not (tmp_path / "c").exists()
 

@@ -8,12 +8,13 @@ import pytest
 from goldens.graph import copied, numpy, run, tensors
 
 from uflow import backend as ms
-from uflow import ops, registry
-from uflow.architecture import Architecture
+from uflow import registry
 from uflow.components import Components
-from uflow.losses import Losses
-from uflow.network import FlowNetwork, initialize
-from uflow.objective import REPORTED, Objective
+from uflow.losses.objective import REPORTED, Objective
+from uflow.losses.terms import Losses
+from uflow.models.architecture import Architecture
+from uflow.models.flow_network import FlowNetwork, initialize
+from uflow.ops import geometry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -225,8 +226,8 @@ def test_smoothness_is_asked_of_the_flow_and_the_frame_of_its_level(level):
 
     def wanted(images, flow):
         for _ in range(2 - level):
-            flow = ops.upsample_flow(flow)
-        return smooth(ops.image_at_level(images, level), flow)
+            flow = geometry.upsample_flow(flow)
+        return smooth(geometry.image_at_level(images, level), flow)
 
     found = numpy(Values(Losses(components))(*tensors([images, flows[0]])))[1]
     assert found == pytest.approx(float(run(wanted, images, flows[0])), rel=1e-5)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from uflow import metrics
+from experiments.evaluation import metrics
 
 TRUTH = np.array([[[0.0, 100.0, 3.0]], [[0.0, 0.0, 4.0]]])  # one row of three motions: none, (100, 0), (3, 4)
 FLOW = np.array([[[0.0, 104.0, 0.0]], [[2.0, 0.0, 0.0]]])

@@ -8,8 +8,8 @@ from goldens.graph import InGraph, copied, tensors
 
 from uflow import backend as ms
 from uflow import registry
-from uflow.architecture import Architecture
-from uflow.network import FlowNetwork, initialize
+from uflow.models.architecture import Architecture
+from uflow.models.flow_network import FlowNetwork, initialize
 
 SIZES = {3: (2, 3), 2: (4, 6), 1: (8, 12)}  # rows and columns of the pyramid levels
 TINY = {"levels": 3, "width": 1 / 16}  # two channels of features and of context

@@ -1,9 +1,9 @@
 """Operators in C++ for training on the CPU: what `uflow.ops` composes of MindSpore's, in a fraction of the time.
 
-The compositions in `uflow.ops` define what is computed; they are the fall-back and the reference in the tests. A
-function here has the name, arguments and gradients of its composition, which calls it where `usable` is true. The
-library is compiled at first use (`build`), chosen by `$UFLOW_KERNELS` (`dispatch`). Results do not depend on the number
-of threads.
+The compositions in `uflow.ops.geometry` define what is computed; they are the fall-back and the reference in the
+tests. A function here has the name, arguments and gradients of its composition, which calls it where `usable` is true.
+The library is compiled at first use (`build`), chosen by `$UFLOW_KERNELS` (`dispatch`). Results do not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def convolution(
     padding: int = 1,
     leaky_relu: bool = False,
 ) -> ms.Tensor:
-    """See `uflow.ops.convolution`."""
+    """See `uflow.ops.geometry.convolution`."""
     options = f"{stride}_{dilation}_{padding}_{1 if leaky_relu else 0}"
     return getattr(switch, f"convolution_{options}")(x, weight, bias, getattr(switch, f"options_{options}"))
 
@@ -53,13 +53,13 @@ def transposed_convolution(
 
 
 def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, leaky_relu: bool = False) -> ms.Tensor:
-    """See `uflow.ops.cost_volume`."""
+    """See `uflow.ops.geometry.cost_volume`."""
     options = f"{displacement}_{1 if leaky_relu else 0}"
     return getattr(switch, f"cost_volume_{options}")(first, second, getattr(switch, f"options_{options}"))
 
 
 def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
-    """See `uflow.ops.warp`."""
+    """See `uflow.ops.geometry.warp`."""
     return switch.warp(image, flow)
 
 
@@ -69,5 +69,5 @@ def hamming_distance(image: ms.Tensor, reconstruction: ms.Tensor, patch: int) ->
 
 
 def range_map(flow: ms.Tensor, factor: int = 1) -> ms.Tensor:
-    """See `uflow.ops.range_map`; the result is on the grid of 1/factor of the size, before it is resized."""
+    """See `uflow.ops.geometry.range_map`; the result is on the grid of 1/factor of the size, before it is resized."""
     return getattr(switch, f"range_map_{factor}")(flow, getattr(switch, f"options_{factor}"))

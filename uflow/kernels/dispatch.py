@@ -51,7 +51,7 @@ def _warn(sentence: str) -> None:
     _log.warning(sentence)
 
 
-class Switch:
+class KernelSwitch:
     """The kernels as graph mode sees them."""
 
     __ms_class__ = True
@@ -92,7 +92,7 @@ class Switch:
         return made
 
 
-switch = Switch()
+switch = KernelSwitch()
 
 
 @contextlib.contextmanager

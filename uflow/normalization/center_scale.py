@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uflow import backend as ms
-from uflow import parallel
+from uflow.ops import parallel
 from uflow.options import FLAG, option
 from uflow.registry import register
 

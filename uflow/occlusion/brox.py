@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.occlusion.activation import Activation
-from uflow.ops import forward_backward
+from uflow.occlusion._schedule_options import Activation
+from uflow.ops.geometry import forward_backward
 from uflow.options import Range, option
 from uflow.registry import register
 

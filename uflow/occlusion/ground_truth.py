@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.occlusion.activation import Activation
+from uflow.occlusion._schedule_options import Activation
 from uflow.registry import register
 
 

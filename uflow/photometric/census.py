@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import distances, kernels, parallel
-from uflow.ops import columns, rows
+from uflow import kernels
+from uflow.ops import parallel, robust
+from uflow.ops.geometry import columns, rows
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 
@@ -67,7 +68,7 @@ class Census:
 
     weight: float = option(1.0, Range(0.0, 100.0), search=Range(0.1, 10.0, log=True), help="weight of the term")
     patch: int = option(7, Choices((3, 5, 7, 9, 11)), search=Choices((3, 5, 7)), unit="px", help="side of the patch")
-    distance: str = option("ddflow", Choices(distances.NAMES), help="robust penalty of the Hamming distance")
+    distance: str = option("ddflow", Choices(robust.NAMES), help="robust penalty of the Hamming distance")
 
     def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
         """Mean over the visible inner pixels, a scalar; shapes as in `uflow.interfaces.Photometric`.
@@ -78,5 +79,5 @@ class Census:
         hamming = hamming_distance(image, reconstruction, self.patch)
         mask = inner(visible, self.patch // 2)
         counted = ms.ops.stop_gradient(mask) + 1e-6
-        error = (distances.penalty(self.distance, hamming) * mask).sum()
+        error = (robust.penalty(self.distance, hamming) * mask).sum()
         return parallel.total(error) / parallel.total(counted.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.ops import robust_l1, visible_mean
+from uflow.ops.geometry import robust_l1, visible_mean
 from uflow.options import Range, option
 from uflow.registry import register
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import distances
-from uflow.ops import visible_mean
+from uflow.ops import robust
+from uflow.ops.geometry import visible_mean
 from uflow.options import Range, option
 from uflow.registry import register
 
@@ -27,4 +27,4 @@ class Ddflow:
 
     def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
         """Mean over the visible pixels, a scalar; shapes as in `uflow.interfaces.Photometric`."""
-        return visible_mean(distances.ddflow(image - reconstruction, self.epsilon, self.exponent), visible)
+        return visible_mean(robust.ddflow(image - reconstruction, self.epsilon, self.exponent), visible)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow import parallel
+from uflow.ops import parallel
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from uflow import backend as ms
-from uflow.ops import counted, forward_backward, inside_frame, resize, resize_flow, robust_l1
+from uflow.ops.geometry import counted, forward_backward, inside_frame, resize, resize_flow, robust_l1
 from uflow.options import FLAG, Choices, Range, option
 from uflow.registry import register
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments.data.ahead import ahead
+from experiments.data.prefetch import ahead
 
 
 class Source:

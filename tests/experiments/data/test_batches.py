@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.batches import Batches, resize
-from experiments.data.flying_chairs import flying_chairs
+from experiments.data.augmentation.options import AugmentationOptions
+from experiments.data.loader import Batches, resize
 from experiments.data.pairs import DataError, Pair
-from experiments.data.scene_options import SceneOptions
-from experiments.data.scenes import Scenes
+from experiments.data.readers.flying_chairs import flying_chairs
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
 
 
 class Numbered:
@@ -138,7 +138,7 @@ def test_small_sets_are_read_once_and_large_ones_are_not_kept(monkeypatch):
     for step in range(10):
         batches.batch(step)
     assert sorted(batches.pair_set.reads) == list(range(7))
-    monkeypatch.setattr("experiments.data.batches.MEMORY", 7 * 2 * 3 * 4 * 6 * 4 - 1)
+    monkeypatch.setattr("experiments.data.loader.MEMORY", 7 * 2 * 3 * 4 * 6 * 4 - 1)
     batches = _batches()
     for step in range(10):
         batches.batch(step)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from experiments import convert
-from experiments.data import conversion
-from experiments.data.flow_files import write_flo
+from experiments.data.catalog import open_source, readers
+from experiments.data.files.flow import write_flo
+from experiments.data.mindrecord import writer as conversion
 from experiments.data.pairs import SPLITS, DataError
-from experiments.data.sources import open_source, readers
 from uflow import backend as ms
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -349,7 +349,7 @@ def test_damage_to_a_converted_set_is_found(chairs, tmp_path):
 
 
 def test_two_processes_do_not_convert_the_same_shard(chairs, tmp_path, capsys):
-    from experiments import locks
+    from experiments.records import locks
 
     out = tmp_path / "out"
     with locks.held(out / ".shard-00000.lock"):

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.batches import Batches
-from experiments.data.file_set import FileSet, PairFiles
+from experiments.data.augmentation.options import AugmentationOptions
+from experiments.data.catalog import Joined
+from experiments.data.files.file_set import FileSet, PairFiles
+from experiments.data.loader import Batches
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping, without_bad
-from experiments.data.sources import Joined
 
 COUNT = 40  # more than are read at a time
 

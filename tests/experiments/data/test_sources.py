@@ -2,13 +2,14 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data import mindrecord, sources
-from experiments.data.augmentation_options import AugmentationOptions
-from experiments.data.batches import Batches
+from experiments.data import catalog
+from experiments.data.augmentation.options import AugmentationOptions
+from experiments.data.catalog import Joined, absolute, canonical, open_source, parse
+from experiments.data.loader import Batches
+from experiments.data.mindrecord import reader as mindrecord
 from experiments.data.pairs import DataError, Pair
-from experiments.data.scenes import SceneOptions
 from experiments.data.source_text import SourcePart, unplaced
-from experiments.data.sources import Joined, absolute, canonical, open_source, parse
+from experiments.data.synthetic.scenes import SceneOptions
 
 SCENES = SceneOptions(train_pairs=4, test_pairs=3)
 
@@ -56,14 +57,14 @@ def test_a_name_and_a_path_reach_the_reader_of_that_name(monkeypatch):
         asked.append((path, split))
         return Handmade("mine", 2)
 
-    monkeypatch.setattr(sources, "readers", lambda: {"mine": reader})
+    monkeypatch.setattr(catalog, "readers", lambda: {"mine": reader})
     pairs = open_source("mine:/some/where: here", "validation", height=8, width=8, scenes=SCENES)
     assert asked == [("/some/where: here", "validation")] and len(pairs) == 2
 
 
 def test_every_reader_is_a_function_of_path_and_split(tmp_path):
-    assert "flyingchairs" in sources.names() and sources.names()[0] == "synthetic"
-    for name, reader in sources.readers().items():
+    assert "flyingchairs" in catalog.names() and catalog.names()[0] == "synthetic"
+    for name, reader in catalog.readers().items():
         with pytest.raises(DataError, match="nowhere"):
             reader(str(tmp_path / "nowhere"), "train")
         with pytest.raises(DataError, match="unknown split 'dev'"):
@@ -180,12 +181,12 @@ def test_joined_sets_provide_what_all_of_them_provide_and_verify_all():
 
 
 def test_a_hyphen_in_a_name_is_an_underscore_in_what_is_recorded():
-    assert sources.parse("sintel-clean:/a-b;flyingchairs:/c") == (
+    assert catalog.parse("sintel-clean:/a-b;flyingchairs:/c") == (
         SourcePart("sintel_clean", "/a-b"),
         SourcePart("flyingchairs", "/c"),
     )
-    assert sources.canonical("sintel-clean:/a") == "sintel_clean"
-    assert sources.absolute("sintel-final:/a") == "sintel_final:/a"
+    assert catalog.canonical("sintel-clean:/a") == "sintel_clean"
+    assert catalog.absolute("sintel-final:/a") == "sintel_final:/a"
 
 
 def test_a_part_of_a_data_set_leads_to_all_of_it(tmp_path):
@@ -193,12 +194,12 @@ def test_a_part_of_a_data_set_leads_to_all_of_it(tmp_path):
     for part in ("training/clean/alley_1", "training/flow", "test/clean"):
         (root / part).mkdir(parents=True)
     for part in ("", "training", "training/clean", "test", "test/clean", "training/flow"):
-        assert sources.root_of(root / part) == root, part
+        assert catalog.root_of(root / part) == root, part
     chairs = tmp_path / "FlyingChairs_release" / "data"
     chairs.mkdir(parents=True)
-    assert sources.root_of(chairs) == sources.root_of(chairs.parent) == chairs.parent
+    assert catalog.root_of(chairs) == catalog.root_of(chairs.parent) == chairs.parent
     for other in (tmp_path, root / "testing", root / "training" / "clean" / "alley_1"):
-        assert sources.root_of(other) == other
+        assert catalog.root_of(other) == other
 
 
 def test_the_home_folder_is_known_in_every_path(tmp_path, monkeypatch):
@@ -217,7 +218,7 @@ def handmade(monkeypatch):
         asked.append((path, split))
         return Handmade("mine", 2)
 
-    monkeypatch.setattr(sources, "readers", lambda: {"mine": reader})
+    monkeypatch.setattr(catalog, "readers", lambda: {"mine": reader})
     return asked
 
 
@@ -247,7 +248,7 @@ def test_what_is_evaluated_on_counts_once(handmade):
         assert pairs.name == "mine;synthetic" and pairs.note == "made by hand"
         assert pairs.digest == open_source("mine:/a;synthetic", split, height=8, width=8, scenes=SCENES).digest
     with pytest.raises(DataError, match="mine:/a\\*3: what is evaluated on counts once, leave out \\*3"):
-        sources.check_once("synthetic;mine:/a*3")
+        catalog.check_once("synthetic;mine:/a*3")
 
 
 def test_how_often_is_recorded_and_is_no_part_of_a_metrics_name():
@@ -261,7 +262,7 @@ def test_a_set_that_is_named_twice_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chairs = tmp_path / "chairs" / "data"
     chairs.mkdir(parents=True)
-    monkeypatch.setattr(sources, "readers", lambda: dict.fromkeys(("mine", "other"), lambda p, s: Handmade("mine", 2)))
+    monkeypatch.setattr(catalog, "readers", lambda: dict.fromkeys(("mine", "other"), lambda p, s: Handmade("mine", 2)))
     for text, named in (
         ("synthetic;mine:/a;synthetic", "synthetic"),
         ("mine:chairs;mine:chairs/data/*2", "mine:chairs/data/"),

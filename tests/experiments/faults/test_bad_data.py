@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import records
-from experiments.data.flow_files import write_flo, write_kitti_flow
-from experiments.data.image_files import image_size, read_image
+from experiments.data.catalog import open_source
+from experiments.data.files.flow import write_flo, write_kitti_flow
+from experiments.data.files.image import image_size, read_image
 from experiments.data.pairs import DataError
-from experiments.data.scene_options import SceneOptions
-from experiments.data.scenes import Scenes
-from experiments.data.sources import open_source
-from experiments.protocols import OF_STUDIES
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
+from experiments.evaluation.protocols import OF_STUDIES
+from experiments.records import json_files, run_record
 
 ROOT = pathlib.Path(__file__).parents[3]
 HEIGHT, WIDTH = 32, 48
@@ -101,19 +101,19 @@ def test_everything_works_from_a_read_only_place_with_odd_values(runner, read_on
     )
 
     run = runner.finish(tmp_path / "out", "--data", source, **{"train.steps": 20})
-    record = records.read_result(run)
+    record = run_record.read_result(run)
     (row,) = record.frames.values()
     assert set(record.metrics) == {"epe/flyingchairs/all"} and record.status == "completed"
     assert [value is None for value in row] == [False, False, True, False, False, False]
     known = [value for value in row if value is not None]
     assert record.metrics["epe/flyingchairs/all"] == pytest.approx(np.mean(known)) and max(known) < 1000
-    curve = list(records.read_metrics(run / "metrics.jsonl"))
+    curve = list(run_record.read_metrics(run / "metrics.jsonl"))
     assert [line["step"] for line in curve] == [10, 20]
     for plain in (json.loads((run / "result.json").read_text()), *curve):
         assert all(math.isfinite(number) for number in numbers(plain))
 
     finish(["experiments.evaluate", "--checkpoint", run, "--eval_on", source, "--out", tmp_path / "e"], tmp_path)
-    found = records.read_json(tmp_path / "e" / "evaluation.json")["numbers"]
+    found = json_files.read_json(tmp_path / "e" / "evaluation.json")["numbers"]
     assert found["epe/flyingchairs/all"]["value"] == record.metrics["epe/flyingchairs/all"]
     assert found["epe/flyingchairs/all"]["frames"] == 5
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from experiments import records
+from experiments.records import json_files
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -90,14 +90,14 @@ def test_a_run_gives_the_same_bits_and_no_negative_duration(undisturbed, runner,
     run = runner.finish(out, "--checkpoint-seconds", "0", anew=True)
     for name in ("result.json", "metrics.jsonl"):
         assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
-    cost = records.read_json(run / "cost.json")
+    cost = json_files.read_json(run / "cost.json")
     assert all(cost[key] >= 0 for key in ("seconds", "ms_per_step", "data_wait_seconds")) and cost["seconds"] > 0
     seconds = [
         float(line.split()[2]) for line in (out / "log.txt").read_text().splitlines() if line.startswith("step ")
     ]
     assert len(seconds) == 6 and seconds == sorted(seconds) and seconds[0] >= 0
     # the time that was written down is that of the clock, which nothing else is made of
-    sacred = records.read_json(run / "sacred.json")
+    sacred = json_files.read_json(run / "sacred.json")
     assert sacred["stop_time"] < sacred["start_time"] and sacred["status"] == "COMPLETED"
 
 

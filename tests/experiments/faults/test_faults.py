@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from experiments import faults
 from experiments.data.pairs import DataError
+from experiments.records import faults
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -58,7 +58,7 @@ def test_the_runs_own_errors_are_none(error):
 
 
 def test_a_message_that_cannot_be_written_does_not_change_the_exit_code():
-    code = "import sys; from experiments import faults; print('line'); faults.tell('sentence'); sys.exit(5)"
+    code = "import sys; from experiments.records import faults; print('line'); faults.tell('sentence'); sys.exit(5)"
     command = [sys.executable, "-c", code]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with open("/dev/full", "wb") as full_disk:

@@ -9,12 +9,14 @@ import resource
 import numpy as np
 import pytest
 
-from experiments import checkpoints, execution, graph_cache, records, run_files
-from experiments.cost import Cost
+from experiments.execution import runner as execution
+from experiments.execution.cost import Cost
+from experiments.records import json_files, run_record
 from experiments.spec import default_spec
+from experiments.training import checkpoints, graph_cache, run_files
 from uflow import backend as ms
 
-RECORD = records.RunRecord(
+RECORD = run_record.RunRecord(
     run_id="0123456789ab", status="completed", step=5, spec={"seed": 0}, protocol="full/1",
     metrics={"epe/x/all": 1.25}, validation={}, frames={"epe/x/all": tuple(i / 7 for i in range(3000))},
 )  # fmt: skip
@@ -31,7 +33,7 @@ def parameters(step):
 
 
 WRITES = {
-    "a result": (lambda place: records.write_result(place, RECORD), "result.json"),
+    "a result": (lambda place: run_record.write_result(place, RECORD), "result.json"),
     "a checkpoint": (
         lambda place: checkpoints.save(place / "checkpoints", 2, parameters(2), {}), "checkpoints/step_000000002.ckpt"
     ),
@@ -67,7 +69,7 @@ def test_what_was_whole_stays_whole_and_nothing_half_is_left(make_disk, what, ki
 def test_a_line_that_was_half_written_is_cut_off(make_disk):
     disk = make_disk(64)
     path, state = disk.place / "metrics.jsonl", run_files.State()
-    curve = run_files.Curve(path, state)
+    curve = run_files.CurveFile(path, state)
     disk.fill()
     os.truncate(disk.filler, disk.filler.stat().st_size - 4096)
     with pytest.raises(OSError, match="No space left on device") as raised:
@@ -79,8 +81,8 @@ def test_a_line_that_was_half_written_is_cut_off(make_disk):
         curve.close()
     disk.make_room()
     assert path.stat().st_size == 4096 > kept.metrics_bytes, "the last line is torn"
-    assert [line["step"] for line in records.read_metrics(path)] == list(range(1, kept.step + 1))
-    curve = run_files.Curve(path, kept)
+    assert [line["step"] for line in run_record.read_metrics(path)] == list(range(1, kept.step + 1))
+    curve = run_files.CurveFile(path, kept)
     curve.write({"step": kept.step + 1, "total": 0.5})
     curve.close()
     assert [json.loads(text)["step"] for text in path.read_text().splitlines()] == list(range(1, kept.step + 2))
@@ -150,7 +152,7 @@ def test_a_run_goes_on_when_there_is_room_again(undisturbed, same, runner, make_
     whole = checkpoints.latest(run / "checkpoints")
     place.disk.make_room()
     runner.finish(place.out, *options)
-    assert records.read_json(run / "cost.json")["started_at_step"] == (whole.step if whole else 0)
+    assert json_files.read_json(run / "cost.json")["started_at_step"] == (whole.step if whole else 0)
     same(undisturbed, run)
 
 

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from experiments import checkpoints, records
+from experiments.records import json_files, run_record
+from experiments.training import checkpoints
 from uflow import backend as ms
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -61,7 +62,7 @@ def check_checkpoints(place, announced):
     assert {path.name for path in place.iterdir()} == {stem + end for stem in stems for end in (".json", ".ckpt")}
     assert 1 <= len(stems) <= 3
     for stem in stems:
-        described = records.read_json(place / f"{stem}.json")
+        described = json_files.read_json(place / f"{stem}.json")
         assert checkpoints.file_digest(place / f"{stem}.ckpt") == described["sha256"]
     return newest.step
 
@@ -88,7 +89,7 @@ def test_killed_while_writing_checkpoints_120_times(writers, chance, tmp_path):
 
 def check_lines(path, announced):
     """All that were announced are there, and at most one more; returns whether training went on from a checkpoint."""
-    steps = [line["step"] for line in records.read_metrics(path)]
+    steps = [line["step"] for line in run_record.read_metrics(path)]
     assert steps in (list(range(1, announced + 1)), list(range(1, announced + 2)))
     *whole, torn = path.read_bytes().split(b"\n")
     assert [json.loads(text)["step"] for text in whole] == list(range(1, len(whole) + 1)), "none lost, none doubled"
@@ -119,7 +120,7 @@ def test_a_run_killed_wherever_it_touches_a_file(undisturbed, same, runner, chan
         process = runner.stopped(tmp_path, "file", chance.randrange(20, 120), "--checkpoint-seconds", "0")
         assert process.go_on(signal.SIGKILL) == -signal.SIGKILL
     run = runner.finish(tmp_path, "--checkpoint-seconds", "0")
-    assert records.read_json(run / "cost.json")["attempts"] == 6
+    assert json_files.read_json(run / "cost.json")["attempts"] == 6
     same(undisturbed, run)
     assert not list(run.glob("checkpoints/.*")), "nothing half is left behind"
 

@@ -9,18 +9,22 @@ import signal
 import numpy as np
 import pytest
 
-from analysis import search
-from analysis.load import load_study
-from analysis.plan import StudyError, read_plan
-from analysis.report import write_report
-from experiments import checkpoints, execution, faults, records, run_files, shared_prefix
-from experiments.cost import Cost
-from experiments.run_settings import RunSettings
+from analysis.report.write import write_report
+from analysis.results.load import load_study
+from experiments.execution import runner as execution
+from experiments.execution.cost import Cost
+from experiments.records import faults, json_files, run_record, search
+from experiments.records.plan import StudyError, read_plan
+from experiments.records.run_settings import RunSettings
 from experiments.spec import canonical, default_spec, to_config
-from studies import planning, retry, run, status
-from studies.baselines import PRESETS
-from studies.catalog import load
-from studies.planning import PlanRequest
+from experiments.training import checkpoints, run_files, shared_prefix
+from studies import run
+from studies.cli import status_view
+from studies.planning import planner
+from studies.planning.catalog import load
+from studies.planning.planner import PlanRequest
+from studies.presets import PRESETS
+from studies.queue import attempts
 from uflow import backend as ms
 from uflow.kernels import build
 
@@ -61,7 +65,7 @@ def test_training_does_not_begin_anew_because_a_disk_failed(tmp_path):
             os.symlink("/proc/self/mem", path)
             if left:
                 assert checkpoints.latest(folder).step == left
-        with pytest.raises((OSError, records.RecordError)) as raised:
+        with pytest.raises((OSError, json_files.RecordError)) as raised:
             checkpoints.latest(folder)
         fault = faults.of(raised.value)
         assert "step_000000002" in str(fault) and "Input/output error" in str(fault)
@@ -100,7 +104,7 @@ def test_every_damage_to_a_checkpoint_without_a_digest_is_refused_or_within_one_
             for parameter in set_to.values():
                 parameter.set_data(ms.Tensor(np.zeros(parameter.shape), parameter.dtype))
         else:
-            with pytest.raises(records.RecordError, match=f"^{path}: [^\n]*$"):
+            with pytest.raises(json_files.RecordError, match=f"^{path}: [^\n]*$"):
                 checkpoints.load_parameters(path, set_to)
     assert not any(parameter.asnumpy().any() for parameter in set_to.values())
 
@@ -118,7 +122,7 @@ def flipped(whole, at, bit):
 )
 def test_a_checkpoint_of_another_shape_or_type_is_refused(tmp_path, needed, message):
     values = bare_checkpoint(tmp_path / "bare.ckpt")
-    with pytest.raises(records.RecordError, match=message):
+    with pytest.raises(json_files.RecordError, match=message):
         checkpoints.load_parameters(tmp_path / "bare.ckpt", as_parameters(values | {"kernel": needed}))
 
 
@@ -146,8 +150,8 @@ def test_a_checkpoint_of_another_name_is_none(tmp_path):
     checkpoints.save(tmp_path, 1, parameters(1), {})
     for suffix in (".ckpt", ".json"):
         shutil.copy(tmp_path / f"step_000000001{suffix}", tmp_path / f"step_000000005{suffix}")
-    described = records.read_json(tmp_path / "step_000000005.json") | {"file": "step_000000005.ckpt"}
-    records.write_json(tmp_path / "step_000000005.json", described)
+    described = json_files.read_json(tmp_path / "step_000000005.json") | {"file": "step_000000005.ckpt"}
+    json_files.write_json(tmp_path / "step_000000005.json", described)
     assert checkpoints.latest(tmp_path).file.name == "step_000000001.ckpt"
 
 
@@ -170,7 +174,7 @@ LINES = [{"step": 10 * i, "learning_rate": 1e-3, "total": i / 7, "note": "Größ
 def written(path, lines):
     path.unlink(missing_ok=True)
     state = run_files.State()
-    curve = run_files.Curve(path, state)
+    curve = run_files.CurveFile(path, state)
     for line in lines:
         curve.write(line)
     curve.close()
@@ -183,7 +187,7 @@ def test_no_number_of_a_damaged_curve_is_a_wrong_one(tmp_path, damaged):
     written(path, LINES)
     for content in damaged(path.read_bytes(), 150):
         path.write_bytes(content)
-        found = list(records.read_metrics(path))
+        found = list(run_record.read_metrics(path))
         assert found == LINES[: len(found)] and len(found) in (content.count(b"\n"), content.count(b"\n") + 1)
 
 
@@ -194,9 +198,9 @@ def test_a_damaged_curve_goes_on_without_torn_lines(tmp_path, damaged, capsys, c
     known = path.read_bytes()
     for content in damaged(known, 150):
         path.write_bytes(content)
-        whole = list(records.read_metrics(path))
+        whole = list(run_record.read_metrics(path))
         resumed = run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
-        curve = run_files.Curve(path, resumed)
+        curve = run_files.CurveFile(path, resumed)
         curve.write(LINES[12])
         curve.close()
         assert [json.loads(text) for text in path.read_text().splitlines()] == [*whole, LINES[12]]
@@ -221,7 +225,7 @@ def test_what_is_behind_the_part_that_counts_is_dropped(tmp_path, chance, capsys
         )
         path.write_bytes(known + chance.choice(tails))
         resumed = run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))
-        run_files.Curve(path, resumed).close()
+        run_files.CurveFile(path, resumed).close()
         assert path.read_bytes() == known
     assert capsys.readouterr().out == ""
 
@@ -232,14 +236,14 @@ def test_a_copied_tail_doubles_no_line(tmp_path, chance):
     known = path.read_bytes()
     for _ in range(60):
         path.write_bytes(known + known[-chance.randrange(1, len(known)) :])
-        assert list(records.read_metrics(path)) == LINES
+        assert list(run_record.read_metrics(path)) == LINES
 
 
 def test_a_curve_whose_bytes_have_changed_is_noticed(tmp_path, capsys):
     path = tmp_path / "metrics.jsonl"
     state = written(path, LINES[:12])
     path.write_bytes(path.read_bytes().replace(b'"step": 50', b'"step": 5x'))
-    run_files.Curve(path, run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))).close()
+    run_files.CurveFile(path, run_files.State.of(checkpoints.Checkpoint(state.step, path, state.memory()))).close()
     assert "11 whole lines are kept" in capsys.readouterr().out
 
 
@@ -271,7 +275,7 @@ def test_a_damaged_cost_is_written_anew(tmp_path, damaged):
     for content in damaged(path.read_bytes(), 60):
         path.write_bytes(content)
         Cost(tmp_path).write()
-        found = records.read_json(path)
+        found = json_files.read_json(path)
         assert found["attempts"] == 1 and 0 <= found["seconds"] < 60
 
 
@@ -292,13 +296,13 @@ def test_a_damaged_result_is_set_aside(tmp_path, damaged, capsys):
     directory.mkdir()
     path = directory / "result.json"
     record = execution._record(spec, "completed", metrics={"epe/synthetic/all": 1.5})
-    records.write_result(directory, record)
+    run_record.write_result(directory, record)
     for content in damaged(path.read_bytes(), 60):
         path.write_bytes(content)
         assert execution._finished(directory, spec) is None
         assert not path.exists() and (directory / "result.json.damaged").read_bytes() == content
         assert "result.json: not valid JSON" in capsys.readouterr().out
-    records.write_result(directory, record)
+    run_record.write_result(directory, record)
     assert execution._finished(directory, spec) == record
 
 
@@ -306,19 +310,19 @@ def test_a_damaged_result_is_set_aside(tmp_path, damaged, capsys):
 def study(tmp_path_factory):
     """A planned study whose runs are all done, and that also has a search."""
     out = tmp_path_factory.mktemp("study")
-    plan = planning.make(load(STUDY), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
+    plan = planner.make(load(STUDY), PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1)))
     for number, planned in enumerate(plan.runs):
         directory = out / "runs" / planned.directory
         directory.mkdir(parents=True)
-        records.write_json(directory / "spec.json", to_config(planned.spec))
-        records.write_json(directory / "cost.json", {"seconds": 1.0 + number, "attempts": 1})
-        record = records.RunRecord(
+        json_files.write_json(directory / "spec.json", to_config(planned.spec))
+        json_files.write_json(directory / "cost.json", {"seconds": 1.0 + number, "attempts": 1})
+        record = run_record.RunRecord(
             run_id=planned.spec.run_id, status="completed", spec=canonical(planned.spec), validation={},
             metrics={name: 2.0 + number for name in plan.metrics}, protocol=planned.spec.evaluation.numbers,
         )  # fmt: skip
-        records.write_result(directory, record)
+        run_record.write_result(directory, record)
     (out / STUDY).mkdir()
-    records.write_json(out / STUDY / "plan.json", plan.plain())
+    json_files.write_json(out / STUDY / "plan.json", plan.plain())
     trial = search.Trial(number=0, changes={"train.learning_rate": 1e-4}, run="x", state="completed", value=2.0)
     search.write(out / STUDY / "search.json", plan.metrics[0], 1, {"wang": [trial]}, {}, {"wang": {}})
     return out, plan
@@ -340,8 +344,8 @@ def test_a_damaged_result_is_named_by_report_and_status(copied, damaged, capsys)
         data = load_study(out / STUDY)
         assert (planned.arm, planned.seed) not in data.records and len(data.records) == len(plan.runs) - 1
         assert [str(path) in problem for problem in data.problems] == [True]
-        assert f"{path}: not valid JSON" in retry.failed(path.parent)
-        found = status.status(out / STUDY)
+        assert f"{path}: not valid JSON" in attempts.failed(path.parent)
+        found = status_view.status(out / STUDY)
         assert found["counts"]["failed"] == 1 and found["counts"]["completed"] == len(plan.runs) - 1
         if number == 0:
             assert str(path) in "".join(write_report(out / STUDY).text.split()), "lines are wrapped"
@@ -365,7 +369,7 @@ def test_a_damaged_search_is_named(copied, damaged):
         path.write_bytes(content)
         data = load_study(out / STUDY)
         assert data.search is None and [str(path) in problem for problem in data.problems] == [True]
-        with pytest.raises(records.RecordError, match="search.json"):
+        with pytest.raises(json_files.RecordError, match="search.json"):
             search.read_search(path.parent)
         assert len(data.records) == len(plan.runs)
 
@@ -403,7 +407,7 @@ def test_a_run_goes_on_from_damaged_files_with_the_same_bits(undisturbed, same, 
     with open(found / "metrics.jsonl", "ab") as curve:
         curve.write(b'{"step": 30, "tot' + bytes(chance.randrange(1, 4096)))
     runner.finish(tmp_path, "--checkpoint-seconds", "1000")
-    assert records.read_json(found / "cost.json")["started_at_step"] == int(older.stem[5:])
+    assert json_files.read_json(found / "cost.json")["started_at_step"] == int(older.stem[5:])
     same(undisturbed, found)
     assert not list(found.rglob(".*")), "nothing half is left behind"
     damage(found / "result.json", damaged)

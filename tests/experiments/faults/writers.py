@@ -13,7 +13,7 @@ import sys
 import numpy as np
 from commands import TOUCHING_FILES
 
-from experiments import checkpoints, run_files
+from experiments.training import checkpoints, run_files
 from uflow import backend as ms
 
 SHAPES = {"first": (64, 512), "second": (128, 1024)}  # 640 KiB: long enough to be hit while it is written
@@ -66,7 +66,7 @@ def write_lines(folder, announce):
     checkpoints.clear(place)
     found = checkpoints.latest(place)
     state = run_files.State.of(found) if found else run_files.State()
-    curve = run_files.Curve(folder / "metrics.jsonl", state)
+    curve = run_files.CurveFile(folder / "metrics.jsonl", state)
     while True:
         state.step += 1
         curve.write(line(state.step))

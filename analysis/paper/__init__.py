@@ -1,0 +1,1 @@
+"""What the paper found, and what studies say about it."""

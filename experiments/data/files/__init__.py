@@ -1,0 +1,1 @@
+"""Image and flow file formats, read strictly."""

@@ -1,0 +1,1 @@
+"""Data sets as MindRecord files: written, planned, read."""

@@ -1,0 +1,1 @@
+"""Generated pairs with exact flow and occlusion."""

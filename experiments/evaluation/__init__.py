@@ -1,0 +1,1 @@
+"""From a trained network to numbers: protocols, regions, metrics and benchmark archives."""

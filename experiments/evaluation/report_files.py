@@ -1,0 +1,112 @@
+"""What an evaluation leaves behind: a table to read, `evaluation.json` and `per_frame.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.evaluation.evaluator import Measured
+from experiments.evaluation.protocols import MEASURES, Protocol
+from experiments.evaluation.regions import NAMES
+from experiments.records import json_files
+from experiments.records.metric_names import metric_name
+from experiments.records.plain_name import printable
+
+FORMAT = 1
+RESULT, FRAMES = "evaluation.json", "per_frame.csv"
+_UNITS = {"epe": "px", "occlusion_f": "", "occlusion_threshold": ""}  # all others are %
+
+
+def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """Every number by its full name, such as `epe/sintel_clean/occ`, each with its unit, protocol and frames."""
+    plain = {}
+    for key, value in found.numbers.items():
+        measure, region = key.split("/")
+        plain[metric_name(found.name, region, measure)] = value, found.frames[key]
+    if found.occlusion is not None:
+        plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames
+        plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames
+    return {
+        name: {
+            "value": value,
+            "unit": _UNITS.get(name.split("/")[0], "%"),
+            "protocol": protocol.name,
+            "frames": frames,
+        }
+        for name, (value, frames) in plain.items()
+    }
+
+
+def write(
+    out: pathlib.Path,
+    protocol: Protocol,
+    described: Mapping[str, Any],
+    sets: Sequence[tuple[Measured, Mapping[str, Any]]],
+) -> None:
+    """Writes both files, `evaluation.json` last.
+
+    Args:
+        out: an existing directory.
+        protocol: what was counted.
+        described: the network, as `Predictor.describe` says it.
+        sets: the numbers of every data set, and what is known of the data set itself.
+    """
+    json_files.atomic_write(out / FRAMES, frame_table([found for found, _ in sets]))
+    plain = {
+        "format": FORMAT,
+        "protocol": protocol.name,
+        **described,
+        "sets": [
+            {"name": found.name, **about, "skipped": list(found.skipped), "unknown": list(found.unknown)}
+            for found, about in sets
+        ],
+        "numbers": {name: entry for found, _ in sets for name, entry in numbers(found, protocol).items()},
+    }
+    json_files.write_json(out / RESULT, plain)
+
+
+def frame_table(sets: Sequence[Measured]) -> str:
+    """A line per frame, CSV: data set, frame, and its values by `<measure>/<region>`; empty without such pixels.
+
+    What cannot be printed in the name of a frame is escaped.
+    """
+    known = {key for found in sets for row in found.rows for key in row}
+    columns = [f"{m}/{r}" for m in MEASURES for r in NAMES if f"{m}/{r}" in known]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["data", "frame", *columns])
+    for found in sets:
+        for frame, row in zip(found.pairs, found.rows, strict=True):
+            values = (row.get(column) for column in columns)
+            lines.writerow([found.name, printable(frame), *("" if value is None else repr(value) for value in values)])
+    return text.getvalue()
+
+
+def table(found: Measured, occlusion: str | None) -> str:
+    """The numbers of a data set for people: a row per measure, a column per region."""
+    regions = [r for r in NAMES if any(f"{m}/{r}" in found.numbers for m in MEASURES)]
+    rows = [["", *regions]]
+    for measure in MEASURES:
+        values = [found.numbers.get(f"{measure}/{region}") for region in regions]
+        if any(value is not None for value in values):
+            label = {"epe": "EPE px", "fl": "Fl %"}.get(measure, f">{measure} %")
+            rows.append([label, *("-" if value is None else f"{value:.3f}" for value in values)])
+    frames = [next(found.frames[f"{m}/{r}"] for m in MEASURES if f"{m}/{r}" in found.frames) for r in regions]
+    rows.append(["frames", *map(str, frames)])
+    lines = ["".join(cell.ljust(8) if i == 0 else cell.rjust(9) for i, cell in enumerate(row)) for row in rows]
+    if found.occlusion is not None:
+        score = found.occlusion
+        lines.append(
+            f"occlusion ({occlusion}): F {score.f_score:.3f} at threshold {score.threshold:.3f}, {score.frames} frames"
+        )
+    speed = found.pairs_per_second
+    rest = f", {speed:.2f} pairs/s after the first batch" if speed else ""
+    lines.append(f"{len(found.pairs)} pairs in {found.seconds:.1f} s with compiling{rest}")
+    lines += [f"skipped: {printable(sentence)}" for sentence in found.skipped]
+    if found.unknown:
+        named = ", ".join((*map(printable, found.unknown[:5]), *(["..."] if len(found.unknown) > 5 else [])))
+        lines.append(f"in no number, having no known pixel: {len(found.unknown)} of {len(found.pairs)} pairs ({named})")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Weights and graphs in the formats of other frameworks."""

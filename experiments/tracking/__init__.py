@@ -1,0 +1,1 @@
+"""Runs in MLflow and Sacred, mirrored from their files."""

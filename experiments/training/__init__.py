@@ -1,0 +1,1 @@
+"""The training loop, its compiled step, its checkpoints and its device."""

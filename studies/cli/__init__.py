@@ -1,0 +1,1 @@
+"""The words of `python -m studies.run`, and what it answers."""

@@ -1,0 +1,1 @@
+"""From a study and a command line to the runs to be done."""

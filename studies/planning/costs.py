@@ -1,0 +1,135 @@
+"""How long runs take: by runs of the same shape that were made before, else by a table that was measured once.
+
+`python -m benchmarks.costs` measures the table, `costs.json`, on the machine where it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from experiments.records import json_files, layout
+from experiments.spec import ExperimentSpec, digest, to_config
+from studies.planning.planner import Plan, PlannedRun, new_steps
+from uflow import registry
+
+TABLE = pathlib.Path(__file__).with_name("costs.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCost:
+    """What a run costs.
+
+    Attributes:
+        ms_per_step: a training step.
+        seconds_per_run: all of it beside its steps: start, compiling, evaluation.
+    """
+
+    ms_per_step: float
+    seconds_per_run: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeEstimate:
+    """How long the pending runs of a plan will take.
+
+    Attributes:
+        seconds: with all workers.
+        saved_seconds: that sharing saves of it.
+        source: what it was estimated from, a sentence.
+    """
+
+    seconds: float
+    saved_seconds: float
+    source: str
+
+
+def shape(config: Mapping[str, Any], device: str) -> str:
+    """Digest of what decides how long a step takes: device, network, size, batch, precision and components."""
+    data, train = config["data"], config["train"]
+    what = {"device": device, "network": config["network"], "size": [data["height"], data["width"]]}
+    what |= {"batch": train["batch_size"], "amp": train["amp"]}
+    return digest(what | {axis: config[axis]["name"] for axis in registry.AXES})
+
+
+def cost_of(config: Mapping[str, Any], cost: Mapping[str, Any]) -> RunCost | None:
+    """What a finished run has cost, by its `spec.json` and `cost.json`; `None` if they do not tell."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        ms, steps = float(cost["ms_per_step"]), config["train"]["steps"] - cost["started_at_step"]
+        if cost["attempts"] == 1 and ms > 0:
+            return RunCost(ms, max(0.0, cost["seconds"] - steps * ms / 1000))
+    return None
+
+
+def _earlier(out: pathlib.Path) -> Iterator[tuple[str, RunCost]]:
+    """Shape and cost of all finished runs in a directory."""
+    for directory in sorted(out.glob("runs/*")):
+        with contextlib.suppress(json_files.RecordError, KeyError, TypeError):
+            if layout.finished(directory):
+                config, cost = (json_files.read_json(directory / name) for name in (layout.SPEC, layout.COST))
+                if (found := cost_of(config, cost)) is not None:
+                    yield shape(config, cost["device"]), found
+
+
+def _median(costs: Sequence[RunCost]) -> RunCost:
+    return RunCost(*(statistics.median(values) for values in zip(*map(dataclasses.astuple, costs), strict=True)))
+
+
+@functools.cache
+def table() -> Mapping[str, Any]:
+    """The table that was measured: the machine, and a cost for each preset."""
+    return json.loads(TABLE.read_text(encoding="utf-8"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What runs cost on a device.
+
+    Attributes:
+        out: where earlier runs were looked for.
+        device: `CPU`, `GPU` or `Ascend`.
+        preset: name of the preset whose cost is taken where there are none.
+        earlier: the median of the earlier runs, by shape.
+    """
+
+    out: pathlib.Path
+    device: str
+    preset: str
+    earlier: Mapping[str, RunCost]
+
+    def of(self, spec: ExperimentSpec) -> tuple[RunCost, bool]:
+        """The cost of a run, and whether earlier runs tell it."""
+        known = self.earlier.get(shape(to_config(spec), self.device))
+        return (known, True) if known else (RunCost(**table()["presets"][self.preset]), False)
+
+
+def known(out: pathlib.Path, device: str, preset: str) -> Costs:
+    """What the finished runs in a directory tell of the cost of others."""
+    found: dict[str, list[RunCost]] = {}
+    for key, cost in _earlier(out):
+        found.setdefault(key, []).append(cost)
+    return Costs(out, device, preset, {key: _median(costs) for key, costs in found.items()})
+
+
+def estimate(plan: Plan, todo: Sequence[PlannedRun], workers: int, costs: Costs) -> TimeEstimate:
+    """How long the runs to do take, in the order in which they are done."""
+    total = saved = 0.0
+    told = 0
+    for run, steps in zip(todo, new_steps(plan, todo), strict=True):
+        cost, by_earlier = costs.of(run.spec)
+        told += by_earlier
+        total += cost.seconds_per_run + steps * cost.ms_per_step / 1000
+        saved += (run.spec.train.steps - steps) * cost.ms_per_step / 1000
+    parts = [f"by earlier runs of the same shape in {costs.out}" + (f" ({told} runs)" if told < len(todo) else "")]
+    parts = parts if told else []
+    if told < len(todo):
+        where = f"one core of {table()['machine']} for preset {costs.preset} as it is"
+        parts.append(f"by what was measured on {where} (python -m benchmarks.costs)")
+    at_once = max(1, min(workers, len(todo) or 1))
+    return TimeEstimate(total / at_once, saved / at_once, " and ".join(parts))

@@ -1,0 +1,165 @@
+"""What machines without a common folder hand each other through the database of the queue: specs and results.
+
+A table, one row for each file bundle. Content is JSON; nothing of it is ever executed, and what is
+written to disk has a name out of a fixed list or that of a picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pathlib
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments.records import json_files, layout, locks, run_record
+from experiments.spec import ExperimentSpec, canonical, to_config
+from experiments.tracking.redaction import describe, without_secrets
+from studies.queue import attempts
+from studies.queue.job import Job
+
+# libpq's: a connection of which nothing comes any more is given up, and times do not depend on where a machine stands
+CONNECT = {"connect_timeout": 10, "tcp_user_timeout": 30_000, "keepalives_idle": 30, "options": "-c timezone=UTC"}
+ENGINE = {"pool_pre_ping": True, "pool_size": 1, "connect_args": CONNECT}  # a server has a hundred connections for all
+FILES = (layout.COST, layout.METRICS, layout.SACRED, layout.LOG)
+PICTURE = re.compile(r"[\w.+-]+\.png")
+MOST_BYTES = 64 * 2**20  # a run's pictures are left where they are beyond that
+LOG_BYTES = 256 * 2**10  # so much of the end of a log
+AT_ONCE = 500  # specs in a request
+
+
+def address(storage: str) -> Any:
+    """The database of `--storage`, as SQLAlchemy wants it.
+
+    Raises:
+        ValueError: if it is no PostgreSQL database, or the driver is not installed.
+    """
+    import sqlalchemy
+
+    scheme = storage.partition("://")[0].partition("+")[0]
+    if scheme not in ("postgresql", "postgres"):
+        shown = repr(describe(storage)) if "://" in storage else "something else"  # which may well hold a password
+        raise ValueError(
+            f"--storage must be postgresql://USER@HOST/DATABASE, got {shown} (SQLite gives a run to two"
+            " workers at once; without --storage the queue is a file in --out, for all workers of one machine)"
+        )
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise ValueError("--storage needs PostgreSQL's driver: pip install 'uflow[postgres]'") from None
+    try:
+        return sqlalchemy.engine.make_url(storage).set(drivername="postgresql+psycopg").render_as_string(False)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ValueError(f"--storage {describe(storage)!r} is not an address of a database") from None
+
+
+def reason(error: Exception, storage: str) -> str:
+    """What is wrong with the database, in a sentence and without the password."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return f"--storage {describe(storage)}: {without_secrets(line, storage)}"
+
+
+TABLE = "uflow_files"
+MAKE = f"""create table if not exists {TABLE} (
+    queue text not null, run text not null, kind text not null, attempt integer not null, content text not null,
+    primary key (queue, run, kind, attempt))"""
+# what is there already stays, for it is the same or was there first
+_PUT = f"""insert into {TABLE} (queue, run, kind, attempt, content) values (:queue, :run, :kind, :attempt, :content)
+    on conflict do nothing"""
+_GET = f"""select content from {TABLE} where queue = :queue and run = :run and kind = :kind and attempt >= :attempt
+    order by attempt desc limit 1"""
+_ATTEMPTS = f"select run, max(attempt) from {TABLE} where queue = :queue and kind = :kind group by run"
+
+
+class Exchange:
+    """The files of a queue's runs in its database.
+
+    Args:
+        execute: sends a statement for the queue, see `studies.queue.database_queue.DatabaseQueue`.
+    """
+
+    def __init__(self, execute: Callable[..., Any]):
+        self._execute = execute
+
+    def _put(self, kind: str, attempt: int, contents: Mapping[str, Any]) -> None:
+        """Keeps contents by run."""
+        row = {"kind": kind, "attempt": attempt}
+        self._execute(_PUT, *[{**row, "run": run, "content": json.dumps(told)} for run, told in contents.items()])
+
+    def _attempts(self, kind: str) -> dict[str, int]:
+        """The runs of which something is there, and the newest attempt."""
+        return dict(map(tuple, self._execute(_ATTEMPTS, kind=kind)))
+
+    def _get(self, run: str, kind: str, attempt: int) -> Any:
+        """The content of the newest attempt from a number on; `None` if there is none."""
+        found = self._execute(_GET, run=run, kind=kind, attempt=attempt)
+        return json.loads(found[0][0]) if found else None
+
+    def offer_specs(self, specs: Mapping[str, ExperimentSpec]) -> None:
+        """Hands over what runs are, by directory, and what their run ids were made of."""
+        known = self._attempts("spec")
+        new = [(run, spec) for run, spec in specs.items() if run not in known]
+        for start in range(0, len(new), AT_ONCE):
+            part = new[start : start + AT_ONCE]
+            self._put("spec", 1, {run: {"spec": to_config(spec), "canonical": canonical(spec)} for run, spec in part})
+
+    def results(self) -> dict[str, int]:
+        """The runs of which a result was handed over, and of which attempt."""
+        return self._attempts("result")
+
+    def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
+        """`spec` and `canonical` of a run; `None` if they were never handed over."""
+        found = self._get(job.directory, "spec", 1)
+        return found if isinstance(found, dict) and {"spec", "canonical"} <= set(found) else None
+
+    def offer_result(self, job: Job, directory: pathlib.Path) -> None:
+        """Hands over the files of a run that is done, but for its checkpoints."""
+        files = {layout.RESULT: (directory / layout.RESULT).read_text(encoding="utf-8")}
+        for name in FILES:
+            if (directory / name).exists():
+                files[name] = (
+                    (directory / name).read_bytes()[-LOG_BYTES if name == layout.LOG else 0 :].decode(errors="replace")
+                )
+        pictures = {path.name: path for path in sorted((directory / layout.PICTURES).glob("*.png"))}
+        if sum(path.stat().st_size for path in pictures.values()) > MOST_BYTES:
+            pictures = {}
+        encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
+        files = {name: text.replace("\0", "�") for name, text in files.items()}  # PostgreSQL has no such character
+        self._put("result", job.attempt, {job.directory: {"files": files, "pictures": encoded}})
+
+    def fetch_result(self, job: Job, directory: pathlib.Path) -> bool:
+        """Writes what was handed over of a run, `result.json` last; True if there was a result.
+
+        A result that is not that of the run is not taken, and said so.
+        """
+        content = self._get(job.directory, "result", job.attempt)
+        if not isinstance(content, dict):
+            return False
+        with locks.held(directory / layout.WORKER_LOCK, give_up=lambda: True) as alone:
+            if not alone:
+                return False
+            if layout.finished(directory):
+                attempts.set_aside_held(directory)
+            try:
+                _write(directory, content, job.run_id)
+            except (json_files.RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
+                warnings.warn(f"the result of {job.directory} in the database is not one: {error}", stacklevel=2)
+                return False
+        return True
+
+
+def _write(directory: pathlib.Path, content: Mapping[str, Any], run_id: str) -> None:
+    text = content["files"][layout.RESULT]
+    run_record.check_result(json.loads(text), f"result of {directory.name}", run_id)
+    for name, encoded in content["pictures"].items():
+        if PICTURE.fullmatch(name):
+            (directory / layout.PICTURES).mkdir(exist_ok=True)
+            json_files.atomic_write(directory / layout.PICTURES / name, base64.b64decode(encoded, validate=True))
+    for name in FILES:
+        if name in content["files"]:
+            json_files.atomic_write(directory / name, content["files"][name])
+    json_files.atomic_write(directory / layout.RESULT, text)

@@ -1,0 +1,1 @@
+"""What a tracking store lacks, and how it catches up."""

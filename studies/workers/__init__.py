@@ -1,0 +1,1 @@
+"""Workers, and the processes in which runs are trained."""

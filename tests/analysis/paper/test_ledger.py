@@ -1,0 +1,60 @@
+"""The ledger over all studies of a directory."""
+
+import pytest
+
+from analysis import ledger
+from analysis.ledger import overview
+from analysis.paper.claims import CLAIMS
+from analysis.report.write import write_report
+
+ALL = "epe/synthetic/all"
+
+
+@pytest.fixture
+def out(simulate):
+    """Two studies that speak to one finding, one of them reported on, and one that cannot be read."""
+    one = simulate("none", "wang", "brox")
+    one.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    one.write_arm("wang", [2.5, 2.61, 2.69, 2.8, 2.9])
+    one.write_arm("brox", [2.6, 3.4, 3.1, 3.2, 3.5])
+    write_report(one.directory)
+    other = simulate("none", "uflow", name="other & more")
+    other.write_arm("none", [3.0, 3.1, 3.2, 3.3, 3.4])
+    other.write_arm("uflow", [3.0, 3.1, 3.199, 3.301, 3.399])
+    (one.out / "broken").mkdir()
+    (one.out / "broken" / "plan.json").write_text("{")
+    return one.out
+
+
+def test_every_study_that_speaks_to_a_finding_is_named_and_what_was_not_run_has_its_command(out, capsys):
+    assert ledger.main([str(out)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "in 2 studies of",
+        f"reproduced: occlusion_ablation (short): wang - none, {ALL}: -0.500 [",
+        f"undecided: occlusion_ablation (short): brox - none, {ALL}: -0.040 [",
+        f"not seen at this scale: other & more (short): uflow - none, {ALL}: ",
+        f"self-supervision helps not run: python -m studies.run selfsup_ablation --out {out}",
+        f"pretraining on other data helps not run: python -m studies.run pretraining_ablation --out {out}",
+        "training at a larger resolution is better not run: no study of the package tests it",
+        "left out: ",
+        "broken/plan.json",
+    ):
+        assert words in text
+    page = (out / "ledger.html").read_text()
+    assert '<a href="occlusion_ablation/report/report.html">occlusion_ablation</a>' in page
+    assert 'class="tag reproduced"' in page and "other &amp; more" in page and "other & more" not in page
+    assert page.count("<h2>") == len(CLAIMS)
+
+
+def test_what_no_study_tests_is_still_an_entry(out):
+    found = overview(out)
+    assert [entry.claim for entry in found.entries] == list(CLAIMS)
+    assert {entry.claim.claim for entry in found.entries if entry.evidence} >= {"occlusion masking helps"}
+    assert found.studies == ("occlusion_ablation", "other & more") and len(found.problems) == 1
+
+
+def test_a_directory_without_studies_is_refused(tmp_path, capsys):
+    assert ledger.main([str(tmp_path)]) == 2
+    assert "no study in it (give the --out of studies.run" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,97 @@
+"""Five choices of components become one loss with named terms."""
+
+from __future__ import annotations
+
+from uflow import backend as ms
+from uflow.components import TERMS, Components
+from uflow.losses.terms import Losses
+from uflow.models.flow_network import FlowNetwork
+
+REPORTED = ("total", *TERMS, "visible")  # entries of the vector that an `Objective` returns beside the loss
+
+
+class Objective(ms.nn.Cell):
+    """The loss of a batch of image pairs, both directions at once.
+
+    Losses are taken on the images without photometric augmentation, the network sees the augmented ones.
+
+    Args:
+        network: the network that is trained.
+        components: one per axis; the normalization is the network's own.
+        only_forward: leave out the losses of the flow from second to first frames.
+        teacher: what teaches if `components.selfsup.teacher` is `frozen`: a network with the same options and its own,
+            untrained parameters.
+
+    Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
+    """
+
+    def __init__(
+        self,
+        network: FlowNetwork,
+        components: Components,
+        only_forward: bool = False,
+        teacher: FlowNetwork | None = None,
+    ):
+        super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
+        self.network = network
+        self.losses = Losses(components, only_forward)
+        self.selfsup = components.selfsup
+        self.with_teacher = self.losses.with_teacher
+        self.frozen = self.with_teacher and components.selfsup.teacher == "frozen"
+        if self.frozen and teacher is None:
+            raise ValueError("selfsup.teacher=frozen needs the teacher's network")
+        if self.frozen:
+            self.teacher = teacher
+            for name, parameter in teacher.parameters_and_names():
+                parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
+        # else the teacher sees the original colours, and the student learns not to mind the changed ones
+        self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
+
+    def construct(
+        self,
+        first: ms.Tensor,
+        second: ms.Tensor,
+        augmented_first: ms.Tensor,
+        augmented_second: ms.Tensor,
+        weights: ms.Tensor,
+        keep: ms.Tensor,
+        student_keep: ms.Tensor,
+        occluded: ms.Tensor | None = None,
+        shifts: ms.Tensor | None = None,
+    ) -> tuple[ms.Tensor, ms.Tensor]:
+        """The loss, a scalar, and the values of `REPORTED`, a vector.
+
+        Args:
+            first: (B, 3, H, W), first frames, intensities in [0, 1].
+            second: (B, 3, H, W), second frames.
+            augmented_first: (B, 3, H, W), the first frames as the network sees them (photometrically augmented).
+            augmented_second: (B, 3, H, W), the second frames as the network sees them.
+            weights: weights of `TERMS`.
+            keep: (levels, 2B), level dropout of the network on the whole images.
+            student_keep: (levels, 2B), level dropout of the network on the student's view.
+            occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
+            shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
+        """
+        images = ms.ops.concat((first, second), axis=0)
+        augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
+        flow, _ = self.network.both_directions(augmented, keep)
+        # no name is bound to None first and to a tensor later: that becomes a call of Python in the compiled graph,
+        # and a graph with one cannot be stored
+        if self.with_teacher:
+            teacher = self.teacher_flow(augmented if self.sees_augmented else images)
+            student, _ = self.network.both_directions(self.student_view(augmented, shifts), student_keep)
+            photometric, smoothness, selfsup, visible = self.losses(images, flow, teacher, student, occluded, shifts)
+        else:
+            photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
+        total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
+        reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean()))
+        return total, ms.ops.stop_gradient(reported)
+
+    def student_view(self, frames: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+        """What the student sees of the frames."""
+        return self.selfsup.student_view(frames, shifts) if self.selfsup.shifted else self.selfsup.student_view(frames)
+
+    def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
+        """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
+        teacher = self.teacher if self.frozen else self.network
+        return teacher.both_directions(frames)[0]

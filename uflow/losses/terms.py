@@ -1,0 +1,139 @@
+"""The terms of the loss, from images and flows; what estimates the flows is not known here."""
+
+from __future__ import annotations
+
+from uflow import backend as ms
+from uflow import registry
+from uflow.components import Components
+from uflow.ops.geometry import image_at_level, inside_frame, upsample_flow, warp
+
+
+class Losses(ms.nn.Cell):
+    """Photometric, smoothness and self-supervision term of both directions, unweighted.
+
+    All tensors hold the forward direction in the first half of the batch and the backward direction in the second.
+    Each direction is averaged by itself and counts by half, also where the other one is left out (`only_forward`, or
+    the true occlusion, which is known of first frames only): the reference does not count directions anew.
+
+    Args:
+        components: one per axis; the normalization is the network's own.
+        only_forward: leave out the flow from second to first frames, but for the occlusion of the first.
+
+    Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
+    """
+
+    def __init__(self, components: Components, only_forward: bool = False):
+        super().__init__()
+        self.photometric = components.photometric
+        self.occlusion = components.occlusion
+        self.smoothness = components.smoothness
+        self.selfsup = components.selfsup
+        self.true_occlusion = "true_occlusion" in registry.entry_of(components.occlusion).needs
+        self.only_forward = only_forward or self.true_occlusion
+        self.stop_mask_gradient = getattr(components.occlusion, "stop_gradient", True)
+        self.with_smoothness = components.smoothness.weight > 0
+        self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
+        self.with_advection = self.with_teacher and components.selfsup.mask == "advection"
+        self.shifted = self.with_teacher and components.selfsup.shifted
+
+    def construct(
+        self,
+        images: ms.Tensor,
+        flow: ms.Tensor,
+        teacher: ms.Tensor | None = None,
+        student: ms.Tensor | None = None,
+        occluded: ms.Tensor | None = None,
+        shifts: ms.Tensor | None = None,
+    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
+        """The three terms, scalars, and the visibility, (B or 2B, 1, H, W).
+
+        Args:
+            images: (2B, 3, H, W), first frames, then second, without photometric augmentation.
+            flow: (2B, 2, H/4, W/4), flows at pyramid level 2.
+            teacher: (2B, 2, H/4, W/4), flows of the teacher, for self-supervision.
+            student: (2B, 2, H'/4, W'/4), flows of the student.
+            occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
+            shifts: (2, 2), of the student's view of first and second frames, see `uflow.interfaces.SelfSupervision`.
+        """
+        half = images.shape[0] // 2
+        count = half if self.only_forward else 2 * half
+        # the network stops at a quarter of the size; images are compared at full resolution
+        middle = upsample_flow(flow)
+        full = upsample_flow(middle)
+        frames, chosen = images[:count], full[:count]
+
+        visible = self.visibility(chosen, self.swapped(full)[:count], occluded)
+        if self.stop_mask_gradient:
+            visible = ms.ops.stop_gradient(visible)
+        # what moves out of the frame has no counterpart to compare with, whatever the method says
+        visible = visible * inside_frame(chosen)
+        # no gradient reaches the image that is warped
+        reconstruction = warp(ms.ops.stop_gradient(self.swapped(images)[:count]), chosen)
+        # direction by direction, for a term divides by the number of its visible pixels
+        photometric = self.photometric(frames[:half], reconstruction[:half], visible[:half]) / 2
+        if not self.only_forward:
+            photometric = photometric + self.photometric(frames[half:], reconstruction[half:], visible[half:]) / 2
+
+        share = count / (2 * half)  # a direction that is left out still counts in the mean
+        smoothness = ms.ops.zeros_like(photometric)
+        if self.with_smoothness:
+            level = self.smoothness.level
+            smoothed = full if level == 0 else (middle if level == 1 else flow)
+            smoothness = share * self.smoothness(image_at_level(frames, level), smoothed[:count])
+
+        selfsup = ms.ops.zeros_like(photometric)
+        if self.with_teacher:
+            selfsup = share * self.selfsup_loss(teacher, student, count, shifts)
+        return photometric, smoothness, selfsup, visible
+
+    def swapped(self, x: ms.Tensor) -> ms.Tensor:
+        """The batch with the directions exchanged."""
+        half = x.shape[0] // 2
+        return ms.ops.concat((x[half:], x[:half]), axis=0)
+
+    def visibility(self, forward: ms.Tensor, backward: ms.Tensor, occluded: ms.Tensor | None) -> ms.Tensor:
+        """What the occlusion component says, (.., 1, H, W)."""
+        if self.true_occlusion:
+            return self.occlusion(forward, backward, occluded)
+        return self.occlusion(forward, backward)
+
+    def selfsup_loss(self, teacher: ms.Tensor, student: ms.Tensor, count: int, shifts: ms.Tensor | None) -> ms.Tensor:
+        """The self-supervision term, a scalar: the mean over the first `count` flows.
+
+        Args:
+            teacher: (2B, 2, H/4, W/4), px of that grid; no gradient reaches it.
+            student: (2B, 2, H'/4, W'/4), px of that grid.
+            count: B, or 2B with the backward direction.
+            shifts: (2, 2), or `None` if the views are not shifted.
+        """
+        half = teacher.shape[0] // 2
+        teacher = ms.ops.stop_gradient(teacher)
+        teacher_back, student_back = self.swapped(teacher)[:count], self.swapped(student)[:count]
+        teacher, student = teacher[:count], student[:count]
+        # with shifts the two directions are moved the opposite way, so each has its own call
+        if not self.shifted:
+            return self.selfsup_loss_one_way(teacher, teacher_back, student, student_back, None, None)
+        forward = self.selfsup_loss_one_way(
+            teacher[:half], teacher_back[:half], student[:half], student_back[:half], shifts[0], shifts[1]
+        )
+        if self.only_forward:
+            return forward
+        backward = self.selfsup_loss_one_way(
+            teacher[half:], teacher_back[half:], student[half:], student_back[half:], shifts[1], shifts[0]
+        )
+        return (forward + backward) / 2
+
+    def selfsup_loss_one_way(
+        self,
+        teacher: ms.Tensor,
+        teacher_back: ms.Tensor,
+        student: ms.Tensor,
+        student_back: ms.Tensor,
+        shift: ms.Tensor | None,
+        other: ms.Tensor | None,
+    ) -> ms.Tensor:
+        """The self-supervision term of one direction; `shift` is the view's, `other` the other frame's."""
+        if not self.with_advection:
+            return self.selfsup(teacher, teacher_back, student, student_back, shift, other)
+        visible, seen = self.occlusion(teacher, teacher_back), self.occlusion(student, student_back)
+        return self.selfsup(teacher, teacher_back, student, student_back, shift, other, visible, seen)

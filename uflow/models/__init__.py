@@ -1,0 +1,1 @@
+"""The flow network, its options and its inference."""

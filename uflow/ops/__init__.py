@@ -1,0 +1,1 @@
+"""Tensor functions: geometry, robust penalties, precision, parallel sums."""

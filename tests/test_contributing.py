@@ -40,6 +40,12 @@ def test_the_component_is_one_of_its_axis(example):
     assert isinstance(component, interfaces.Photometric) and dataclasses.is_dataclass(component)
 
 
+def test_a_component_that_cannot_be_called_is_refused(example):
+    text = re.sub(r"\n    def __call__.*", "", shown("Add a component"), flags=re.DOTALL)
+    with pytest.raises(ValueError, match="photometric component 'mine' has no __call__; uflow/interfaces.py"):
+        example(text)
+
+
 def test_the_study_can_be_planned(example):
     study = example(shown("Add a study")).STUDY
     assert make(study, PlanRequest(preset=PRESETS["smoke"], seeds=(0,))).labels == study.labels

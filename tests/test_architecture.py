@@ -93,6 +93,15 @@ def test_a_folder_imports_only_folders_before_it(package):
     assert not found
 
 
+def test_the_page_has_all_folders_in_their_order():
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page.partition("## Folders, ")[2].partition("## Three walks")[0]
+    rows = [re.findall(r"`([\w/]+)`", line.split("|")[1]) for line in table.splitlines() if line.startswith("| `")]
+    for package in LAYERS:
+        found = [name for row in rows if row[0].startswith(f"{package}/") for name in row]
+        assert [name.removeprefix(f"{package}/") for name in found] == list(FOLDERS[package])
+
+
 def test_no_module_imports_itself_over_others():
     left = {name: {other for other in others if other in MODULES} for name, others in IMPORTS.items()}
     while free := [name for name, others in left.items() if not others & left.keys()]:

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from experiments.data.catalog import names as data_sets
 from studies.planning import catalog
 from studies.presets import PRESETS
 from uflow import table
@@ -94,8 +95,17 @@ def test_every_linked_file_is_there(name):
 
 
 def test_all_studies_are_listed():
-    for name in catalog.names():
-        assert f"`{name}`" in README, name
+    table = README.partition("## Studies")[2].partition("\n\n| option |")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == list(catalog.names()), "rows under Studies in README.md"
+
+
+def test_all_data_sets_are_listed():
+    named = re.search(r"^Data sets are named .*?\n\n", README, re.MULTILINE | re.DOTALL)[0]
+    table = DOCUMENTS["training.md"].partition("| name | layout |")[2].partition("\n\n")[0]
+    rows = " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    assert set(data_sets()) == set(re.findall(r"`(\w+)`", rows)), "rows of layouts in docs/training.md"
+    assert not [name for name in data_sets() if f"`{name}`" not in named], "README.md, after: Data sets are named"
 
 
 def test_the_readme_in_chinese_has_the_same_two_lines_and_rows():

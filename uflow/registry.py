@@ -66,6 +66,8 @@ def register(
         raise ValueError(f"{axis} component {name!r} needs {sorted(unknown)}; possible: {', '.join(sorted(NEEDS))}")
 
     def decorate(cls: T) -> T:
+        if axis != "selfsup" and not any("__call__" in vars(base) for base in cls.__mro__):
+            raise ValueError(f"{axis} component {name!r} has no __call__; uflow/interfaces.py says what it is given")
         if (axis, name) in _entries:
             other = _entries[axis, name].cls
             raise ValueError(f"{axis} component {name!r} is already {other.__module__}.{other.__name__}")

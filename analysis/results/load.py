@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from experiments.records.json_files import RecordError, read_json
-
 from analysis.results.gating import Gating, gating
 from experiments.records import layout
+from experiments.records.json_files import RecordError, read_json
 from experiments.records.plan import StudyError, StudyPlan, read_plan
 from experiments.records.run_record import RunRecord, read_result
 from experiments.records.search import Search, read_search

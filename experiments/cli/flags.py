@@ -122,6 +122,9 @@ class Parser(argparse.ArgumentParser):
             flags = [word.partition("=")[0] for word in rest if word.startswith("--")]
             known = [flag for flag in self._option_string_actions if flag.startswith("--")] + list(self.aliases())
             hints = dict.fromkeys(hint for flag in flags if (hint := did_you_mean(flag, known)))
+            pairs = any("=" in word and not word.startswith("-") for word in rest)
+            if pairs and "--set" in known and self._option_string_actions["--set"].nargs is None:
+                hints["; every KEY=VALUE needs a --set of its own"] = None
             self.error(f"unrecognized arguments: {' '.join(rest)}{''.join(hints)}")
         return found
 

@@ -7,8 +7,8 @@ with those 1, 2 and 4 after it.
 The path is that of the data set as it was released, or of the folder that `python -m experiments.convert` made of it:
 both give the same pairs under the same name and digest, and so the same runs.
 
-Every module of this package that has a table `SOURCES`, name -> function (path, split) -> PairSet, is a source: adding
-a data set is adding its file.
+Every module of `experiments.data.readers` that has a table `SOURCES`, name -> function (path, split) -> PairSet, is a
+source: adding a data set is adding its file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ SYNTHETIC, PHOTOS = GENERATED  # made at the size that is asked for
 MOST_TIMES = 1000
 STRIDED = ("frames", "video")  # whose pairs are of frames as far apart as one likes
 LARGEST_STRIDE = 100
-LITERAL = ("frames", "kubric", "pairs", PHOTOS, "video")  # their paths mean what they say
+# whose paths mean what they say; of all others a part of the set can be named, see `root_of`
+LITERAL = ("frames", "kubric", "pairs", PHOTOS, "video")
 # what the folder of a data set holds
 ROOTS = ("training", "test", "testing", "data", "other-data", "train", "val", "frames_cleanpass", "frames_finalpass",
          "hd1k_input")  # fmt: skip

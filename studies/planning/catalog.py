@@ -57,6 +57,8 @@ def load(name: str) -> Study:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise ValueError(f"study {name!r} defines no STUDY of type studies.design.Study")
+    if not name.endswith(".py") and study.name != name:
+        raise ValueError(f"study {name!r}: its name is {study.name!r}, it must be that of its file")
     if study.name == "runs":
         raise ValueError(f"study {name!r}: must not be named 'runs', which is the folder of all runs")
     if not study.name.isidentifier():

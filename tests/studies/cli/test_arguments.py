@@ -152,6 +152,13 @@ def test_words_that_exclude_each_other_are_refused_by_the_parser(at, capsys):
     assert stopped.value.code == 2 and "not allowed with" in capsys.readouterr().err
 
 
+def test_a_second_value_without_its_flag_is_refused_with_what_it_needs(at, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run.main(["occlusion_ablation", "--plan", "--set", "train.steps=9", "train.batch_size=2"])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "train.batch_size=2; every KEY=VALUE needs a --set of its own" in said
+
+
 def test_the_list_is_the_same_as_text_and_as_json(at, capsys):
     code, text, _ = answered(["--list"], capsys)
     found = json.loads(answered(["--list", "--json"], capsys)[1])

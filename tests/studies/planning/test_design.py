@@ -2,6 +2,7 @@
 
 import pytest
 
+import studies
 from experiments.cli.flags import parse_changes
 from experiments.spec import changed, default_spec
 from studies.design import (
@@ -133,6 +134,18 @@ def test_every_study_of_the_package_loads_and_has_its_file_name():
     }  # fmt: skip
     for name in catalog.names():
         assert catalog.load(name).name == name
+
+
+def test_a_study_of_the_package_that_is_not_called_like_its_file_is_refused(tmp_path, monkeypatch):
+    text = (
+        "from studies.design import Arm, Study\n"
+        "STUDY = Study(name='other', question='?', arms=(Arm('a', {}),), baseline='a')\n"
+    )
+    (tmp_path / "questioned.py").write_text(text)
+    monkeypatch.setattr(studies, "__path__", [str(tmp_path), *studies.__path__])
+    assert catalog.names() == ("questioned",)
+    with pytest.raises(ValueError, match="study 'questioned': its name is 'other', it must be that of its file"):
+        catalog.load("questioned")
 
 
 def test_a_study_file_of_ones_own(tmp_path):

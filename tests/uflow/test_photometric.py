@@ -133,3 +133,22 @@ def test_ssim_gives_a_hidden_pixel_a_hundredth_of_the_weight():
     similarity *= 1e-4 / (mean**2 + 1e-4)
     both = registry.build("photometric", "ssim", {"factors": "both"})
     assert run(both, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("across", [True, False], ids=["columns", "rows"])
+def test_gradient_constancy_of_three_pixels(across):
+    image, visible = np.zeros((1, 3, 1, 3), np.float32), np.ones((1, 1, 1, 3), np.float32)
+    image[0, 0, 0], image[0, 2, 0] = (0.3, 0.0, 0.1), -0.1
+    visible[..., 2] = 0
+    component = registry.build("photometric", "gradient_constancy", {"gamma": 4.0, "epsilon": 0.2})
+    # squares of brightness 0.10 and 0.01; gradients -0.15, at the border one-sided and halved, and -0.1
+    wanted = ((0.10 + 4 * 0.0225 + 0.04) ** 0.5 + (0.01 + 4 * 0.01 + 0.04) ** 0.5) / 2
+    inputs = (x if across else x.swapaxes(2, 3) for x in (image, np.zeros_like(image), visible))
+    assert run(component, *inputs) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_gradient_does_not_see_a_change_of_brightness():
+    image = frames()[0] / 2
+    component = registry.build("photometric", "gradient_constancy", {"gamma": 1e6})
+    loss = run(component, image, image + np.float32(0.25), np.ones((2, 1, 12, 14), np.float32))
+    assert loss == pytest.approx((3 * 0.0625 + 1e-6) ** 0.5, rel=1e-4)

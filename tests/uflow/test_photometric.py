@@ -152,3 +152,27 @@ def test_the_gradient_does_not_see_a_change_of_brightness():
     component = registry.build("photometric", "gradient_constancy", {"gamma": 1e6})
     loss = run(component, image, image + np.float32(0.25), np.ones((2, 1, 12, 14), np.float32))
     assert loss == pytest.approx((3 * 0.0625 + 1e-6) ** 0.5, rel=1e-4)
+
+
+def test_ncc_of_one_patch():
+    image, other, visible = np.zeros((3, 1, 3, 3, 3), np.float32)
+    image[:, :2, 1, 1] = 1
+    other[:, 0, 1, 1] = other[:, 0, 0, 0] = 1
+    other[:, 1] = 1 - image[:, 1]
+    visible = visible[:, :1] + 1
+    component = registry.build("photometric", "ncc", {"patch": 3, "epsilon": 0.05})
+    # of ninths: variances 8/81 and 14/81, covariance 7/81; the second channel is inverted, the third one flat
+    alike = (7 / 81 + 0.05) / ((8 / 81 + 0.05) * (14 / 81 + 0.05)) ** 0.5
+    inverted = (-8 / 81 + 0.05) / (8 / 81 + 0.05)
+    assert run(component, image, other, visible) == pytest.approx((1 - alike) + (1 - inverted), rel=1e-5)
+    # without the corner, of eighths, the first channel is the same in both, whatever the corner holds
+    visible[..., 0, 0], image[..., 0, 0], other[..., 0, 0] = 0, 0.5, 0.75
+    inverted = (-7 / 64 + 0.05) / (7 / 64 + 0.05)
+    assert run(component, image, other, visible) == pytest.approx(1 - inverted, rel=1e-4)
+
+
+def test_ncc_does_not_see_a_change_of_brightness_and_contrast():
+    image, visible = frames()[0], np.ones((2, 1, 12, 14), np.float32)
+    component = registry.build("photometric", "ncc", {"epsilon": 1e-6})
+    assert run(component, image, image / 2 + np.float32(0.25), visible) == pytest.approx(0, abs=1e-4)
+    assert run(component, image, 1 - image, visible) == pytest.approx(6, rel=1e-4)

@@ -176,3 +176,19 @@ def test_ncc_does_not_see_a_change_of_brightness_and_contrast():
     component = registry.build("photometric", "ncc", {"epsilon": 1e-6})
     assert run(component, image, image / 2 + np.float32(0.25), visible) == pytest.approx(0, abs=1e-4)
     assert run(component, image, 1 - image, visible) == pytest.approx(6, rel=1e-4)
+
+
+def test_the_mixture_of_arflow_on_one_patch():
+    image, visible = np.zeros((1, 3, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    image[..., 1, 1] = 1
+    similarity = 1e-4 / (1 / 81 + 1e-4) * 9e-4 / (8 / 81 + 9e-4)
+    loss = run(registry.build("photometric", "arflow"), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (0.15 / 9 + 0.85 * (1 - similarity) / 2), rel=1e-5)
+    mixed = registry.build("photometric", "arflow", {"l1_weight": 2.0, "ssim_weight": 0.5, "factors": "structure"})
+    visible[..., 0, 0] = 0
+    mean = 1.01 / (8 * 1.01 + 0.01)
+    similarity = 9e-4 / (mean - mean**2 + 9e-4)
+    loss = run(mixed, image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (2 / 8 + 0.5 * (1 - similarity) / 2), rel=1e-5)
+    with pytest.raises(ValueError, match="l1_weight and ssim_weight must not both be 0"):
+        registry.build("photometric", "arflow", {"l1_weight": 0, "ssim_weight": 0})

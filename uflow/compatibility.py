@@ -29,7 +29,12 @@ def problems(network: Architecture, components: Components, height: int, width: 
         for name, size in (("height", height), ("width", width))
         if size < patch
     ]
-    return found
+    parts = getattr(components.normalization, "channel_groups", 1)
+    return found + [
+        f"normalization.channel_groups={parts} does not divide the {channels} channels of pyramid level {level}"
+        for level, (_, channels) in enumerate(network.pyramid(), 1)
+        if level > 1 and channels % parts  # level 1 has no cost volume
+    ]
 
 
 def _view_problems(network: Architecture, selfsup: object, sizes: dict[str, int]) -> list[str]:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from uflow import compatibility, registry
@@ -44,6 +46,23 @@ def test_what_fits_together_is_not_refused():
 def test_what_cannot_work_is_refused_naming_option_and_limit(network, chosen, size, sentence):
     found = compatibility.problems(network, components(**chosen), *size)
     assert (not found) if sentence is None else any(sentence in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("network", "groups", "sentences"),
+    [
+        (SMALL, 4, []),
+        (SMALL, 3, [f"channel_groups=3 does not divide the 4 channels of pyramid level {level}" for level in (2, 3)]),
+        # 16, 32, 64 and 96 channels, of which the first have no cost volume
+        (Architecture(levels=4, original_layer_sizes=True), 32, []),
+        (Architecture(levels=6, original_layer_sizes=True), 32, ["channel_groups=32 does not divide the 196 channels"]),
+    ],
+)
+def test_groups_of_channels_are_equal(network, groups, sentences):
+    normalization = registry.build("normalization", "group", {"channel_groups": groups})
+    chosen = dataclasses.replace(components(), normalization=normalization)
+    found = compatibility.problems(network, chosen, 384, 512)
+    assert len(found) == len(sentences) and all(s in line for s, line in zip(sentences, found, strict=True)), found
 
 
 def test_the_shift_of_the_students_view_stays_in_the_frame():

@@ -133,3 +133,62 @@ def test_ssim_gives_a_hidden_pixel_a_hundredth_of_the_weight():
     similarity *= 1e-4 / (mean**2 + 1e-4)
     both = registry.build("photometric", "ssim", {"factors": "both"})
     assert run(both, image, np.zeros_like(image), visible) == pytest.approx(3 * (1 - similarity) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("across", [True, False], ids=["columns", "rows"])
+def test_gradient_constancy_of_three_pixels(across):
+    image, visible = np.zeros((1, 3, 1, 3), np.float32), np.ones((1, 1, 1, 3), np.float32)
+    image[0, 0, 0], image[0, 2, 0] = (0.3, 0.0, 0.1), -0.1
+    visible[..., 2] = 0
+    component = registry.build("photometric", "gradient_constancy", {"gamma": 4.0, "epsilon": 0.2})
+    # squares of brightness 0.10 and 0.01; gradients -0.15, at the border one-sided and halved, and -0.1
+    wanted = ((0.10 + 4 * 0.0225 + 0.04) ** 0.5 + (0.01 + 4 * 0.01 + 0.04) ** 0.5) / 2
+    inputs = (x if across else x.swapaxes(2, 3) for x in (image, np.zeros_like(image), visible))
+    assert run(component, *inputs) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_gradient_does_not_see_a_change_of_brightness():
+    image = frames()[0] / 2
+    component = registry.build("photometric", "gradient_constancy", {"gamma": 1e6})
+    loss = run(component, image, image + np.float32(0.25), np.ones((2, 1, 12, 14), np.float32))
+    assert loss == pytest.approx((3 * 0.0625 + 1e-6) ** 0.5, rel=1e-4)
+
+
+def test_ncc_of_one_patch():
+    image, other, visible = np.zeros((3, 1, 3, 3, 3), np.float32)
+    image[:, :2, 1, 1] = 1
+    other[:, 0, 1, 1] = other[:, 0, 0, 0] = 1
+    other[:, 1] = 1 - image[:, 1]
+    visible = visible[:, :1] + 1
+    component = registry.build("photometric", "ncc", {"patch": 3, "epsilon": 0.05})
+    # of ninths: variances 8/81 and 14/81, covariance 7/81; the second channel is inverted, the third one flat
+    alike = (7 / 81 + 0.05) / ((8 / 81 + 0.05) * (14 / 81 + 0.05)) ** 0.5
+    inverted = (-8 / 81 + 0.05) / (8 / 81 + 0.05)
+    assert run(component, image, other, visible) == pytest.approx((1 - alike) + (1 - inverted), rel=1e-5)
+    # without the corner, of eighths, the first channel is the same in both, whatever the corner holds
+    visible[..., 0, 0], image[..., 0, 0], other[..., 0, 0] = 0, 0.5, 0.75
+    inverted = (-7 / 64 + 0.05) / (7 / 64 + 0.05)
+    assert run(component, image, other, visible) == pytest.approx(1 - inverted, rel=1e-4)
+
+
+def test_ncc_does_not_see_a_change_of_brightness_and_contrast():
+    image, visible = frames()[0], np.ones((2, 1, 12, 14), np.float32)
+    component = registry.build("photometric", "ncc", {"epsilon": 1e-6})
+    assert run(component, image, image / 2 + np.float32(0.25), visible) == pytest.approx(0, abs=1e-4)
+    assert run(component, image, 1 - image, visible) == pytest.approx(6, rel=1e-4)
+
+
+def test_the_mixture_of_arflow_on_one_patch():
+    image, visible = np.zeros((1, 3, 3, 3), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    image[..., 1, 1] = 1
+    similarity = 1e-4 / (1 / 81 + 1e-4) * 9e-4 / (8 / 81 + 9e-4)
+    loss = run(registry.build("photometric", "arflow"), image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (0.15 / 9 + 0.85 * (1 - similarity) / 2), rel=1e-5)
+    mixed = registry.build("photometric", "arflow", {"l1_weight": 2.0, "ssim_weight": 0.5, "factors": "structure"})
+    visible[..., 0, 0] = 0
+    mean = 1.01 / (8 * 1.01 + 0.01)
+    similarity = 9e-4 / (mean - mean**2 + 9e-4)
+    loss = run(mixed, image, np.zeros_like(image), visible)
+    assert loss == pytest.approx(3 * (2 / 8 + 0.5 * (1 - similarity) / 2), rel=1e-5)
+    with pytest.raises(ValueError, match="l1_weight and ssim_weight must not both be 0"):
+        registry.build("photometric", "arflow", {"l1_weight": 0, "ssim_weight": 0})

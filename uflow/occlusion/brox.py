@@ -12,14 +12,15 @@ from uflow.registry import register
 @register(
     "occlusion",
     "brox",
-    source="Sundaram, Brox and Keutzer, ECCV 2010, eq. 5",
+    source="Sundaram, Brox and Keutzer, ECCV 2010, eq. 5; Meister, Hur and Roth, AAAI 2018 (UnFlow), eq. 1",
     reference="occlusion_estimation=brox",
     needs=("backward_flow",),
 )
 class Brox(Activation):
     r"""Visible where the two flows cancel, up to a tolerance that grows with the motion.
 
-    A pixel is hidden if $|f + b|^2 > \alpha (|f|^2 + |b|^2) + \beta$, $b$ read where $f$ points.
+    A pixel is hidden if $|f + b|^2 > \alpha (|f|^2 + |b|^2) + \beta$, $b$ read where $f$ points. UnFlow's check is this
+    one, with the same two tolerances as $\alpha_1$ and $\alpha_2$.
     """
 
     alpha: float = option(0.01, Range(0.0, 1.0), search=Range(1e-3, 0.1, log=True), help="relative tolerance")

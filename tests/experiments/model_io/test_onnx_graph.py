@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from goldens.graph import Fixed, run
 from onnx import helper
 
 from experiments.model_io import onnx_graph
@@ -124,7 +125,9 @@ def test_a_fixed_batch_and_what_the_file_says(agreement):
 
 def test_a_normalization_that_cannot_be_written_is_named(agreement, monkeypatch):
     monkeypatch.delattr(CenterScale, "onnx")
-    with pytest.raises(ValueError, match=r"'center_scale' cannot be written as ONNX \(possible: none\)"):
+    with pytest.raises(
+        ValueError, match=r"'center_scale' cannot be written as ONNX \(possible: none, group, instance, l2, layer\)"
+    ):
         model_of(agreement("paper")[0], 50, 70)
 
 
@@ -145,6 +148,31 @@ def evaluated(write, *inputs):
     opset = [helper.make_opsetid("", onnx_graph.OPSET)]
     session = session_of(helper.make_model(made, opset_imports=opset, ir_version=onnx_graph.IR_VERSION))
     return session.run(None, given)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "switches"),
+    [
+        *((name, {}) for name in registry.names("normalization")),
+        ("layer", {"each": "pixel", "epsilon": 0.5}),
+        ("group", {"channel_groups": 3, "epsilon": 0.5}),
+        ("l2", {"epsilon": 0.5}),
+    ],
+)
+def test_every_normalization_is_what_mindspore_makes_of_it(name, switches):
+    component = registry.build("normalization", name, switches)
+    first, second = (1 + 2 * np.random.default_rng(7).standard_normal((2, 1, 6, 4, 5))).astype(np.float32)
+    found = evaluated(lambda graph, x, y: graph.concat(*component.onnx(graph, x, y)), first, second)
+    np.testing.assert_allclose(found, np.concatenate(run(Fixed(component, 1), first, second), 1), atol=5e-6)
+
+
+def test_group_normalization_of_a_batch_by_hand():
+    x = np.arange(2 * 4 * 3 * 2, dtype=np.float32).reshape(2, 4, 3, 2) ** 1.5
+    component = registry.build("normalization", "group", {"channel_groups": 2, "epsilon": 0.5})
+    grouped = x.astype(np.float64).reshape(2, 2, 12)
+    wanted = (grouped - grouped.mean(2, keepdims=True)) / np.sqrt(grouped.var(2, keepdims=True) + 0.5)
+    found = evaluated(lambda graph, one, other: component.onnx(graph, one, other)[1], np.zeros_like(x), x)
+    np.testing.assert_allclose(found, wanted.reshape(x.shape), atol=1e-5)
 
 
 def test_warping_reads_at_the_destination_and_zero_outside():

@@ -117,6 +117,17 @@ def test_what_matters_runs_all_settings_by_default_and_both_directions_have_thei
     assert against["nothing"] == "full"
 
 
+def test_since_2020_exchanges_one_part_of_the_full_method_in_each_arm():
+    specs = {run.arm: canonical(run.spec) for run in plan_of("since_2020", "paper").runs}
+    paper = specs["UFlow"]
+    assert specs["UFlow"] == {run.arm: canonical(run.spec) for run in plan_of("what_matters", "paper").runs}["full"]
+    changed = {arm: [key for key in paper if spec[key] != paper[key]] for arm, spec in specs.items() if arm != "UFlow"}
+    assert changed == {
+        **dict.fromkeys(("gradient constancy", "NCC", "L1 and SSIM"), ["photometric"]),
+        **dict.fromkeys(("layer", "instance", "group", "cosine"), ["normalization"]),
+    }
+
+
 def test_an_arm_that_is_asked_for_brings_what_it_is_compared_with():
     assert plan_of("what_matters", arms=("only census",)).labels == ("full", "only census", "nothing")
 

@@ -11,9 +11,10 @@ from typing import Any
 from experiments.data.source_text import source_parts, unplaced
 from experiments.data.synthetic.options import UNUSED
 from experiments.spec_options import DataOptions, EvaluationOptions, TrainOptions
-from uflow import compatibility, options, registry
+from uflow import options, registry
 from uflow.components import Components
 from uflow.interfaces import Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
+from uflow.models import compatibility
 from uflow.models.architecture import Architecture
 
 FORMAT = 1  # raise when the trainer would turn the same spec into another result

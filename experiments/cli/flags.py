@@ -42,11 +42,10 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
     },
     "extensions": {
         "type": pathlib.Path,
-        "nargs": "+",
-        "action": "extend",
+        "action": "append",  # one each: of several, the words after them would be taken for files
         "metavar": "FILE|DIR",
         "default": [],
-        "help": "files with components or data sets of your own, see docs/extensions.md",
+        "help": "components or data sets of your own, see docs/extensions.md; may be given several times",
     },
     "out": {"type": pathlib.Path, "metavar": "DIR", "help": "where all files go"},
     "device": {

@@ -94,7 +94,7 @@ def test_the_study_and_the_loss_of_the_documentation_are_planned_from_two_files(
     for name, text in zip(("gradients.py", "gradients_study.py"), BLOCKS, strict=True):
         (tmp_path / name).write_text(text)
     asked = ["./gradients_study.py", "--preset", "smoke", "--plan"]
-    done = started("studies.run", *asked, "--extensions", "gradients.py", cwd=tmp_path)
+    done = started("studies.run", "--extensions", "gradients.py", *asked, cwd=tmp_path)
     assert done.returncode == 0 and "gradients" in done.stdout, done.stderr
     alone = started("studies.run", *asked, cwd=tmp_path)
     assert alone.returncode == 2 and "unknown photometric component 'gradients'" in alone.stderr

@@ -28,6 +28,7 @@ from experiments.records.atomic import check_writable, settle
 from experiments.spec import to_config
 from experiments.tracking.redaction import check_place
 from experiments.training import checkpoints, device, weights
+from uflow import extensions
 
 TOLERANCE = 1e-3  # px; rounding grows with the flow, so where that exceeds 50 px, this share of the largest:
 RELATIVE = 2e-5
@@ -60,6 +61,7 @@ class Request:
         batch_size: pairs at a time; `None` leaves it open in ONNX and is 1 elsewhere.
         device: one of `experiments.cli.flags.TARGETS`.
         device_id: which card.
+        extensions: files with components that the checkpoint was trained with.
     """
 
     checkpoint: pathlib.Path
@@ -70,6 +72,7 @@ class Request:
     batch_size: int | None = None
     device: str = "auto"
     device_id: int = 0
+    extensions: Sequence[pathlib.Path] = ()
 
     @property
     def target(self) -> str:
@@ -102,6 +105,7 @@ def checkpoint_for(request: Request) -> weights.Trained:
     if request.batch_size is not None and request.batch_size < 1:
         raise ValueError(f"--batch-size {request.batch_size}: at least 1 is needed")
     check_place(request.out.absolute())
+    extensions.load(request.extensions)
     found = weights.find(request.checkpoint)
     levels = found.spec.network.levels
     for name, size in (("height", request.height), ("width", request.width)):
@@ -269,7 +273,7 @@ def parser() -> flags.Parser:
     )
     made.shared("out", default=pathlib.Path("exported"), help="where the file goes")
     made.add_argument("--batch-size", type=int, metavar="N", help="pairs at a time; default any with ONNX, else 1")
-    made.shared("device", "device-id")
+    made.shared("device", "device-id", "extensions")
     return made
 
 

@@ -29,6 +29,7 @@ from experiments.records.run_settings import RunSettings, sources_of
 from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
 from experiments.tracking.redaction import check_place
 from experiments.training import device, weights
+from uflow import extensions
 
 
 def sacred_run(
@@ -82,7 +83,7 @@ def parser() -> flags.Parser:
     made.shared("data", "eval", "device", "device-id")
     made.shared("checkpoint", type=pathlib.Path, help="weights to start from: a .ckpt file or the directory of a run")
     made.add_argument("--shared-steps", default="", metavar="N,N", help="steps until which other runs train the same")
-    made.shared("checkpoint-seconds")
+    made.shared("checkpoint-seconds", "extensions")
     made.add_argument(
         "--settings", metavar="JSON", help="where and how to run in place of the options above, as a study says it"
     )
@@ -92,13 +93,16 @@ def parser() -> flags.Parser:
 
 
 def settings_of(arguments: argparse.Namespace) -> RunSettings:
-    """How a command line wants a run to be executed.
+    """How a command line wants a run to be executed; the extensions are loaded.
 
     Raises:
         ValueError: if that is impossible.
     """
     if arguments.settings:
-        return RunSettings.from_json(arguments.settings)
+        told = RunSettings.from_json(arguments.settings)
+        extensions.load(told.extensions)
+        return told
+    brought = extensions.load(arguments.extensions)
     return RunSettings(
         out=arguments.out.resolve(),
         device=arguments.device,
@@ -106,6 +110,7 @@ def settings_of(arguments: argparse.Namespace) -> RunSettings:
         shared_steps=tuple(int(word) for word in arguments.shared_steps.split(",") if word),
         checkpoint_seconds=arguments.checkpoint_seconds,
         sources=sources_of(arguments.data, arguments.eval),
+        extensions=brought,
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from experiments.data.source_text import source_parts, unplaced
 from experiments.data.synthetic.options import UNUSED
 from experiments.spec_options import DataOptions, EvaluationOptions, TrainOptions
-from uflow import compatibility, options, registry
+from uflow import options, registry
 from uflow.components import Components
 from uflow.interfaces import Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
+from uflow.models import compatibility
 from uflow.models.architecture import Architecture
 
 FORMAT = 1  # raise when the trainer would turn the same spec into another result
@@ -88,6 +89,8 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
         component = getattr(spec, axis)
         known = registry.entry_of(component)
         config[axis] = {"name": known.name, "revision": known.revision, **dataclasses.asdict(component)}
+        if known.extension:
+            config[axis]["extension"] = known.extension.digest
     for name in SECTIONS:
         config[name] = dataclasses.asdict(getattr(spec, name))
     return config | ({INITIAL: to_config(spec.initial)} if spec.initial else {})
@@ -152,7 +155,7 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
 
     Raises:
         ValueError: for an unknown key or an invalid value, naming all of them; if a component was stored under another
-            revision, or the whole under another format, than today's.
+            revision or came from other code, or the whole was stored under another format, than today's.
     """
     if config.get("format", FORMAT) != FORMAT:
         raise ValueError(f"the spec has format {config['format']}, this version reads and writes {FORMAT}")
@@ -163,7 +166,10 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
     for axis in registry.AXES:
         given = dict(config.get(axis, {}))
         name, revision = given.pop("name", _DEFAULT_NAMES[axis]), given.pop("revision", None)
+        extension = given.pop("extension", None)
         try:
+            if extension is not None:
+                _check_extension(axis, name, extension)
             known = registry.entry(axis, name)
             if revision is not None and revision != known.revision:
                 raise ValueError(
@@ -189,6 +195,22 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
     if problems:
         raise ValueError("\n".join(problems))
     return ExperimentSpec(**chosen, seed=seed)
+
+
+def _check_extension(axis: str, name: str, digest: Any) -> None:
+    """Raises `ValueError` unless a component that came from a file outside of this project does so now, unchanged."""
+    if name not in registry.names(axis):
+        raise ValueError(
+            f"{axis} component {name!r} is not of this project but of a file with digest {digest}: give that with"
+            " --extensions"
+        )
+    there = registry.entry(axis, name).extension
+    if there is None or there.digest != digest:
+        now = f"{there.file} has {there.digest}" if there else "this version has one of its own"
+        raise ValueError(
+            f"{axis} component {name!r} was stored as that of a file with digest {digest}, {now}: its code has changed,"
+            " so the run cannot be continued, only repeated"
+        )
 
 
 def _of_initial(problems: Iterable[str]) -> list[str]:
@@ -308,7 +330,7 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
         known |= {f"{axis}.{f.name}" for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
     problems = []
     for key, value in changes.items():
-        valid = key in known and not key.endswith(".revision") and key != "format"
+        valid = key in known and not key.endswith((".revision", ".extension")) and key != "format"
         axis = key.split(".")[0]
         if valid and axis in registry.AXES and not key.endswith(".name"):
             fields = {f.name for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}

@@ -36,6 +36,7 @@ from experiments.tracking.redaction import check_place
 from experiments.training import device, process_group, weights
 from experiments.training.console import EPOCH, Monitor
 from experiments.training.weights import NAMED
+from uflow import extensions
 from uflow.ops.precision import LEVELS
 
 # flag -> option of the spec
@@ -79,7 +80,7 @@ def parser() -> flags.Parser:
     add("--eval-every", type=int, metavar="STEPS", help="steps between evaluations of some validation pairs")
     add("--seed", type=int, metavar="N", help="of the initial weights, the order of the data and augmentation")
     add("--amp", choices=LEVELS, help="float16 for: O0 nothing, O2 convolutions, O3 the network (GPU, Ascend)")
-    made.shared("device", "device-id", "skip-bad", "checkpoint-seconds")
+    made.shared("device", "device-id", "skip-bad", "checkpoint-seconds", "extensions")
     add("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", dest="changes",
         help="any other option, such as train.decay=cosine network.width=0.25 occlusion.name=brox")  # fmt: skip
     return made
@@ -161,6 +162,7 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, RunSettings, in
     """
     directory = given.out.resolve()
     check_place(directory)
+    brought = extensions.load(given.extensions)
     spec = compose(given)
     device.check_precision(spec.train.amp, given.device)
     settings = RunSettings(
@@ -172,6 +174,7 @@ def prepared(given: argparse.Namespace) -> tuple[ExperimentSpec, RunSettings, in
         portable=True,
         exceptions=False,
         wait=False,
+        extensions=brought,
     )
     data = inputs.open_data(spec, given.skip_bad)
     spec = inputs.with_digests(spec, data)

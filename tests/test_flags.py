@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("uflow", "experiments", "analysis", "studies", "benchmarks")
 WITHOUT_FLAGS = {
     "uflow.table": "takes one file name",
+    "uflow.check": "takes files, or one axis",
     "studies.workers.fork_server": "is started by a worker, with JSON",
     "benchmarks.side": "is started by benchmarks.step, with JSON",
     "benchmarks.trivial_run": "is started by a worker, in place of experiments.run",
@@ -106,6 +107,7 @@ def strings(text):
 
 
 OTHERS = {  # flags of other programs that are started or named
+    "uflow.check": {"--axis"},
     "uflow.kernels.build": {"--version"},
     "experiments.records.code_version": {
         "--no-optional-locks",

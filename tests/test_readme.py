@@ -37,6 +37,7 @@ FOREIGN = {
 }
 FOREIGN |= {"--owner", "--host", "--artifacts-destination"}
 FOREIGN |= {"--head", "--port", "--num-cpus", "--include-dashboard", "--disable-usage-stats", "--test-only"}
+FOREIGN |= {"--axis"}  # of uflow.check, which has no parser
 PORT = "train_on eval_on checkpoint_dir pre_trained pre_ckpt_path ckpt_file file_format data_dir output_dir num_shards"
 FOREIGN |= {f"--{word}" for word in [*PORT.split(), "batch_size"]}  # words that are read as others
 SBATCH = "cpus-per-task export job-name nodes open-mode output partition signal time"

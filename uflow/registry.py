@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib
+import pathlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from uflow import options
 
 AXES = ("photometric", "occlusion", "smoothness", "normalization", "selfsup")
 NEEDS = frozenset({"backward_flow", "teacher", "true_occlusion"})
+KEPT = ("name", "revision", "extension")  # what a spec says of a component beside its options
 
 T = TypeVar("T", bound=type)
 
 
 @dataclasses.dataclass(frozen=True)
+class Extension:
+    """A file outside of this project that defines components, and the first 12 hex digits of its SHA-256."""
+
+    file: pathlib.Path
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of a component before it is built."""
+    """What is known of a component before it is built; `extension` is `None` for those of this project."""
 
     axis: str
     name: str
@@ -29,6 +40,7 @@ class Entry:
     revision: int
     needs: frozenset[str]
     reference: str | None = None
+    extension: Extension | None = None
 
     @property
     def summary(self) -> str:
@@ -69,9 +81,12 @@ def register(
         if axis != "selfsup" and not any("__call__" in vars(base) for base in cls.__mro__):
             raise ValueError(f"{axis} component {name!r} has no __call__; uflow/interfaces.py says what it is given")
         if (axis, name) in _entries:
-            other = _entries[axis, name].cls
-            raise ValueError(f"{axis} component {name!r} is already {other.__module__}.{other.__name__}")
+            known = _entries[axis, name]
+            owner = known.extension.file if known.extension else f"{known.cls.__module__}.{known.cls.__name__}"
+            raise ValueError(f"{axis} component {name!r} is already that of {owner}; give it another name")
         cls = options.section(cls)
+        if taken := [field.name for field in dataclasses.fields(cls) if field.name in KEPT]:
+            raise ValueError(f"{axis} component {name!r} has an option {taken[0]!r}, which means something else")
         _entries[axis, name] = Entry(axis, name, cls, source, revision, frozenset(needs), reference)
         return cls
 
@@ -85,6 +100,36 @@ def _discover() -> None:
         package = importlib.import_module(f"uflow.{axis}")
         for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
             importlib.import_module(f"uflow.{axis}.{module}")
+
+
+@contextlib.contextmanager
+def extended(extension_of: Callable[[type], Extension]) -> Iterator[None]:
+    """Notes of every class that the block makes a component what file it comes from; if it raises, none of them stays.
+
+    Args:
+        extension_of: the file that defines a class.
+    """
+    _discover()
+    before = dict(_entries)
+    try:
+        yield
+        for key in _entries.keys() - before.keys():
+            _entries[key] = dataclasses.replace(_entries[key], extension=extension_of(_entries[key].cls))
+    except BaseException:
+        _entries.clear()
+        _entries.update(before)
+        raise
+
+
+def withdraw(file: pathlib.Path) -> None:
+    """Forgets the components that a file has brought."""
+    for key in [key for key, known in _entries.items() if known.extension and known.extension.file == file]:
+        del _entries[key]
+
+
+def brought() -> tuple[Entry, ...]:
+    """The components that come from files outside of this project."""
+    return tuple(known for known in _entries.values() if known.extension)
 
 
 def names(axis: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     """The records of the study in `directory`, with what is missing and what was left out.
 
     A `result.json` that is corrupt, cut off, or of another run is left out. So is one of another protocol, spec format,
-    component revision, evaluation data or training data than the others; arms that differ in training data on purpose
+    component revision or code, evaluation data or training data than the others; arms that differ in training data on purpose
     (a change named `data...`) are held against the arms with the same change, also in the evaluation data if those
     follow the training data.
 
@@ -204,7 +204,7 @@ def _evaluates_own_data(record: RunRecord) -> bool:
 
 
 def _identity(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What has to agree between runs: (key, value), a component's revision under the name of the component."""
+    """What has to agree between runs: (key, value), a component's revision and code under the name of the component."""
     yield "format", spec.get("format")
     for section in ("data", "evaluation"):
         part = spec.get(section)
@@ -212,6 +212,7 @@ def _identity(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for axis, part in spec.items():
         if isinstance(part, dict) and "revision" in part:
             yield f"{axis}.{part.get('name')}.revision", part["revision"]
+            yield f"{axis}.{part.get('name')}.extension", part.get("extension")  # the digest of code of one's own
 
 
 def _refusal(label: str, seed: int, record: RunRecord, keys: Mapping[str, tuple[Any, Any]]) -> str:

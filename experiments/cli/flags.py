@@ -40,6 +40,13 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
         "metavar": "CKPT|DIR",
         "help": "a .ckpt file with its description, or a directory: of a run, or one with best.ckpt or last.ckpt",
     },
+    "extensions": {
+        "type": pathlib.Path,
+        "action": "append",  # one each: of several, the words after them would be taken for files
+        "metavar": "FILE|DIR",
+        "default": [],
+        "help": "components or data sets of your own, see docs/extensions.md; may be given several times",
+    },
     "out": {"type": pathlib.Path, "metavar": "DIR", "help": "where all files go"},
     "device": {
         "action": _Device,
@@ -98,7 +105,7 @@ class Parser(argparse.ArgumentParser):
         """
         for flag in flags:
             declared = {**SHARED[flag], **settings}
-            if declared.get("default") not in (None, "") and "%(default)s" not in declared["help"]:
+            if declared.get("default") not in (None, "", []) and "%(default)s" not in declared["help"]:
                 declared["help"] += " (%(default)s)"
             self.add_argument(f"--{flag}", **declared)
 

@@ -8,7 +8,7 @@ The path is that of the data set as it was released, or of the folder that `pyth
 both give the same pairs under the same name and digest, and so the same runs.
 
 Every module of `experiments.data.readers` that has a table `SOURCES`, name -> function (path, split) -> PairSet, is a
-source: adding a data set is adding its file.
+source: adding a data set is adding its file. So is every extension (`uflow.extensions`) that has one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from experiments.data.pairs import DataError, Pair, PairSet, check_index, check_
 from experiments.data.source_text import GENERATED, SourcePart, source_parts
 from experiments.data.synthetic.photo_scenes import PhotoScenes
 from experiments.data.synthetic.scenes import SceneOptions, Scenes
+from uflow import extensions
 from uflow.registry import did_you_mean
 
 SYNTHETIC, PHOTOS = GENERATED  # made at the size that is asked for
@@ -43,14 +44,30 @@ PARTS = (*ROOTS, "other-gt-flow", "clean", "final", "flow", "flow_occ", "flow_no
          "image_0", "colored_0")  # fmt: skip
 
 
-@functools.cache
 def readers() -> dict[str, Callable[[str, str], PairSet]]:
-    """The readers of data sets on disk by name: each takes the path of the data set and a split."""
+    """The readers of data sets on disk by name: each takes the path of the data set and a split.
+
+    Raises:
+        DataError: if one that was brought by an extension has a name that is taken.
+    """
+    try:
+        brought = extensions.sources()
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    if taken := [name for name in brought if name in _own_readers() or name in GENERATED]:
+        raise DataError(
+            f"extension {brought[taken[0]][1].file}: a data set {taken[0]!r} is there already; give it another name"
+        )
+    return dict(sorted((_own_readers() | {name: reader for name, (reader, _) in brought.items()}).items()))
+
+
+@functools.cache
+def _own_readers() -> dict[str, Callable[[str, str], PairSet]]:
     found: dict[str, Callable[[str, str], PairSet]] = {}
     package = experiments.data.readers
     for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
         found |= getattr(importlib.import_module(f"{package.__name__}.{module}"), "SOURCES", {})
-    return dict(sorted(found.items()))
+    return found
 
 
 def names() -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from experiments.cli.flags import Parser
 from experiments.data.pairs import DataError, Pair
 from experiments.evaluation.estimation import Estimator
 from experiments.training import checkpoints, weights
-from uflow import registry
+from uflow import extensions, registry
 from uflow.interfaces import Occlusion
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
         help="what finds hidden pixels; default: what the network was trained with; none: nothing does (names:"
         f" {', '.join(n for n in registry.names('occlusion') if n != 'ground_truth')})",
     )
-    parser.shared("device", "device-id")
+    parser.shared("device", "device-id", "extensions")
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ class Predictor:
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Predictor:
-        """What the options of `add_arguments` say.
+        """What the options of `add_arguments` say; the extensions are loaded.
 
         Raises:
             ValueError: naming what is wrong with them or with the checkpoint.
@@ -77,6 +77,7 @@ class Predictor:
         size = (arguments.height, arguments.width)
         if (size[0] is None) != (size[1] is None):
             raise ValueError("--height and --width are given together or not at all")
+        extensions.load(arguments.extensions)
         found = weights.find(arguments.checkpoint)
         size = None if size[0] is None else size
         if size and (problem := found.spec.network.working_size_problem(*size)):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
-from experiments.data.catalog import absolute, check_once, open_source
+from experiments.data.catalog import absolute, check_once, open_source, parse
 from experiments.data.loader import check_room
 from experiments.data.pairs import DataError, PairSet, check_known
 from experiments.data.skipping import without_bad
 from experiments.spec import ExperimentSpec, wanted_truth
+from uflow import extensions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,11 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     if spec.data.fit == "crop":  # of the other pairs, whoever reads them
         check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files
-    found = {"data": training.digest[:16], "evaluation": "" if tested is None else tested.digest[:16]}
+    read = spec.evaluation.source or spec.data.source
+    found = {
+        "data": _digest(training, spec.data.source),
+        "evaluation": "" if tested is None else _digest(tested, read),
+    }
     for section, value in found.items():
         if (given := getattr(spec, section).digest) and given != value:
             raise DataError(
@@ -102,6 +108,13 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
         evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
     )
+
+
+def _digest(pairs: PairSet, source: str) -> str:
+    """16 hex digits of the content of a set, and of the code that reads it where that comes from an extension."""
+    brought = extensions.sources()
+    code = [brought[part.name][1].digest for part in parse(source) if part.name in brought]
+    return hashlib.sha256(" ".join([pairs.digest, *code]).encode()).hexdigest()[:16] if code else pairs.digest[:16]
 
 
 def _check_truth(tested: PairSet) -> None:

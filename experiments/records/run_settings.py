@@ -27,6 +27,8 @@ class RunSettings:
         initial: the checkpoint that the run starts from, if its spec names one.
         exceptions: whether an exception is recorded as the result of the run; else it is raised.
         wait: whether to wait for another process that is at the same run; else it is an error.
+        extensions: files that bring components and data sets, see `uflow.extensions`; what of them changes the result
+            is in the spec.
 
     Raises:
         ValueError: if a time is negative or not finite.
@@ -43,6 +45,7 @@ class RunSettings:
     initial: pathlib.Path | None = None
     exceptions: bool = True
     wait: bool = True
+    extensions: tuple[pathlib.Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.checkpoint_seconds < math.inf:
@@ -68,7 +71,11 @@ class RunSettings:
     def from_plain(cls, content: Mapping[str, Any]) -> Self:
         """The settings out of what `plain` and JSON have made of them."""
         paths = {key: pathlib.Path(content[key]) for key in ("out", "directory", "initial") if content.get(key)}
-        return cls(**{**content, **paths, "shared_steps": tuple(content.get("shared_steps", ()))})
+        many = {
+            "shared_steps": tuple(content.get("shared_steps", ())),
+            "extensions": tuple(map(pathlib.Path, content.get("extensions", ()))),
+        }
+        return cls(**{**content, **paths, **many})
 
 
 def plain(value: Any) -> dict[str, Any]:

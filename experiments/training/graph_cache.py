@@ -63,8 +63,9 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
 
 def _graph_part(component: Any) -> dict[str, Any]:
     options = {key: value for key, value in dataclasses.asdict(component).items() if key not in SCHEDULED}
-    used = bool(getattr(component, "weight", True))
-    return {"name": registry.entry_of(component).name, "used": used, **options}
+    used, known = bool(getattr(component, "weight", True)), registry.entry_of(component)
+    code = {"extension": known.extension.digest} if known.extension else {}
+    return {"name": known.name, "used": used, **code, **options}
 
 
 @dataclasses.dataclass

@@ -15,6 +15,7 @@ from experiments.records import layout
 from experiments.tracking.redaction import check_place, has_secret, sqlite_address
 from studies.queue.job import HEARTBEAT
 from studies.workers.cards import Card, parse
+from uflow import extensions
 
 T = TypeVar("T")
 ACTIONS = {
@@ -43,7 +44,7 @@ def parser() -> flags.Parser:
         metavar="URI",
         help="MLflow store (default: UFLOW_TRACKING_URI, else mlflow.db in --out); 'none' for none",
     )
-    made.shared("checkpoint-seconds")
+    made.shared("checkpoint-seconds", "extensions")
     _add_workers(made)
     made.add_argument("--retry-failed", action="store_true", help="do failed runs again; their files are kept")
     made.add_argument("--fresh", action="store_true", help="plan anew; finished runs are kept and used again")
@@ -214,6 +215,7 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
         return Command(action="list", json=given.json)
     if not given.study:
         raise planner.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
+    extensions.load(given.extensions)
     problems = _Problems()
     study, only = _study(given, problems)
     preset = _preset(given, problems)
@@ -282,7 +284,7 @@ def _settings(given: argparse.Namespace, out: pathlib.Path, problems: _Problems)
     limits = problems.tried(lambda: Limits(seconds=given.run_timeout, gigabytes=given.run_memory)) or Limits()
     # a worker looks for data where it is told; who plans puts that into the specs
     sources = sources_of(given.data, given.eval) if given.worker else {}
-    known = {"out": out, "limits": limits, "sources": sources}
+    known = {"out": out, "limits": limits, "sources": sources, "extensions": extensions.files()}
     execution = problems.tried(lambda: Execution(**known, checkpoint_seconds=given.checkpoint_seconds))
     storage = given.storage or os.environ.get("UFLOW_STORAGE") or None
     if storage:

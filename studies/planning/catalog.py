@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import pathlib
 
 import studies
 from studies.design import Study
+from uflow import extensions
 from uflow.registry import did_you_mean
 
 
@@ -32,23 +32,7 @@ def load(name: str) -> Study:
         ValueError: if there is none, or what is there is not a study.
     """
     if name.endswith(".py"):
-        path = pathlib.Path(name)
-        if not path.is_file():
-            raise ValueError(f"study file {name!r} does not exist")
-        module_spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
-        module = importlib.util.module_from_spec(module_spec)
-        try:
-            module_spec.loader.exec_module(module)
-        except SystemExit as error:
-            raise ValueError(
-                f"study file {name!r}: ends the process (exit {error.code}) where it has to define STUDY"
-            ) from None
-        except KeyboardInterrupt:
-            raise ValueError(
-                f"study file {name!r}: interrupted while it was being read, before it had defined STUDY"
-            ) from None
-        except Exception as error:
-            raise ValueError(f"study file {name!r}: {type(error).__name__}: {error}") from None
+        module = extensions.load_file(name, "study file")
     else:
         known = names()
         if name not in known:

@@ -11,6 +11,7 @@ from experiments.spec import canonical, differing, from_config, to_config
 from studies.planning.planner import Plan, PlanError, PlannedRun, in_order
 from studies.queue import attempts
 from studies.queue.endings import DriftError
+from uflow import registry
 
 KEPT = ("alpha", "notes", "sequential")  # what --until-decided has written and later commands keep
 
@@ -105,17 +106,26 @@ def _shown(value: Any) -> str:
 
 def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
     now = next(run.spec for run in plan.runs if run.arm == label and run.seed == seed)
-    then: Any = {}
+    then, here = {}, canonical(now)
     try:
         then = json_files.read_json(directory / layout.SPEC)
         then = canonical(from_config(then))
     except ValueError:  # a spec that this version cannot read is compared as it is written
-        then = then if isinstance(then, dict) else {}
-    listed = differing(then, canonical(now))
+        then, here = then if isinstance(then, dict) else {}, to_config(now)
+    listed = differing(then, here) + _changed_files(then, here)
     return (
         f"arm {label!r} seed {seed} is another experiment now than when {plan.study.name!r} was planned: {listed};"
         " use another --out, or --fresh to plan it anew (finished runs are kept)"
     )
+
+
+def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which files of components have changed between two specs, as the rest of a sentence."""
+    parts = [(then.get(axis, {}), now[axis]) for axis in registry.AXES]
+    kept = [(old.get("extension"), new.get("extension")) for old, new in parts if old.get("name") == new["name"]]
+    changed = {new for old, new in kept if old != new}
+    files = sorted({str(known.extension.file) for known in registry.brought() if known.extension.digest in changed})
+    return f"; {' and '.join(files)} has changed" if files else ""
 
 
 def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool = True) -> None:

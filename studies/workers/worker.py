@@ -33,9 +33,10 @@ from studies.queue.pruning import record_pruned, watch
 from studies.tracking.mirror_thread import Mirroring
 from studies.workers.fork_server import ForkServer, can_fork
 from studies.workers.subprocess_run import Execution, train
+from uflow import extensions
 
 MEANINGS = {
-    USAGE: "it could not use the queue or the data",
+    USAGE: "it could not use the queue, the data or an extension",
     DRIFT: "the runs are other experiments for its code",
     ENVIRONMENT: "its machine could not do a run",
 }
@@ -275,6 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Works on a study until nothing is left; see `MEANINGS` for what else it returns."""
     settings, stop = read(argv, os.environ), stop_on_signals()
     try:
+        extensions.load(settings.execution.extensions)
         return work(settings, stop)
     except (ValueError, OSError) as error:
         if stop():

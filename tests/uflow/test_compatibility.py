@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from uflow import compatibility, registry
+from uflow import registry
 from uflow.components import Components
+from uflow.models import compatibility
 from uflow.models.architecture import Architecture
 
 SMALL = Architecture(levels=3, width=0.125)

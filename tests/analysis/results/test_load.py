@@ -116,6 +116,7 @@ def test_nan_in_a_record_is_refused(simulate):
         ),
         (lambda c: c["spec"].update(format=3), "format is 3 here and 1 in the others"),
         (lambda c: c["spec"]["occlusion"].update(revision=2), "occlusion.wang.revision is 2 here and 1 in the others"),
+        (lambda c: c["spec"]["occlusion"].update(extension="a1"), "wang.extension is 'a1' here and None in the others"),
     ],
 )
 def test_a_record_of_other_conditions_is_refused_with_the_differing_key(simulate, change, words):

@@ -1,0 +1,100 @@
+"""`python -m uflow.check` passes components that are right, and names what is wrong with others."""
+
+import pytest
+
+from uflow import check, extensions, registry
+
+HEAD = """
+from uflow import backend as ms
+from uflow.ops.geometry import visible_mean
+from uflow.options import Range, option
+from uflow.registry import register
+
+@register("{axis}", "mine", source="none")
+class Mine:
+    '''A component.'''
+    {options}
+    {more}
+"""
+WEIGHT = 'weight: float = option(1.0, Range(0.0, 10.0), help="weight")'
+CALLS = {
+    "photometric": "def __call__(self, image, reconstruction, visible):\n        return ",
+    "smoothness": "level = 0\n    def __call__(self, image, flow):\n        return ",
+    "occlusion": "def __call__(self, forward, backward):\n        return ",
+    "normalization": "def __call__(self, first, second, groups):\n        return ",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(monkeypatch):
+    registry.names("photometric")
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(extensions, "_loaded", {})
+
+
+@pytest.fixture
+def checked(tmp_path, capsys):
+    def run(axis, value, options=WEIGHT):
+        options = "" if axis in ("occlusion", "normalization") else options
+        (tmp_path / "mine.py").write_text(HEAD.format(axis=axis, options=options, more=CALLS[axis] + value))
+        code = check.main([str(tmp_path / "mine.py")])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1].startswith("1 components, ") and len(lines) > 3
+        return code, {line.split(": ")[1] for line in lines[:-1] if line.split(": ")[2] == "failed"}
+
+    return run
+
+
+# each is wrong in one way, and is found out by that check alone
+@pytest.mark.parametrize(
+    "axis, value, failed",
+    [
+        ("photometric", "visible_mean(ms.ops.abs(image - reconstruction), visible)", set()),
+        ("photometric", "visible_mean(ms.ops.abs(image + reconstruction), visible)", {"least for equal images"}),
+        (
+            "photometric",
+            "visible_mean(ms.ops.abs(image - ms.ops.stop_gradient(reconstruction)), visible)",
+            {"gradient by the reconstruction"},
+        ),
+        (
+            "photometric",
+            "(ms.ops.abs(image - reconstruction) * visible).sum() / visible.sum()",
+            {"finite if no pixel is visible"},
+        ),
+        ("smoothness", "ms.ops.square(flow).mean()", {"0 for a constant flow"}),
+        ("occlusion", "1.5 * ms.ops.ones_like(forward[:, :1])", {"values in [0, 1]"}),
+        ("occlusion", "ms.ops.ones_like(forward)", {"a mask of the frame's size"}),
+        ("occlusion", "ms.ops.zeros_like(forward[:, :1])", {"nothing is hidden in a still scene"}),
+        ("normalization", "(first - first.mean(axis=0, keep_dims=True), second)", {"groups share no statistics"}),
+        ("normalization", "(first[:, :1], second)", {"two finite maps of the same shape"}),
+    ],
+)
+def test_a_component_that_is_wrong_in_one_way_fails_that_check(checked, axis, value, failed):
+    code, found = checked(axis, value)
+    assert failed <= found and (code == 1) == bool(failed) == bool(found)
+    if axis != "normalization":
+        assert found == failed
+
+
+def test_what_cannot_be_compiled_and_what_lacks_an_option_is_named(checked, capsys):
+    code, found = checked("photometric", "no_such_name(image)", options="")
+    assert code == 1 and {"has what its axis asks for", "a finite scalar"} <= found
+
+
+def test_the_built_in_components_of_an_axis_pass(capsys):
+    assert check.main(["--axis", "normalization"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "2 components, 0 checks failed" and all(line.endswith(": ok") for line in lines[:-1])
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ([], "usage: python -m uflow.check"),
+        (["--axis", "color"], "--axis needs one of photometric, occlusion"),
+        (["none.py"], "extension 'none.py' does not exist"),
+    ],
+)
+def test_wrong_usage_ends_with_one_sentence(capsys, words, said):
+    assert check.main(words) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,310 @@
+"""Whether components do what their axis asks for, on small scenes: `python -m uflow.check FILE ...` or `--axis AXIS`.
+
+Each component is built with its default options and compiled, as in training. Checked are shapes, finite values,
+gradients against finite differences, and what must hold whatever a component computes: a mask lies in [0, 1] and hides
+nothing of a still scene, equal images differ least, a constant flow is smooth, directions share no statistics.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from uflow import backend as ms
+from uflow import extensions, interfaces, registry
+from uflow.registry import Entry
+
+USAGE = f"python -m uflow.check FILE_OR_FOLDER ... | --axis {'|'.join(registry.AXES)}"
+HEIGHT, WIDTH = 12, 16
+VIEW = 256, 320  # of scenes of which a part is cut off
+ENTRIES = 5  # of each gradient, of which most must agree: robust losses have kinks, and one may be near
+STEPS = (1e-2, 3e-3, 1e-3, 3e-4)  # of finite differences: the largest suffer from curvature, the smallest from rounding
+AGREEMENT = 0.05  # of a gradient with one of its finite differences, as a share of the largest entry
+LEFT = (
+    0.3  # of a loss of unlike images or of a rough flow, for equal images or a constant flow; robust losses leave some
+)
+
+Check = tuple[str, Callable[[], str]]  # what is checked; why it does not hold, or nothing
+
+
+def checks(entry: Entry) -> Iterator[Check]:
+    """The checks of a component, to be done in this order."""
+    component = entry.cls()
+    protocol, of_axis = _OF_AXIS[entry.axis]
+    if "teacher" in entry.needs:
+        protocol = interfaces.TeacherSelfSupervision
+    yield "has what its axis asks for", lambda: _lacking(component, protocol)
+    yield from of_axis(component, entry)
+
+
+def _lacking(component: Any, protocol: type) -> str:
+    classes = [cls for cls in protocol.__mro__ if cls.__module__ == interfaces.__name__]
+    names = {name for cls in classes for name in (*cls.__dict__.get("__annotations__", {}), *vars(cls))}
+    public = sorted(name for name in names if name == "__call__" or not name.startswith("_"))
+    lacking = [name for name in public if not hasattr(component, name)]
+    return f"lacks {', '.join(lacking)} (see uflow.interfaces.{protocol.__name__})" if lacking else ""
+
+
+def _random(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    return (scale * np.random.default_rng(seed).random(shape)).astype(np.float32)
+
+
+def _flows(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)
+
+
+def _photometric(component: Any, entry: Entry) -> Iterator[Check]:
+    image, other = _random(2, 3, HEIGHT, WIDTH), _random(2, 3, HEIGHT, WIDTH, seed=1)
+    seen, hidden = np.ones((2, 1, HEIGHT, WIDTH), np.float32), np.zeros((2, 1, HEIGHT, WIDTH), np.float32)
+    run, by = _compiled(component), _differentiated(component, 1)
+    yield "a finite scalar", lambda: _not_scalar(run(image, other, seen))
+    yield "finite if no pixel is visible", lambda: _not_scalar(run(image, other, hidden))
+    yield "least for equal images", lambda: _not_left(run(image, image, seen), run(image, other, seen))
+    yield "gradient by the reconstruction", lambda: _wrong_gradient(run, by, [image, other, seen], 1)
+
+
+def _smoothness(component: Any, entry: Entry) -> Iterator[Check]:
+    flat, image = np.full((2, 3, HEIGHT, WIDTH), 0.5, np.float32), 0.5 + _random(2, 3, HEIGHT, WIDTH, scale=1e-3)
+    rough = _flows(2, 2, HEIGHT, WIDTH)
+    constant = np.broadcast_to(np.float32([[[3.0]], [[-2.0]]]), rough.shape)
+    run, by = _compiled(component), _differentiated(component, 1)
+    yield "a finite scalar", lambda: _not_scalar(run(image, rough))
+    yield "a level of 0, 1 or 2", lambda: "" if component.level in (0, 1, 2) else f"level is {component.level!r}"
+    yield "0 for a constant flow", lambda: _not_left(run(flat, constant), run(flat, rough))
+    yield "gradient by the flow", lambda: _wrong_gradient(run, by, [image, rough], 1)
+
+
+def _occlusion(component: Any, entry: Entry) -> Iterator[Check]:
+    forward, backward = _flows(2, 2, HEIGHT, WIDTH, scale=2.0), _flows(2, 2, HEIGHT, WIDTH, scale=2.0, seed=1)
+    still, truth = np.zeros_like(forward), [np.zeros((2, 1, HEIGHT, WIDTH), np.float32)]
+    truth = truth if "true_occlusion" in entry.needs else []
+    run = _compiled(component)
+    yield "a mask of the frame's size", lambda: _not_shaped(run(forward, backward, *truth), (2, 1, HEIGHT, WIDTH))
+    yield "values in [0, 1]", lambda: _outside(run(forward, backward, *truth))
+    yield "nothing is hidden in a still scene", lambda: _hidden(run(still, still, *truth))
+
+
+def _normalization(component: Any, entry: Entry) -> Iterator[Check]:
+    shape = 4, 3, HEIGHT, WIDTH
+    one, two, other = (_flows(*shape, seed=seed) for seed in range(3))
+    weights = [_flows(*shape, seed=seed) for seed in (3, 4)]
+    same = np.ones(shape, np.float32)
+    changed = np.concatenate((one[:2], other[2:]))
+    run = _compiled(component, 2)
+    summed = _Summed(component)
+
+    def shapes() -> str:
+        found = run(one, two)
+        if not isinstance(found, tuple) or len(found) != 2:
+            return "gives no pair of maps"
+        return _not_shaped(found[0], shape) or _not_shaped(found[1], shape)
+
+    def shared() -> str:
+        gap = float(np.abs(run(one, two)[0][:2] - run(changed, two)[0][:2]).max())
+        return "" if gap <= 1e-5 else f"the first half of the batch changes by {gap:.3g} with the second (groups = 2)"
+
+    yield "two finite maps of the same shape", shapes
+    yield "finite for constant features", lambda: _not_shaped(run(same, same)[0], shape)
+    yield "groups share no statistics", shared
+    yield (
+        "gradient by the features",
+        lambda: _wrong_gradient(_compiled(summed), _differentiated(summed, 0), [one, two, *weights], 0),
+    )
+
+
+def _selfsup(component: Any, entry: Entry) -> Iterator[Check]:
+    if "teacher" not in entry.needs:
+        return
+    height, width = VIEW
+    images = _random(4, 3, height, width)
+    shifts = [component.draw_shifts(np.random.default_rng(0))] if component.shifted else []
+    view = _compiled(component.student_view, *([] if shifts else [None]))
+    teacher, back = (_flows(2, 2, height // 4, width // 4, seed=seed) for seed in (0, 1))
+    run, by = _compiled(component), _differentiated(component, 2)
+
+    def seen() -> tuple[int, ...]:
+        return view(images, *shifts).shape
+
+    def given() -> list[np.ndarray]:
+        _, _, rows, columns = seen()
+        student = [_flows(2, 2, rows // 4, columns // 4, seed=seed) for seed in (2, 3)]
+        visible = [np.ones((2, 1, h, w), np.float32) for h, w in ((height // 4, width // 4), (rows // 4, columns // 4))]
+        moved = [*shifts[0]] if shifts else []
+        return [teacher, back, *student, *moved, *(visible if component.mask == "advection" and moved else [])]
+
+    yield "a view of both frames", lambda: "" if seen()[:2] == (4, 3) else f"its shape is {seen()}"
+    yield "a finite scalar", lambda: _not_scalar(run(*given()))
+    yield "gradient by the student's flow", lambda: _wrong_gradient(run, by, given(), 2)
+
+
+_OF_AXIS = {
+    "photometric": (interfaces.Photometric, _photometric),
+    "occlusion": (interfaces.Occlusion, _occlusion),
+    "smoothness": (interfaces.Smoothness, _smoothness),
+    "normalization": (interfaces.Normalization, _normalization),
+    "selfsup": (interfaces.SelfSupervision, _selfsup),
+}
+
+
+class _Summed:
+    """The weighted sum of both maps of a normalization."""
+
+    def __init__(self, component: Any):
+        self.component = component
+
+    def __call__(self, first: ms.Tensor, second: ms.Tensor, one: ms.Tensor, two: ms.Tensor) -> ms.Tensor:
+        first, second = self.component(first, second, 2)
+        return (first * one).sum() + (second * two).sum()
+
+
+def _cell(function: Callable[..., Any], *last: Any) -> ms.nn.Cell:
+    """A function of tensors as a cell; `last` are its last arguments."""
+
+    class Called(ms.nn.Cell):
+        def construct(self, *tensors: ms.Tensor) -> Any:
+            return function(*tensors, *last)
+
+    return Called()
+
+
+def _compiled(function: Callable[..., Any], *last: Any) -> Callable[..., Any]:
+    """A function of tensors as a graph that takes and gives arrays; `last` are its last arguments."""
+    return _of_arrays(_cell(function, *last))
+
+
+def _differentiated(function: Callable[..., Any], position: int) -> Callable[..., np.ndarray]:
+    """The gradient of a scalar function by one of its arguments, as a graph."""
+    return _of_arrays(_cell(ms.grad(_cell(function), position)))
+
+
+def _of_arrays(cell: ms.nn.Cell) -> Callable[..., Any]:
+    def run(*arrays: np.ndarray) -> Any:
+        found = cell(*map(_tensor, arrays))
+        return tuple(part.asnumpy().copy() for part in found) if isinstance(found, tuple) else found.asnumpy().copy()
+
+    return run
+
+
+def _tensor(array: np.ndarray) -> ms.Tensor:
+    return ms.Tensor(np.ascontiguousarray(array))
+
+
+def _not_shaped(found: np.ndarray, shape: tuple[int, ...]) -> str:
+    if found.shape != shape:
+        return f"its shape is {found.shape}, expected {shape}"
+    return "" if np.isfinite(found).all() else "has values that are not finite"
+
+
+def _not_scalar(found: Any) -> str:
+    return _not_shaped(found, ())
+
+
+def _outside(mask: np.ndarray) -> str:
+    low, high = float(mask.min()), float(mask.max())
+    return "" if 0 <= low and high <= 1 else f"it has values from {low:.3g} to {high:.3g}"
+
+
+def _hidden(mask: np.ndarray) -> str:
+    share = float((mask < 0.5).mean())
+    return f"{100 * share:.0f} % of it is hidden" if share else ""
+
+
+def _not_left(value: float, other: float) -> str:
+    value, other = float(value), float(other)
+    return "" if abs(value) <= LEFT * abs(other) + 1e-6 else f"it is {value:.3g}, where a bad case has {other:.3g}"
+
+
+def _wrong_gradient(
+    run: Callable[..., np.ndarray], by: Callable[..., np.ndarray], arrays: Sequence[np.ndarray], position: int
+) -> str:
+    """How most of some entries of a gradient differ from all finite differences, or nothing."""
+    gradient = by(*arrays)
+    if problem := _not_shaped(gradient, arrays[position].shape):
+        return problem
+    largest = float(np.abs(gradient).max())
+    upper = np.argsort(np.abs(gradient), axis=None)[gradient.size // 2 :]
+
+    def difference(place: tuple[Any, ...], step: float) -> float:
+        values = []
+        for change in (step, -step):
+            moved = arrays[position].copy()
+            moved[place] += np.float32(change)
+            values.append(float(run(*arrays[:position], moved, *arrays[position + 1 :])))
+        return (values[0] - values[1]) / (2 * step)
+
+    wrong = []
+    for flat in np.random.default_rng(0).choice(upper, ENTRIES, replace=False):
+        place = np.unravel_index(flat, gradient.shape)
+        for step in STEPS:
+            found = difference(place, step)
+            if abs(found - gradient[place]) <= AGREEMENT * max(largest, abs(found)) + 1e-6:
+                break
+        else:
+            wrong.append(f"at {tuple(map(int, place))} it is {gradient[place]:.3g}, the finite difference {found:.3g}")
+    return wrong[0] if len(wrong) > ENTRIES // 2 else ""
+
+
+def failures(entry: Entry) -> int:
+    """Checks a component, prints a line for each check, and returns how many failed."""
+    failed = 0
+    name = f"{entry.axis} {entry.name}"
+    try:
+        for what, check in checks(entry):
+            problem = _tried(check)
+            failed += bool(problem)
+            print(f"{name}: {what}: {f'failed: {problem}' if problem else 'ok'}", flush=True)
+    except Exception as error:  # it cannot even be built
+        print(f"{name}: failed: {_sentence(error)}", flush=True)
+        failed += 1
+    return failed
+
+
+def _tried(check: Callable[[], str]) -> str:
+    try:
+        return check()
+    except Exception as error:  # whatever the code of others, or the compiler of graphs, can raise
+        return _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -\t")]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks the components of files or of an axis; 0 all is well, 1 a check failed, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words in (["--help"], ["-h"]):
+        print(f"{__doc__}\nusage: {USAGE}")
+        return 0
+    try:
+        found = _asked(words)
+    except ValueError as error:
+        print(f"uflow.check: {error}", file=sys.stderr)
+        return 2
+    ms.set_context(mode=ms.GRAPH_MODE)
+    failed = sum(map(failures, found))
+    print(f"{len(found)} components, {failed} checks failed")
+    return 1 if failed else 0
+
+
+def _asked(words: Sequence[str]) -> list[Entry]:
+    """The components that are to be checked; raises `ValueError` if that is none."""
+    if words[:1] == ["--axis"]:
+        if len(words) != 2 or words[1] not in registry.AXES:
+            raise ValueError(f"--axis needs one of {', '.join(registry.AXES)}, got {' '.join(words[1:]) or 'nothing'}")
+        return [registry.entry(words[1], name) for name in registry.names(words[1])]
+    if not words or words[0].startswith("-"):
+        raise ValueError(f"usage: {USAGE}")
+    files = extensions.load(words)
+    found = [known for known in registry.brought() if known.extension.file in files]
+    if not found:
+        raise ValueError(f"{', '.join(words)}: brings no component, only data sets, of which nothing is checked here")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Components and data sets from outside of this project: where they come from, and how they are loaded; no MindSpore.
+
+An extension is a Python file that registers components (`uflow.registry.register`) or has a table `SOURCES` of readers
+of data sets, or a module of an installed package that does, which the package names as an entry point of the group
+`uflow.extensions`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import importlib.util
+import linecache
+import os
+import pathlib
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from uflow import registry
+from uflow.registry import Extension
+
+GROUP = "uflow.extensions"
+ROOT = pathlib.Path(__file__).parents[1]
+
+_loaded: dict[Any, tuple[Extension, types.ModuleType]] = {}  # by file, or by entry point
+
+
+def load(places: Iterable[str | pathlib.Path] = ()) -> tuple[pathlib.Path, ...]:
+    """Loads what installed packages bring, then files, each once; all files that brought something so far, absolute.
+
+    Args:
+        places: files, or folders of which every file `*.py` is taken whose name does not begin with `_`.
+
+    Raises:
+        ValueError: if a file is missing, cannot be loaded, or brings nothing.
+    """
+    for point in importlib.metadata.entry_points(group=GROUP):
+        _load_installed(point)
+    for place in places:
+        for file in _files(pathlib.Path(place)):
+            load_file(file)
+            if file.resolve() not in files():
+                raise ValueError(f"extension {str(file)!r}: registers no component and has no table SOURCES of readers")
+    return files()
+
+
+def files() -> tuple[pathlib.Path, ...]:
+    """The files that have brought something: what another process has to load to have the same."""
+    own = {known.extension.file for known in registry.brought()}
+    return tuple(
+        place
+        for place, (_, module) in _loaded.items()
+        if isinstance(place, pathlib.Path) and (place in own or getattr(module, "SOURCES", None))
+    )
+
+
+def sources() -> Mapping[str, tuple[Callable[..., Any], Extension]]:
+    """The readers of data sets by name, with where they come from.
+
+    Raises:
+        ValueError: if two have one name.
+    """
+    found: dict[str, tuple[Callable[..., Any], Extension]] = {}
+    for extension, module in _loaded.values():
+        for name, function in getattr(module, "SOURCES", {}).items():
+            if name in found:
+                raise ValueError(f"data set {name!r} has two readers, in {found[name][1].file} and {extension.file}")
+            found[name] = function, extension
+    return found
+
+
+def load_file(file: str | pathlib.Path, kind: str = "extension") -> types.ModuleType:
+    """The module of a file, which is executed once; one whose content has changed since takes the place of the old one.
+
+    Args:
+        file: its path.
+        kind: what messages call it.
+
+    Raises:
+        ValueError: if it is not there, raises, or brings what cannot be had elsewhere; then nothing of it stays.
+    """
+    place = pathlib.Path(file).resolve()
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise ValueError(f"{kind} {str(file)!r} {why}") from None
+    extension = Extension(place, hashlib.sha256(content).hexdigest()[:12])
+    if place in _loaded and _loaded[place][0] == extension:
+        return _loaded[place][1]
+    registry.withdraw(place)
+    _loaded.pop(place, None)
+    module = types.ModuleType(f"uflow_extension_{place.stem}_{extension.digest}")
+    module.__file__ = str(place)
+
+    def extension_of(cls: type) -> Extension:
+        if cls.__module__ != module.__name__:
+            where = getattr(sys.modules.get(cls.__module__), "__file__", cls.__module__)
+            raise ValueError(
+                f"registers a component of {where}, which no run would find: give that file with --extensions, or"
+                f" install its package with an entry point of the group {GROUP}"
+            )
+        return extension
+
+    sys.modules[module.__name__] = module
+    with _told(f"{kind} {str(file)!r}"), registry.extended(extension_of), _as_in_a_run():
+        exec(compile(content, str(place), "exec"), module.__dict__)
+        # MindSpore compiles what `inspect` reads: that is what was loaded, also when the file is edited meanwhile
+        lines = importlib.util.decode_source(content).splitlines(keepends=True)
+        linecache.cache[str(place)] = (len(content), None, lines, str(place))
+    _loaded[place] = extension, module
+    return module
+
+
+def _files(place: pathlib.Path) -> list[pathlib.Path]:
+    if not place.is_dir():
+        return [place]
+    found = sorted(file for file in place.glob("*.py") if not file.name.startswith("_"))
+    if not found:
+        raise ValueError(f"extension {str(place)!r}: the folder has no file *.py")
+    return found
+
+
+def _load_installed(point: importlib.metadata.EntryPoint) -> None:
+    if (point.name, point.value) in _loaded:
+        return
+
+    def extension_of(cls: type) -> Extension:
+        place = pathlib.Path(sys.modules[cls.__module__].__file__)
+        return Extension(place, hashlib.sha256(place.read_bytes()).hexdigest()[:12])
+
+    with _told(f"extension {point.name!r} of an installed package ({point.value})"), registry.extended(extension_of):
+        module = point.load()
+    place = pathlib.Path(module.__file__)
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()[:12]
+    _loaded[point.name, point.value] = Extension(place, digest), module
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Makes one sentence of all that code of others can raise."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ValueError(f"{what}: ends the process (exit {error.code}) while it is being read") from None
+    except KeyboardInterrupt:
+        raise ValueError(f"{what}: interrupted while it was being read") from None
+    except Exception as error:
+        raise ValueError(f"{what}: {type(error).__name__}: {error}") from None
+
+
+@contextlib.contextmanager
+def _as_in_a_run() -> Iterator[None]:
+    """Imports without the working directory, for that of a run is another: what is found only there is refused here."""
+    before = list(sys.path)
+    kept = before[1:] if before[:1] in ([""], [os.getcwd()]) else before
+    sys.path[:] = [*kept, str(ROOT)]
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -165,10 +165,11 @@ class Evaluation:
     finite: bool = True
 
 
-def evaluate(network: EstimatesFlow, pairs: PairSet, count: int | None = None) -> Evaluation:
+def evaluate(network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None) -> Evaluation:
     """Errors on the first `count` pairs, by default on all, as `measure` finds them under the protocol of studies."""
+    estimator = network if isinstance(network, Yardstick) else Estimator(network)
     try:
-        found = measure(Estimator(network), pairs, OF_STUDIES, count=count)
+        found = measure(estimator, pairs, OF_STUDIES, count=count)
     except NotFinite:  # of a run, that its network has become useless is a result and no fault
         return Evaluation({}, {}, finite=False)
     named = {key: metric_name(pairs.name, key.split("/")[1]) for key in found.numbers}

@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.records.json_files import RecordError, read_json
-
 from analysis.results.load import StudyData
 from experiments.records import layout
+from experiments.records.json_files import RecordError, read_json
 
 SHARED = ("first", "truth", "seen")  # the same for every arm
 OWN = ("flow", "error", "visible")

@@ -7,8 +7,8 @@ import pathlib
 
 import hypothesis
 import pytest
-from experiments.records.json_files import write_json
 
+from experiments.records.json_files import write_json
 from experiments.records.run_record import RunRecord, sealed, write_result
 
 METRIC = "epe/synthetic/all"

@@ -1,7 +1,6 @@
 """The ledger: which arms test a claim, and what the study says about it."""
 
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.paper.claims import CLAIMS, Claim, Other
 from analysis.paper.findings import NOT_SEEN, flat_spec, in_words, ledger
@@ -9,6 +8,7 @@ from analysis.paper.published import PUBLISHED, beside_published
 from analysis.report.write import write_report
 from analysis.results.load import load_study
 from analysis.statistics.multiplicity import holm
+from experiments.records.json_files import write_json
 from experiments.spec import canonical, changed, default_spec, from_config, to_config
 
 ALL = "epe/synthetic/all"

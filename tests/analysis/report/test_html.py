@@ -7,12 +7,12 @@ import struct
 import zlib
 
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.report.gallery import collect
 from analysis.report.html import inline_svg
 from analysis.report.write import write_report
 from analysis.results.load import load_study
+from experiments.records.json_files import write_json
 
 ALL = "epe/synthetic/all"
 NASTY = """<script>alert(1)</script> "quoted" & 'single' <img src=x onerror=alert(2)>"""

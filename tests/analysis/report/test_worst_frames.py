@@ -3,11 +3,11 @@
 import csv
 
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.report.worst_frames import as_csv, worst_frames
 from analysis.report.write import write_report
 from analysis.results.load import load_study
+from experiments.records.json_files import write_json
 
 METRIC = "epe/synthetic/all"
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.report.footnotes import footnotes
 from analysis.report.write import write_report
@@ -17,6 +16,7 @@ from analysis.results.load import load_study
 from analysis.results.tables import comparison_table
 from analysis.statistics.crossed import crossed_p
 from analysis.statistics.multiplicity import holm
+from experiments.records.json_files import write_json
 from studies.design import factorial
 
 ALL = "epe/synthetic/all"

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.paper.claims import CLAIMS
 from analysis.paper.findings import ledger
 from analysis.report.write import write_report
 from analysis.results.load import load_study
+from experiments.records.json_files import write_json
 from experiments.records.plan import Gate, StudyError, gate_from, read_plan
 
 ALL = "epe/synthetic/all"

@@ -5,12 +5,12 @@ import io
 
 import numpy as np
 import pytest
-from experiments.records.json_files import write_json
 
 from analysis.report.footnotes import footnotes
 from analysis.report.text_tables import as_csv, as_latex, as_markdown, as_text, cells
 from analysis.results.load import load_study
 from analysis.results.tables import comparison_table, comparison_tables
+from experiments.records.json_files import write_json
 
 METRIC = "epe/synthetic/all"
 SEEDS = tuple(range(8))

@@ -4,11 +4,11 @@ import csv
 import json
 
 import pytest
-from experiments.records.json_files import RecordError, write_json
 
 from analysis.paper.findings import ledger
 from analysis.report.write import write_report
 from analysis.results.load import load_study
+from experiments.records.json_files import RecordError, write_json
 from experiments.records.search import read_search
 from experiments.spec import canonical, changed, default_spec, from_config
 

@@ -1,10 +1,12 @@
-"""Measures a trained network on data sets with ground truth, or computes what their benchmarks want.
+"""Measures a network, or what needs none, on data sets with ground truth, or computes what their benchmarks want.
 
     python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --checkpoint results/runs/NAME --out evaluation
+    python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --method dis
 
 Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
 protocol and what it was computed from, per_frame.csv the values of every frame. --submission DIR writes flow files and
-archives for Sintel, KITTI and Spring instead.
+archives for Sintel, KITTI and Spring instead. --method measures in the same way what needs no training: zero is no
+motion, constant the mean true motion of each frame (an oracle), farneback and dis are OpenCV's.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from experiments.evaluation.evaluator import Measured, NotFinite, measure, reada
 from experiments.evaluation.predictor import Predictor, add_arguments, interruptible
 from experiments.evaluation.protocols import PROTOCOLS
 from experiments.evaluation.submission import CheckFailed, Task, open_task, submit
+from experiments.evaluation.yardsticks import METHODS, Yardstick
 from experiments.records import json_files
 from experiments.records.atomic import check_writable
 from experiments.spec_options import PROTOCOL, protocol_at
@@ -51,7 +54,9 @@ def parser() -> flags.Parser:
         help="data, NAME:PATH[;NAME:PATH]; default: what the run of the checkpoint is evaluated on (names:"
         f" {', '.join(names())})",
     )
-    add_arguments(made, "the size at which the run of the checkpoint is evaluated, or that of the frames")
+    made.add_argument("--method", choices=METHODS, help="measure this in place of a network")
+    size = "the size at which the run of the checkpoint is evaluated, or that of the frames"
+    add_arguments(made, size, required=False)
     made.shared("out", help="keep the numbers there; default: only print them")
     made.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL, help="what is counted (%(default)s)")
     made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
@@ -64,13 +69,13 @@ def parser() -> flags.Parser:
     return made
 
 
-def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tuple[str, str], ...]:
+def asked_data(arguments: argparse.Namespace, predictor: Predictor | Yardstick) -> tuple[tuple[str, str], ...]:
     """Name and path of every data set; raises `ValueError` if none is given or one twice."""
-    spec = predictor.trained.spec
-    if arguments.eval is None and not predictor.trained.whole:
-        raise ValueError("--eval NAME:PATH is needed: the checkpoint does not tell what it is evaluated on")
+    if arguments.eval is None and predictor.own_data is None:
+        asked = f"--method {arguments.method}" if arguments.method else "the checkpoint"
+        raise ValueError(f"--eval NAME:PATH is needed: {asked} does not tell what it is evaluated on")
     check_once(arguments.eval or "")
-    parts = parse(arguments.eval or spec.evaluation.source or spec.data.source)
+    parts = parse(arguments.eval or predictor.own_data)
     asked = tuple((part.name, part.path) for part in parts)
     twice = {name for name, _ in asked if [n for n, _ in asked].count(name) > 1}
     if twice:
@@ -78,7 +83,9 @@ def asked_data(arguments: argparse.Namespace, predictor: Predictor) -> tuple[tup
     return asked
 
 
-def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, predictor: Predictor) -> list[PairSet]:
+def open_sets(
+    asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, predictor: Predictor | Yardstick
+) -> list[PairSet]:
     """The data sets to measure on, their headers checked unless faults are tolerated.
 
     Raises:
@@ -87,7 +94,7 @@ def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, p
     """
     found = []
     allowed = PROTOCOLS[arguments.protocol].data
-    data = predictor.trained.spec.data
+    data = predictor.spec.data
     for name, path in asked:
         if allowed and name not in allowed:
             raise ValueError(f"protocol {arguments.protocol} is not made for {name} (for: {', '.join(allowed)})")
@@ -105,6 +112,12 @@ def open_sets(asked: Sequence[tuple[str, str]], arguments: argparse.Namespace, p
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises `ValueError` for options that cannot be followed; looks at the disk, changes nothing."""
+    if not arguments.method and not arguments.checkpoint:
+        raise ValueError("--checkpoint, a network, or --method, what needs no training, must be given")
+    if arguments.method:
+        names = ("checkpoint", "submission", "height", "width", "occlusion")
+        if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
+            raise ValueError(f"--method {arguments.method} is no network: leave it out, or {' and '.join(given)}")
     if arguments.max_pairs is not None and arguments.max_pairs < 1:
         raise ValueError(f"--max-pairs must be at least 1, got {arguments.max_pairs}")
     if arguments.skip_bad < 0:
@@ -133,14 +146,17 @@ class EvaluationProgress:
 
 
 def evaluate(
-    arguments: argparse.Namespace, predictor: Predictor, estimator: Estimator, sets: Sequence[PairSet]
+    arguments: argparse.Namespace,
+    predictor: Predictor | Yardstick,
+    estimator: Estimator | Yardstick,
+    sets: Sequence[PairSet],
 ) -> list[Measured]:
     """Measures all sets, prints and keeps the numbers."""
     protocol = PROTOCOLS[arguments.protocol]
     protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size))
     occlusion = registry.entry_of(predictor.occlusion).name if predictor.occlusion else None
     found = []
-    print(f"{predictor.trained.file}\nprotocol {protocol.name}: {protocol.about}")
+    print(f"{predictor.title}\nprotocol {protocol.name}: {protocol.about}")
     for pairs in sets:
         found.append(
             measure(
@@ -205,14 +221,20 @@ def kept_if_done(out: pathlib.Path | None) -> Iterator[None]:
         raise
 
 
+def _asked(arguments: argparse.Namespace) -> Predictor | Yardstick:
+    """What is to be measured, a network at the size at which its run was evaluated if none is given."""
+    if arguments.method:
+        return METHODS[arguments.method]
+    predictor = Predictor.from_arguments(arguments)
+    return dataclasses.replace(predictor, size=predictor.size or predictor.spec.evaluation.size)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 done, 2 wrong usage or data, 3 flow not finite or a file reads back wrong, 130 stopped."""
     arguments = parser().parse_args(argv)
     try:
         check_arguments(arguments)
-        predictor = Predictor.from_arguments(arguments)
-        size = predictor.size or predictor.trained.spec.evaluation.size
-        predictor = dataclasses.replace(predictor, size=size)
+        predictor = _asked(arguments)
         asked = asked_data(arguments, predictor)
         if arguments.submission:
             opened = [open_task(name, path) for name, path in asked]
@@ -223,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from experiments.training import device
 
         with interruptible(), tempfile.TemporaryDirectory(prefix="uflow-") as scratch:
-            device.prepare(arguments.device, arguments.device_id, scratch)
+            if not arguments.method:
+                device.prepare(arguments.device, arguments.device_id, scratch)
             estimator = predictor.load()
             with kept_if_done(arguments.out):
                 (make_submission if arguments.submission else evaluate)(arguments, predictor, estimator, opened)

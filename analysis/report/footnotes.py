@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from analysis.results.comparison import PLAIN_REASONS, Comparison, compare
-from analysis.results.load import StudyData
+from analysis.results.load import StudyData, evaluation_digest
 from analysis.results.metric_kinds import MetricKind
 from analysis.results.tables import ArmRow, ComparisonTable, Family
 from analysis.statistics.randomization import seeds_to_reach
@@ -19,6 +19,7 @@ def footnotes(data: StudyData, table: ComparisonTable) -> tuple[str, ...]:
         *_conditions(data, kind, rows),
         *_meaning(kind, rows, table.margin, families),
         *_frames(rows),
+        *_yardsticks(data, table),
         *_gate(data, table.metric, kind),
         *(note for family in families for note in _small_samples(_of(rows, family), family.alpha)),
         *_failures(kind, rows),
@@ -74,6 +75,18 @@ def _meaning(
             "seeds x frames: 95 % bootstrap interval of delta, seeds and frames drawn anew, all frames alike, stretched"
             " for few seeds"
         )
+
+
+def _yardsticks(data: StudyData, table: ComparisonTable) -> Iterator[str]:
+    """What the rows without seeds are."""
+    if not table.yardsticks:
+        return
+    alike = len({evaluation_digest(record) for record in data.records.values()}) == 1
+    frames = "on the same frames" if alike else f"on the frames of {table.baseline}"
+    yield (
+        f"{', '.join(table.yardsticks)}: methods without training, {frames} at their own size, so without seeds; a"
+        " constant motion is the mean true flow of each frame, which only the truth knows"
+    )
 
 
 def _gate(data: StudyData, metric: str, kind: MetricKind) -> Iterator[str]:

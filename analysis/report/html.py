@@ -64,7 +64,7 @@ def as_page(
         baselines=list(dict.fromkeys([data.plan.baseline, *data.plan.references.values()])),
         verdicts={verdict: [c.arm for c in compared if c.verdict == verdict] for verdict in VERDICTS},
         tables=[
-            {"metric": t.metric, "kind": t.kind, "cells": cells(t), "notes": shown}
+            {"metric": t.metric, "kind": t.kind, "cells": cells(t), "arms": len(t.rows), "notes": shown}
             for t, shown in zip(tables, shown_notes, strict=True)
         ],
         ledger=[f for f in findings if f.status != "not run"],

@@ -21,7 +21,10 @@ Cells = tuple[tuple[str, ...], ...]
 
 
 def cells(table: ComparisonTable) -> Cells:
-    """Header and one row of text per arm; `-` where something is not known, empty where there is nothing to know."""
+    """Header, one row of text per arm, and one per method without training, of which there is a value only.
+
+    `-` where something is not known, empty where there is nothing to know.
+    """
     decimals = _decimals(table)
     header = (
         "arm",
@@ -40,7 +43,9 @@ def cells(table: ComparisonTable) -> Cells:
         "MB",
         "ms/step",
     )
-    return (header, *(_row_cells(table, row, decimals) for row in table.rows))
+    rest = ("",) * (len(header) - 2)
+    yardsticks = ((title, f"{value:.{decimals}f}", *rest) for title, value in table.yardsticks.items())
+    return (header, *(_row_cells(table, row, decimals) for row in table.rows), *yardsticks)
 
 
 def as_text(table: ComparisonTable, notes: Sequence[str] = (), width: int = WIDTH, brief: bool = False) -> str:
@@ -62,7 +67,8 @@ def as_text(table: ComparisonTable, notes: Sequence[str] = (), width: int = WIDT
         rule = "  ".join("-" * widths[c] for c in columns)
         lines.append("")
         for number, group in enumerate(wrapped):
-            lines += [_align(line, columns, widths) for line in group]
+            if any(content[number][c] for c in block):  # of a method without training there is a value only
+                lines += [_align(line, columns, widths) for line in group]
             lines += [rule] if number == 0 else []
     if not brief:
         lines.append("")
@@ -105,8 +111,13 @@ def as_latex(table: ComparisonTable, notes: Sequence[str] = ()) -> str:
 
 
 def as_csv(table: ComparisonTable) -> str:
-    """The numbers in full precision, one row per arm; empty where something is not known."""
-    return table.frame.map(cell).to_csv(index=False, lineterminator="\n")
+    """The numbers in full precision, a row per arm and method without training; empty where something is not known."""
+    import pandas
+
+    arms = table.frame.map(cell)
+    yardsticks = [{"arm": cell(title), "mean": cell(value)} for title, value in table.yardsticks.items()]
+    rest = pandas.DataFrame(yardsticks, columns=arms.columns)
+    return "".join(rows.to_csv(index=False, header=rows is arms, lineterminator="\n") for rows in (arms, rest))
 
 
 def part_cells(effects: PartEffects) -> Cells:

@@ -219,6 +219,7 @@ def _plain_table(table: ComparisonTable, notes: Sequence[str]) -> dict[str, Any]
         "families": [_plain(family) for family in table.families],
         "notes": list(notes),
         "arms": [_plain(row) for row in table.rows],
+        "yardsticks": dict(table.yardsticks),
     }
 
 

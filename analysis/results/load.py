@@ -14,6 +14,7 @@ from experiments.records.json_files import RecordError, read_json
 from experiments.records.plan import StudyError, StudyPlan, read_plan
 from experiments.records.run_record import RunRecord, read_result
 from experiments.records.search import Search, read_search
+from experiments.records.yardsticks import Yardsticks, read_yardsticks
 
 Pair = tuple[str, int]
 
@@ -32,6 +33,7 @@ class StudyData:
         problems: one sentence for every file that was left out.
         search: how the settings of the arms were found, if they were searched.
         gating: which seeds did not pass the gate, and what their runs found.
+        yardsticks: what methods without training reach on the data of the baseline's evaluation, if that is known.
     """
 
     directory: pathlib.Path
@@ -42,6 +44,7 @@ class StudyData:
     problems: tuple[str, ...]
     search: Search | None = None
     gating: Gating | None = None
+    yardsticks: Yardsticks | None = None
 
     def run_directory(self, label: str, seed: int) -> pathlib.Path:
         """Where the files of a planned run are."""
@@ -111,6 +114,11 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
         search = read_search(directory)
     except RecordError as error:
         problems[f"left out: {error}"] = None
+    yardsticks = None
+    try:
+        yardsticks = read_yardsticks(directory)
+    except RecordError as error:
+        problems[f"left out: {error}"] = None
     refused = _refused(plan, records)
     problems.update(dict.fromkeys(refused.values()))
     records = {pair: record for pair, record in records.items() if pair not in refused}
@@ -131,7 +139,15 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
         problems=tuple(problems),
         search=search,
         gating=gated,
+        yardsticks=yardsticks if yardsticks and _is_of(yardsticks, plan, records) else None,
     )
+
+
+def _is_of(yardsticks: Yardsticks, plan: StudyPlan, records: Mapping[Pair, RunRecord]) -> bool:
+    """True if the numbers can stand beside those of the baseline: one protocol, on one content of the data."""
+    own = [record for (label, _), record in records.items() if label == plan.baseline]
+    evaluated = {evaluation_digest(record) for record in own}
+    return yardsticks.protocol == plan.protocol and evaluated == {yardsticks.digest}
 
 
 def _read_run(run: pathlib.Path, seed: int) -> RunRecord:
@@ -195,6 +211,11 @@ def _minority(plan: StudyPlan, members: Mapping[Pair, dict[str, Any]]) -> Iterat
     for pair, member in members.items():
         if repr(member[key]) != usual:
             yield pair, key, repr(member[key]), usual
+
+
+def evaluation_digest(record: RunRecord) -> str | None:
+    """Tells the data that a run was evaluated on."""
+    return dict(_identity(record.spec))["evaluation.digest"]
 
 
 def _evaluates_own_data(record: RunRecord) -> bool:

@@ -79,6 +79,7 @@ class ComparisonTable:
         rows: one per arm.
         margin: half-width of the zone of equality, in the unit of the metric; `None` without a run of the baseline.
         families: which comparisons the p values are adjusted for, and at which level.
+        yardsticks: what methods without training reach on the same frames, by title; they have no seeds.
     """
 
     study: str
@@ -88,6 +89,7 @@ class ComparisonTable:
     rows: tuple[ArmRow, ...]
     margin: float | None
     families: tuple[Family, ...]
+    yardsticks: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def row(self, label: str) -> ArmRow:
         """The row of an arm."""
@@ -190,6 +192,7 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], families:
     )
     by_baseline = sorted(judged, key=lambda c: references[c.arm] != baseline)
     margin = by_baseline[0].margin if by_baseline else None
+    numbers = data.yardsticks.numbers if data.yardsticks else {}
     return ComparisonTable(
         study=data.plan.study,
         metric=metric,
@@ -198,6 +201,7 @@ def _table(data: StudyData, metric: str, judged: Sequence[Comparison], families:
         rows=rows,
         margin=margin,
         families=tuple(families),
+        yardsticks={title: found[metric] for title, found in numbers.items() if metric in found},
     )
 
 

@@ -96,6 +96,10 @@ class Estimator:
     network: EstimatesFlow
     hidden: EstimatesFlow | None = None
 
+    def batch_size(self, frame: np.ndarray) -> int:
+        """How many frames (H, W, 3) of a size are computed together."""
+        return batch_size(self.network, frame)
+
     def estimates(self, pairs: Iterable[Pair], always: bool = False) -> Iterator[FlowEstimate]:
         """The estimate for every pair, in order, lazily.
 

@@ -1,4 +1,4 @@
-"""What a trained network gets right and wrong on one data set, under a protocol (see `protocols`)."""
+"""What a network, or a method without one, gets right and wrong on one data set, under a protocol (see `protocols`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.evaluation import metrics
-from experiments.evaluation.estimation import EstimatesFlow, Estimator, batch_size
+from experiments.evaluation.estimation import EstimatesFlow, Estimator
 from experiments.evaluation.protocols import OF_STUDIES, Protocol, Total
+from experiments.evaluation.yardsticks import Yardstick
 from experiments.records.metric_names import metric_name
 
 
@@ -79,7 +80,7 @@ def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> It
 
 
 def measure(
-    estimator: Estimator,
+    estimator: Estimator | Yardstick,
     pairs: PairSet,
     protocol: Protocol,
     *,
@@ -91,7 +92,7 @@ def measure(
     """Measures the flow of the first `count` pairs, by default of all, at the size of the ground truth.
 
     Args:
-        estimator: the network.
+        estimator: the network, or a method that needs none.
         pairs: with ground truth.
         protocol: what is counted.
         check: raises `DataError` for a pair that the network cannot be given.
@@ -121,7 +122,7 @@ def measure(
         elif pair.occluded is not None and estimate.visible is not None:
             hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
         progress(len(names) + len(skipped), total)
-        warm = warm or batch_size(estimator.network, pair.first)
+        warm = warm or estimator.batch_size(pair.first)
         warmed = time.perf_counter() if len(names) == warm else warmed
     ended = time.perf_counter()
     if not names:
@@ -164,10 +165,11 @@ class Evaluation:
     finite: bool = True
 
 
-def evaluate(network: EstimatesFlow, pairs: PairSet, count: int | None = None) -> Evaluation:
+def evaluate(network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None) -> Evaluation:
     """Errors on the first `count` pairs, by default on all, as `measure` finds them under the protocol of studies."""
+    estimator = network if isinstance(network, Yardstick) else Estimator(network)
     try:
-        found = measure(Estimator(network), pairs, OF_STUDIES, count=count)
+        found = measure(estimator, pairs, OF_STUDIES, count=count)
     except NotFinite:  # of a run, that its network has become useless is a result and no fault
         return Evaluation({}, {}, finite=False)
     named = {key: metric_name(pairs.name, key.split("/")[1]) for key in found.numbers}

@@ -12,19 +12,21 @@ from typing import Any
 from experiments.cli.flags import Parser
 from experiments.data.pairs import DataError, Pair
 from experiments.evaluation.estimation import Estimator
+from experiments.spec import ExperimentSpec
 from experiments.training import checkpoints, weights
 from uflow import extensions, registry
 from uflow.interfaces import Occlusion
 
 
-def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
+def add_arguments(parser: Parser, size: str = "that of the frames", required: bool = True) -> None:
     """Adds the options that say which network is used, how and where.
 
     Args:
         parser: of a command.
         size: what the command takes if no size is given.
+        required: False if the command can do without a network.
     """
-    parser.shared("checkpoint", required=True)
+    parser.shared("checkpoint", required=required)
     parser.add_argument("--height", type=int, metavar="PX", help=f"rows at which the network works; default: {size}")
     parser.add_argument(
         "--width", type=int, metavar="PX", help="columns at which the network works, given with --height"
@@ -66,6 +68,21 @@ class Predictor:
     trained: weights.Trained
     size: tuple[int, int] | None = None
     occlusion: Occlusion | None = None
+
+    @property
+    def title(self) -> str:
+        """The file of the checkpoint."""
+        return str(self.trained.file)
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """The spec of the run that the checkpoint is of, as far as it tells."""
+        return self.trained.spec
+
+    @property
+    def own_data(self) -> str | None:
+        """What the run of the checkpoint is evaluated on; `None` if the checkpoint does not tell."""
+        return (self.spec.evaluation.source or self.spec.data.source) if self.trained.whole else None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Predictor:

@@ -51,7 +51,7 @@ def write(
     Args:
         out: an existing directory.
         protocol: what was counted.
-        described: the network, as `Predictor.describe` says it.
+        described: the network or the method, as its `describe` says it.
         sets: the numbers of every data set, and what is known of the data set itself.
     """
     json_files.atomic_write(out / FRAMES, frame_table([found for found, _ in sets]))

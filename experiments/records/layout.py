@@ -4,7 +4,8 @@ OUT/
     mlflow.db                               MLflow's store, unless another one was given
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
-    <study>/                                plan.json, search.json, mirror.json, study.log, queue.journal, report/
+    <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
+                                            queue.journal, report/
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ WORKER_LOCK = "worker.lock"  # held by the worker that has taken the run
 # of a study
 PLAN = "plan.json"
 SEARCH = "search.json"
+YARDSTICKS = "yardsticks.json"
 SEARCH_JOURNAL = "search.journal"
 QUEUE = "queue.journal"
 MIRROR = "mirror.json"

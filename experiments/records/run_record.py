@@ -37,7 +37,8 @@ class RunRecord:
     Attributes:
         run_id: hash of `spec`.
         status: `completed`; `diverged` (a loss or parameter was not finite); `collapsed` (nearly every pixel was
-            declared occluded); `failed` (an exception); `pruned` (a search gave it up early).
+            declared occluded, or the flow left the frame); `failed` (an exception); `pruned` (a search gave it up
+            early).
         reason: one sentence for every status but `completed`, and for that if nothing was evaluated.
         step: number of training steps done.
         spec: the experiment, as `experiments.spec.to_config` writes it.

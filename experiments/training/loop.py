@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,13 @@ from experiments.training.run_files import CurveFile, Place, State
 from experiments.training.shared_prefix import TEACHER, load_prefix, prefix_folder, save_prefix, without_teacher
 from uflow import backend as ms
 from uflow import schedule
+from uflow.losses.extent import EXTENT
 from uflow.models.flow_network import FlowNetwork, initialize
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
-COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels that make a run collapsed
+COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels, or a flow out of the frame, that end a run
+INSIDE = 0.1  # share of pixels whose flow stays in the frame under which a flow has left it
+LONGEST = 1.0  # mean length of a flow in the frame, in diagonals of the frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,10 +205,29 @@ class _Job:
             weights.save(self.place.directory, "best", self.spec, state.step, self.network, measured)
 
 
+def _left_frame(extent: Sequence[Sequence[float]]) -> str:
+    """What is wrong with flows that leave the frame, where nothing is compared any more; else empty.
+
+    Looked at in every run: what has left the frame does not count, so the loss is 0, whatever the components. It is the
+    median that is looked at, for a step with level dropout may have no motion at all.
+
+    Args:
+        extent: the values of `EXTENT`, of every step since the last line.
+    """
+    inside, motion = np.median(extent, axis=0)
+    if inside >= INSIDE and motion <= LONGEST:
+        return ""
+    return (
+        f"the flow left the frame: {100 * inside:.1f} % of the pixels stayed in it, and the mean flow was {motion:.3g}"
+        " times as long as its diagonal,"
+    )
+
+
 def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome:
     spec, place, update = job.spec, job.place, job.update
     steps, chosen, compiled = spec.train.steps, components(spec), {}
     names, pace = step.reported_names(spec), Pace()
+    logged = [name for name in names if name not in EXTENT]
     lines, validated = report_steps(spec)
     shared = {s: folder for s in place.settings.shared_steps if (folder := prefix_folder(spec, place, s))}
     frozen_at = schedule.step_at(chosen.selfsup.start, steps) if job.teacher is not None else None
@@ -223,23 +245,25 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             fresh = active not in compiled
             if fresh:
                 compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.group.size)
-            values = step.run(compiled[active], spec, active, number, batch, update)
+            reported = dict(zip(names, step.run(compiled[active], spec, active, number, batch, update), strict=True))
+            values = [float(reported[name]) for name in logged]
             if not fresh:
                 durations.append(time.perf_counter() - began)
                 pace.add(durations[-1] + source.waited - waited, source.waited - waited)
             waited = source.waited
             state.step = number + 1
-            state.window.append([float(v) for v in values])
+            state.window.append(values)
+            state.extent.append([float(np.nan_to_num(reported[name])) for name in EXTENT])  # JSON has no infinity
             if not np.isfinite(values).all():
                 line = {"step": state.step} | {
-                    name: (float(v) if math.isfinite(v) else None) for name, v in zip(names, values, strict=True)
+                    name: (v if math.isfinite(v) else None) for name, v in zip(logged, values, strict=True)
                 }
                 curve.write(line)
                 outcome = Outcome("diverged", state.step, f"the loss was not finite at step {state.step}")
                 break
             if state.step in lines:
                 line = {"step": state.step, "learning_rate": float(step.learning_rate(spec, number))} | {
-                    name: float(v) for name, v in zip(names, np.mean(state.window, axis=0), strict=True)
+                    name: float(v) for name, v in zip(logged, np.mean(state.window, axis=0), strict=True)
                 }
                 state.window = []
                 if state.step in validated:
@@ -249,11 +273,13 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
                 job.report(line, pace)
                 pace = Pace()
                 masked = active.occlusion == chosen.occlusion and hasattr(active.occlusion, "start")
-                low = masked and line["visible"] < spec.train.collapse_below
-                state.low_visible = state.low_visible + 1 if low else 0
-                if state.low_visible >= COLLAPSED_REPORTS or (low and state.step == steps):
-                    share = f"{100 * line['visible']:.1f} %"
-                    state.collapsed = f"only {share} of the pixels were taken to be visible at step {state.step}"
+                reason = _left_frame(state.extent)
+                state.extent = []
+                if not reason and masked and line["visible"] < spec.train.collapse_below:
+                    reason = f"only {100 * line['visible']:.1f} % of the pixels were taken to be visible"
+                state.low_visible = state.low_visible + 1 if reason else 0
+                if state.low_visible >= COLLAPSED_REPORTS or (reason and state.step == steps):
+                    state.collapsed = f"{reason} at step {state.step}"
                     break
             if state.step in shared:
                 save_prefix(shared[state.step], state, job.parameters, place)

@@ -53,7 +53,8 @@ class State:
     Attributes:
         step: steps done.
         window: losses of the steps since the last line of the learning curve.
-        low_visible: lines in a row with too few visible pixels.
+        extent: of the flows of the same steps, the values of `uflow.losses.extent.EXTENT`.
+        low_visible: lines in a row with too few visible pixels or a flow out of the frame.
         metrics_bytes: size of the learning curve.
         metrics_crc: its CRC-32; `None` if nobody wrote it down.
         best: least end-point error on validation pairs.
@@ -62,6 +63,7 @@ class State:
 
     step: int = 0
     window: list[list[float]] = dataclasses.field(default_factory=list)
+    extent: list[list[float]] = dataclasses.field(default_factory=list)
     low_visible: int = 0
     metrics_bytes: int = 0
     metrics_crc: int | None = 0

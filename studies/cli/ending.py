@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.records import layout
 from studies.cli.arguments import Command
+from studies.cli.yardsticks import keep_yardsticks
 from studies.queue.endings import DONE, FAILED
 
 
@@ -35,6 +36,7 @@ def update_mirror(mirror: Any, command: Command) -> None:
 
 def reported(command: Command, mirror: Any, left: int = 0) -> CommandResult:
     """Writes the report; exit code 0, or 3 if a run failed or some were left that should have been done."""
+    keep_yardsticks(command.folder)
     return _reported(command, mirror, left, command.folder / layout.REPORT)
 
 

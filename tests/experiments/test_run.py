@@ -125,6 +125,20 @@ def test_a_mask_that_hides_everything_is_a_result_also_if_it_dies_before_it_is_w
     assert record.metrics, "a collapsed run is measured all the same"
 
 
+def test_a_flow_that_leaves_the_frame_ends_early_and_a_checkpoint_knows_for_how_long(runner, tmp_path):
+    """What is out of the frame has no loss, and no occlusion component acts yet that could hide too much."""
+    changes = {"train.learning_rate": 0.1, "smoothness.name": "none", "occlusion.start": 0.9}
+    process = runner.stopped(tmp_path, "before step", 25, "--checkpoint-seconds", "0", **changes)
+    assert process.go_on(signal.SIGKILL) == -signal.SIGKILL
+    run = runner.finish(tmp_path, code=3, **changes)
+    assert json_files.read_json(run / "cost.json")["started_at_step"] == 25
+    record = run_record.read_result(run)
+    assert (record.status, record.step) == ("collapsed", 30)
+    assert record.reason.startswith("the flow left the frame: ") and record.reason.endswith("diagonal, at step 30")
+    assert record.metrics["epe/synthetic/all"] > 1000, "a collapsed run is measured all the same"
+    assert set(lines(run)[0]) == {"step", "learning_rate", "total", "photometric", "smoothness", "selfsup", "visible"}
+
+
 @pytest.mark.parametrize(
     "options, changes, message",
     [

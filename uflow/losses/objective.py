@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uflow import backend as ms
 from uflow.components import TERMS, Components
+from uflow.losses.extent import EXTENT, flow_extent
 from uflow.losses.terms import Losses
 from uflow.models.flow_network import FlowNetwork
 
-REPORTED = ("total", *TERMS, "visible")  # entries of the vector that an `Objective` returns beside the loss
+REPORTED = ("total", *TERMS, "visible", *EXTENT)  # entries of the vector that an `Objective` returns beside the loss
 
 
 class Objective(ms.nn.Cell):
@@ -84,7 +85,8 @@ class Objective(ms.nn.Cell):
         else:
             photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
-        reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean()))
+        inside, motion = flow_extent(ms.ops.stop_gradient(flow))
+        reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))
         return total, ms.ops.stop_gradient(reported)
 
     def student_view(self, frames: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:

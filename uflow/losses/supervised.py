@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow.losses.extent import flow_extent
 from uflow.models.flow_network import FlowNetwork
 from uflow.ops import parallel
 from uflow.ops.geometry import resize_flow, robust_l1, upsample_flow
@@ -41,7 +42,7 @@ class SupervisedObjective(ms.nn.Cell):
     def construct(
         self, first: ms.Tensor, second: ms.Tensor, truth: ms.Tensor, valid: ms.Tensor, keep: ms.Tensor | None = None
     ) -> tuple[ms.Tensor, ms.Tensor]:
-        """The loss, a scalar, twice: to be differentiated and to be reported.
+        """The loss, a scalar, and what is reported: the loss and `flow_extent`, a vector.
 
         Args:
             first: (B, 3, H, W), first frames as the network sees them.
@@ -52,4 +53,5 @@ class SupervisedObjective(ms.nn.Cell):
         """
         flow = self.network(self.network.pyramid(first), self.network.pyramid(second), keep, 1)[0]
         loss = supervised_loss(flow, truth, valid)
-        return loss, ms.ops.stop_gradient(loss)
+        inside, motion = flow_extent(ms.ops.stop_gradient(flow))
+        return loss, ms.ops.stop_gradient(ms.ops.stack((loss, inside, motion)))

@@ -30,12 +30,8 @@ class Given:
     flows: list
     visible: list
 
-    @property
-    def network(self):
-        return self
-
-    def working_size(self, height, width):
-        return height, width
+    def batch_size(self, frame):
+        return 1
 
     def estimates(self, pairs, always=False):
         for index, pair in enumerate(pairs):

@@ -84,9 +84,9 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     """The records of the study in `directory`, with what is missing and what was left out.
 
     A `result.json` that is corrupt, cut off, or of another run is left out. So is one of another protocol, spec format,
-    component revision or code, evaluation data or training data than the others; arms that differ in training data on purpose
-    (a change named `data...`) are held against the arms with the same change, also in the evaluation data if those
-    follow the training data.
+    component revision or code, evaluation data or training data than the others; arms that differ in training data on
+    purpose (a change named `data...`) are held against the arms with the same change, also in the evaluation data if
+    those follow the training data.
 
     Raises:
         StudyError: if there is no such study, or if as many records disagree with each other as agree.

@@ -23,9 +23,8 @@ VIEW = 256, 320  # of scenes of which a part is cut off
 ENTRIES = 5  # of each gradient, of which most must agree: robust losses have kinks, and one may be near
 STEPS = (1e-2, 3e-3, 1e-3, 3e-4)  # of finite differences: the largest suffer from curvature, the smallest from rounding
 AGREEMENT = 0.05  # of a gradient with one of its finite differences, as a share of the largest entry
-LEFT = (
-    0.3  # of a loss of unlike images or of a rough flow, for equal images or a constant flow; robust losses leave some
-)
+# of the loss of unlike images or of a rough flow, for equal images or a constant flow: robust losses leave some
+LEFT = 0.3
 
 Check = tuple[str, Callable[[], str]]  # what is checked; why it does not hold, or nothing
 

@@ -417,11 +417,12 @@ FALLS_BACK = """
     import logging
     logging.basicConfig()
     import numpy as np
-    from uflow import backend as ms, kernels, ops
+    from uflow import backend as ms, kernels
+    from uflow.ops import geometry
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     @ms.jit
     def both(x, flow):
-        return ops.warp(x, flow), ops.warp(flow, flow)
+        return geometry.warp(x, flow), geometry.warp(flow, flow)
     x = ms.Tensor(np.arange(12, dtype=np.float32).reshape(1, 1, 3, 4))
     print(both(x, ms.ops.ones((1, 2, 3, 4)))[0].asnumpy()[0, 0, 0, :3], kernels.switch.active, kernels.fingerprint())
 """
@@ -495,12 +496,13 @@ def test_wrong_arguments_raise_instead_of_crashing(built):
 
 CACHED = """
     import numpy as np
-    from uflow import backend as ms, ops
+    from uflow import backend as ms
+    from uflow.ops import geometry
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU", enable_compile_cache=True, compile_cache_path="graphs")
     class Net(ms.nn.Cell):
         def construct(self, x, w, b, flow):
-            y = ops.convolution(x, w, b, leaky_relu=True)
-            return (ops.cost_volume(y, ops.warp(y, flow), 4, True) ** 2).sum()
+            y = geometry.convolution(x, w, b, leaky_relu=True)
+            return (geometry.cost_volume(y, geometry.warp(y, flow), 4, True) ** 2).sum()
     ramp = np.linspace(-1, 1, 2000, dtype=np.float32)
     inputs = [ms.Tensor(np.resize(ramp, s)) for s in [(1, 3, 8, 9), (4, 3, 3, 3), (4,), (1, 2, 8, 9)]]
     step = ms.value_and_grad(Net(), (0, 1, 2, 3))

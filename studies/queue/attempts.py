@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.records import json_files, layout, locks, run_record
 
-STAYS = (layout.SPEC, "lock", layout.WORKER_LOCK, layout.ATTEMPTS)
+STAYS = (layout.SPEC, layout.LOCK, layout.WORKER_LOCK, layout.ATTEMPTS)
 
 
 def failed(directory: pathlib.Path) -> str | None:

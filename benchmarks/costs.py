@@ -23,6 +23,7 @@ from studies.presets import PRESETS
 # few steps where they take long; scenes are made and evaluated as often as there are of them
 CHANGES: Mapping[str, Sequence[str]] = {
     "short": ("train.steps=150",),
+    "night": ("train.steps=150",),
     "paper": ("train.steps=6", "train.validations=1", "data.scenes.train_pairs=4", "data.scenes.validation_pairs=1",
               "data.scenes.test_pairs=1"),
 }  # fmt: skip

@@ -63,7 +63,7 @@ def _add_actions(made: flags.Parser) -> None:
 
 def _add_plan(made: flags.Parser) -> None:
     """Which runs a study has."""
-    made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short or paper (%(default)s)")
+    made.add_argument("--preset", default="short", metavar="NAME", help="smoke, short, night or paper (%(default)s)")
     made.add_argument("--seeds", metavar="N|A,B,C", help="number of seeds, or which (default: by preset and study)")
     made.add_argument("--add-seeds", type=int, metavar="N", help="N seeds more than were planned before")
     made.add_argument(

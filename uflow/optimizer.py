@@ -62,9 +62,10 @@ class Adam(ms.nn.Cell):
             learning_rate: a scalar.
             powers: (2,), as from `powers`.
         """
+        power1, power2 = powers[0], powers[1]  # here, for what the loop holds is compiled for every parameter
         for i in range(len(self.trained)):
             self.update(
-                self.trained[i], self.moment1[i], self.moment2[i], powers[0], powers[1], learning_rate,
+                self.trained[i], self.moment1[i], self.moment2[i], power1, power2, learning_rate,
                 self.beta1, self.beta2, self.epsilon, gradients[i],
             )  # fmt: skip
         return learning_rate

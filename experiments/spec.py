@@ -103,6 +103,9 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     runs that do not use them stay.
     """
     config = to_config(spec)
+    for part in (*registry.AXES, *SECTIONS):
+        for name in options.defaulted_later(getattr(spec, part)):
+            del config[part][name]
     if not config["train"]["initial"]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":

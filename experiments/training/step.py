@@ -179,13 +179,15 @@ def reported_names(spec: ExperimentSpec) -> tuple[str, ...]:
 def learning_rate(spec: ExperimentSpec, number: int) -> np.float32:
     """The learning rate of a step."""
     train = spec.train
-    after, length = (schedule.step_at(share, train.steps) for share in (train.decay_start, train.decay_length))
-    return np.float32(schedule.learning_rate(number, train.learning_rate, train.decay, after, length))
+    shares = train.decay_start, train.decay_length, train.warmup
+    spans = (schedule.step_at(share, train.steps) for share in shares)
+    return np.float32(schedule.learning_rate(number, train.learning_rate, train.decay, *spans, train.steps))
 
 
 def build_optimizer(spec: ExperimentSpec, network: FlowNetwork) -> Any:
     """The optimizer that the spec names, over all parameters of the network."""
-    return optimizer.build(spec.train.optimizer, network.trainable_params())
+    train = spec.train
+    return optimizer.build(train.optimizer, network.trainable_params(), train.clip_norm, train.weight_decay)
 
 
 def build_teacher(spec: ExperimentSpec) -> FlowNetwork | None:

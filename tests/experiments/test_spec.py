@@ -220,12 +220,14 @@ def test_options_that_came_later_change_no_run_that_does_not_use_them():
     # the names that these specs had before there were initial weights and mixed precision
     assert default_spec().run_id == "c2ce62d04a1f" and prefix_id(default_spec(), 1000) == "0233862e7075"
     assert changed(default_spec(), {"train.loss_scale": 8}).run_id == default_spec().run_id
-    assert not {"initial", "amp", "loss_scale"} & set(canonical(default_spec())["train"])
+    later = {"initial", "amp", "loss_scale", "warmup", "clip_norm", "weight_decay"}
+    assert not later & set(canonical(default_spec())["train"])
 
 
 @pytest.mark.parametrize("changes", [{"train.initial": "abc"}, {"train.amp": "O2"}, {"train.amp": "O3"},
-                                     {"train.amp": "O2", "train.loss_scale": 8}])  # fmt: skip
-def test_initial_weights_and_precision_are_part_of_the_run(changes):
+                                     {"train.amp": "O2", "train.loss_scale": 8}, {"train.warmup": 0.1},
+                                     {"train.clip_norm": 1.0}, {"train.weight_decay": 1e-4}])  # fmt: skip
+def test_options_that_came_later_are_part_of_the_run_that_uses_them(changes):
     spec = changed(SMALL, changes)
     assert spec.run_id != SMALL.run_id and from_config(canonical(spec)).run_id == spec.run_id
     assert prefix_id(spec, 100) != prefix_id(SMALL, 100)

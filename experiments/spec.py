@@ -137,10 +137,7 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
     config = canonical(spec)
     active = components(spec).active_at(step - 1, spec.train.steps)
     for axis in registry.AXES:
-        component = getattr(active, axis)
-        if component != getattr(spec, axis):
-            config[axis] = {"name": registry.entry_of(component).name}
-        elif registry.entry_of(component).name == "none":
+        if registry.entry_of(getattr(active, axis)).name == "none":  # it is, or it has not started yet
             config[axis] = {"name": "none"}
     config["evaluation"] = {side: config["evaluation"].get(side) for side in ("height", "width")}
     if not spec.evaluation.size:  # on which the validation on the way depends

@@ -235,6 +235,13 @@ def test_options_that_came_later_are_part_of_the_run_that_uses_them(changes):
     assert (with_scale.run_id != spec.run_id) == ("train.amp" in changes)
 
 
+def test_weights_that_change_later_are_part_of_the_prefix():
+    mixed = changed(SMALL, {"photometric.name": "mixture", "photometric.change": 0.5, "train.steps": 100})
+    other = changed(mixed, {"photometric.late_l1_weight": 1})
+    assert len({prefix_id(spec, step) for spec in (mixed, other) for step in (50, 60)}) == 4
+    assert prefix_id(changed(mixed, {"photometric.l1_weight": 1}), 60) != prefix_id(mixed, 60)
+
+
 PRETRAINED = changed(SMALL, {"initial": {"data.scenes.noise": 0.1}, "data.digest": "d", "initial.data.digest": "e"})
 
 

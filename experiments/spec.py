@@ -363,6 +363,8 @@ def problems_of(spec: ExperimentSpec) -> list[str]:
         found.append(f"evaluation.height={given[0]} and evaluation.width={given[1]}: give both or neither")
     elif spec.evaluation.size and (problem := spec.network.working_size_problem(*given)):
         found.append(f"evaluation.height={given[0]} evaluation.width={given[1]}: {problem}")
+    if spec.data.margin and spec.train.supervised:
+        found.append(f"data.margin={spec.data.margin} acts in photometric losses, which train.supervised has not")
     if spec.initial is None:
         return found
     if spec.train.initial:

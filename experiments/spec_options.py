@@ -74,8 +74,21 @@ class DataOptions:
     height: int = option(384, Range(16, 8192), unit="px", help="rows that training images are resized to")
     width: int = option(512, Range(16, 8192), unit="px", help="columns that training images are resized to")
     fit: str = option("resize", Choices(("resize", "crop")), help="how frames are brought to height and width")
+    margin: int = option(
+        0,
+        Range(0, 8192),
+        unit="px",
+        help="how far around a crop losses look up what moves out of it (fit=crop; full-image warping); 0 = not at all",
+        later=True,
+    )
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     scenes: SceneOptions = dataclasses.field(default_factory=SceneOptions)
+
+    def conflicts(self) -> list[str]:
+        """Options that exclude each other."""
+        if self.margin and self.fit != "crop":
+            return [f"margin={self.margin} needs fit=crop: there is nothing around frames that are resized as a whole"]
+        return []
 
 
 @section

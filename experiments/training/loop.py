@@ -177,7 +177,8 @@ class _Job:
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
         group = self.place.group
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (group.rank, group.size))
+        part = group.rank, group.size
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, part, data.margin)
 
     def freeze_teacher(self) -> None:
         """Gives a frozen teacher the network as it is now."""

@@ -136,7 +136,7 @@ def build(
     if spec.train.supervised:
         objective = SupervisedObjective(network)
     else:
-        objective = Objective(network, chosen, spec.train.only_forward, teacher)
+        objective = Objective(network, chosen, spec.train.only_forward, teacher, spec.data.margin)
     return TrainStep(objective, update, devices, spec.train.amp, spec.train.loss_scale)
 
 
@@ -153,6 +153,7 @@ def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) 
     return [
         batch.first, batch.second, batch.seen_first, batch.seen_second, given.weights, given.keep, given.student_keep,
         batch.occluded if "true_occlusion" in registry.entry_of(chosen.occlusion).needs else None, shifts,
+        batch.around,
     ]  # fmt: skip
 
 

@@ -130,6 +130,7 @@ def test_the_same_component_keeps_its_options():
         ({"train.learning_rate": float("nan")}, "train.learning_rate must be a number"),
         ({"data.augmentation.flip_vertical": "perhaps"}, "data.augmentation.flip_vertical must be one of false, true"),
         ({"data.scenes.radius_min": 20.0}, "data.scenes.radius_min must not exceed radius_max"),
+        ({"data.margin": 8}, "data.margin=8 needs fit=crop"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"occlusion.revision": 7}, "occlusion.revision' cannot be set|has no option 'revision'"),
         ({"smoothness.ramp_start": 0.9, "smoothness.ramp_end": 0.1}, "ramp_start .* must not exceed ramp_end"),
@@ -226,7 +227,8 @@ def test_options_that_came_later_change_no_run_that_does_not_use_them():
 
 @pytest.mark.parametrize("changes", [{"train.initial": "abc"}, {"train.amp": "O2"}, {"train.amp": "O3"},
                                      {"train.amp": "O2", "train.loss_scale": 8}, {"train.warmup": 0.1},
-                                     {"train.clip_norm": 1.0}, {"train.weight_decay": 1e-4}])  # fmt: skip
+                                     {"train.clip_norm": 1.0}, {"train.weight_decay": 1e-4},
+                                     {"data.fit": "crop", "data.margin": 16}])  # fmt: skip
 def test_options_that_came_later_are_part_of_the_run_that_uses_them(changes):
     spec = changed(SMALL, changes)
     assert spec.run_id != SMALL.run_id and from_config(canonical(spec)).run_id == spec.run_id

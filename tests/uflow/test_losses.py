@@ -207,6 +207,25 @@ def test_flows_at_a_quarter_of_the_size_lead_from_frame_to_frame_at_full_size():
     assert terms[0] == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
 
 
+def test_what_moves_out_of_a_crop_is_looked_up_in_the_larger_frame():
+    scene = np.random.default_rng(0).random((1, 3, 48, 56), np.float32)
+    around = np.ones((2, 4, 48, 48), np.float32)
+    # the second frames show the scene 8 px further to the right, and their last 4 columns are outside of the frame
+    around[:1, :3], around[1:, :3] = scene[..., 8:], scene[..., :-8]
+    around[1, :, :, -4:] = 0
+    images = around[:, :3, 8:-8, 8:-8]
+    flow = np.zeros((2, 2, 8, 8), np.float32)
+    flow[:1, 0], flow[1:, 0] = 2, -2
+    nothing = {"selfsup": registry.build("selfsup", "none"), "smoothness": registry.build("smoothness", "none")}
+    components = dataclasses.replace(choose(), **nothing)  # the range map has holes where the other crop ends
+    given = [images, flow, flow, flow, np.zeros((1, 1, *SIZE), np.float32), np.zeros((2, 2), np.int32), around]
+    term, _, _, visible = numpy(Values(Losses(components, margin=8))(*tensors(given)))
+    wanted = np.ones((2, 1, *SIZE), np.float32)
+    wanted[0, ..., -4:] = 0
+    np.testing.assert_array_equal(visible, wanted)
+    assert term == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
+
+
 class Values(ms.nn.Cell):
     def __init__(self, losses):
         super().__init__()

@@ -22,6 +22,7 @@ class Objective(ms.nn.Cell):
         only_forward: leave out the losses of the flow from second to first frames.
         teacher: what teaches if `components.selfsup.teacher` is `frozen`: a network with the same options and its own,
             untrained parameters.
+        margin: px around the frames in which losses look up what moves out of them, see `Losses`.
 
     Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
     """
@@ -32,10 +33,11 @@ class Objective(ms.nn.Cell):
         components: Components,
         only_forward: bool = False,
         teacher: FlowNetwork | None = None,
+        margin: int = 0,
     ):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
-        self.losses = Losses(components, only_forward)
+        self.losses = Losses(components, only_forward, margin)
         self.selfsup = components.selfsup
         self.with_teacher = self.losses.with_teacher
         self.frozen = self.with_teacher and components.selfsup.teacher == "frozen"
@@ -59,6 +61,7 @@ class Objective(ms.nn.Cell):
         student_keep: ms.Tensor,
         occluded: ms.Tensor | None = None,
         shifts: ms.Tensor | None = None,
+        around: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor]:
         """The loss, a scalar, and the values of `REPORTED`, a vector.
 
@@ -72,6 +75,7 @@ class Objective(ms.nn.Cell):
             student_keep: (levels, 2B), level dropout of the network on the student's view.
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
             shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
+            around: (2B, 4, H + 2m, W + 2m), for losses with a margin, see `Losses`.
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
@@ -81,9 +85,10 @@ class Objective(ms.nn.Cell):
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
             student, _ = self.network.both_directions(self.student_view(augmented, shifts), student_keep)
-            photometric, smoothness, selfsup, visible = self.losses(images, flow, teacher, student, occluded, shifts)
+            terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
         else:
-            photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
+            terms = self.losses(images, flow, None, None, occluded, None, around)
+        photometric, smoothness, selfsup, visible = terms
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
         inside, motion = flow_extent(ms.ops.stop_gradient(flow))
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))

@@ -88,8 +88,10 @@ class Objective(ms.nn.Cell):
             terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
         else:
             terms = self.losses(images, flow, None, None, occluded, None, around)
-        photometric, smoothness, selfsup, visible = terms
+        photometric, smoothness, selfsup, visible, agreement = terms
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
+        if self.losses.with_agreement:
+            total = total + agreement
         inside, motion = flow_extent(ms.ops.stop_gradient(flow))
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))
         return total, ms.ops.stop_gradient(reported)

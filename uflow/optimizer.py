@@ -130,6 +130,27 @@ class Restrained(ms.nn.Cell):
         return self.inner(clipped, learning_rate, powers[:2])
 
 
+class Average(ms.nn.Cell):
+    r"""Parameters that follow others, $t \leftarrow t + (1 - m)(p - t)$: a moving average of them.
+
+    Args:
+        averaged: what follows.
+        parameters: what is followed, one for each, in their order.
+
+    Source: Tarvainen and Valpola, NeurIPS 2017 (mean teacher).
+    """
+
+    def __init__(self, averaged: Iterable[ms.Parameter], parameters: Iterable[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.averaged, self.parameters = ms.ParameterTuple(averaged), ms.ParameterTuple(parameters)
+
+    def construct(self, momentum: ms.Tensor) -> ms.Tensor:
+        """Updates what follows in place and returns the momentum m, a scalar."""
+        for i in range(len(self.averaged)):
+            ms.ops.assign_add(self.averaged[i], (1.0 - momentum) * (self.parameters[i] - self.averaged[i]))
+        return momentum
+
+
 def build(
     name: str, parameters: Iterable[ms.Parameter], clip_norm: float = 0.0, weight_decay: float = 0.0
 ) -> Adam | Sgd | Restrained:

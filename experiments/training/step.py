@@ -130,7 +130,7 @@ def build(
         network: what is trained.
         chosen: the components that act.
         update: the optimizer of the network.
-        teacher: the network that teaches if the teacher is frozen.
+        teacher: the network that teaches if it is not the one that is trained.
         devices: how many of them train together, each with its part of the batch.
     """
     if spec.train.supervised:
@@ -192,7 +192,7 @@ def build_optimizer(spec: ExperimentSpec, network: FlowNetwork) -> Any:
 
 
 def build_teacher(spec: ExperimentSpec) -> FlowNetwork | None:
-    """A second network for a frozen teacher; `None` if the experiment has none."""
-    if spec.train.supervised or getattr(spec.selfsup, "teacher", None) != "frozen":
+    """A second network for a frozen or mean teacher; `None` if the experiment has none."""
+    if spec.train.supervised or getattr(spec.selfsup, "teacher", "continual") == "continual":
         return None
     return FlowNetwork(spec.network, spec.normalization)

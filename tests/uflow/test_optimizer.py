@@ -107,3 +107,14 @@ def test_one_cycle_rises_from_a_25th_and_falls_to_almost_nothing():
     rates = [schedule.learning_rate(step, 25.0, "one_cycle", 0, 0, 4, 9) for step in range(9)]
     np.testing.assert_allclose(rates, [1, 7, 13, 19, 25, 18.750025, 12.50005, 6.250075, 1e-4], rtol=1e-9)
     assert schedule.learning_rate(0, 25.0, "one_cycle", 0, 0, 0, 9) == 25.0
+
+
+def test_a_mean_teacher_follows_the_parameters():
+    pairs = [(ms.Parameter(ms.Tensor([4.0, 8.0 * i]), name=f"t{i}"), ms.Parameter(ms.Tensor([0.0, -2.0]), name=f"p{i}"))
+             for i in range(2)]  # fmt: skip
+    average = optimizer.Average(*zip(*pairs, strict=True))
+    for share in (0.75, 0.5):
+        average(ms.Tensor(np.float32(share)))
+    # 4 -> 3 -> 1.5; 0 -> -0.5 -> -1.25; 8 -> 5.5 -> 1.75
+    np.testing.assert_allclose([t.asnumpy() for t, _ in pairs], [[1.5, -1.25], [1.5, 1.75]], rtol=1e-6)
+    np.testing.assert_array_equal([p.asnumpy() for _, p in pairs], [[0, -2]] * 2)

@@ -20,8 +20,8 @@ class Objective(ms.nn.Cell):
         network: the network that is trained.
         components: one per axis; the normalization is the network's own.
         only_forward: leave out the losses of the flow from second to first frames.
-        teacher: what teaches if `components.selfsup.teacher` is `frozen`: a network with the same options and its own,
-            untrained parameters.
+        teacher: what teaches if `components.selfsup.teacher` is `frozen` or `mean`: a network with the same options and
+            its own, untrained parameters.
         margin: px around the frames in which losses look up what moves out of them, see `Losses`.
 
     Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
@@ -40,10 +40,10 @@ class Objective(ms.nn.Cell):
         self.losses = Losses(components, only_forward, margin)
         self.selfsup = components.selfsup
         self.with_teacher = self.losses.with_teacher
-        self.frozen = self.with_teacher and components.selfsup.teacher == "frozen"
-        if self.frozen and teacher is None:
-            raise ValueError("selfsup.teacher=frozen needs the teacher's network")
-        if self.frozen:
+        self.apart = self.with_teacher and components.selfsup.teacher != "continual"
+        if self.apart and teacher is None:
+            raise ValueError(f"selfsup.teacher={components.selfsup.teacher} needs the teacher's network")
+        if self.apart:
             self.teacher = teacher
             for name, parameter in teacher.parameters_and_names():
                 parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
@@ -102,5 +102,5 @@ class Objective(ms.nn.Cell):
 
     def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
         """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
-        teacher = self.teacher if self.frozen else self.network
+        teacher = self.teacher if self.apart else self.network
         return teacher.both_directions(frames)[0]

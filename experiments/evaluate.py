@@ -4,7 +4,8 @@
     python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --method dis
 
 Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
-protocol and what it was computed from, per_frame.csv the values of every frame. --submission DIR writes flow files and
+protocol and what it was computed from, per_frame.csv the values of every frame. With --confidence there is the area
+between sparsification curves (AUSE), and with --out the curves. --submission DIR writes flow files and
 archives for Sintel, KITTI and Spring instead. --method measures in the same way what needs no training: zero is no
 motion, constant the mean true motion of each frame (an oracle), farneback and dis are OpenCV's.
 """
@@ -115,8 +116,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if not arguments.method and not arguments.checkpoint:
         raise ValueError("--checkpoint, a network, or --method, what needs no training, must be given")
     if arguments.method:
-        names = ("checkpoint", "submission", "height", "width", "occlusion")
-        if given := [f"--{name}" for name in names if getattr(arguments, name) is not None]:
+        names = ("checkpoint", "submission", "height", "width", "occlusion", "confidence")
+        if given := [f"--{name}" for name in names if getattr(arguments, name) not in (None, False)]:
             raise ValueError(f"--method {arguments.method} is no network: leave it out, or {' and '.join(given)}")
     if arguments.max_pairs is not None and arguments.max_pairs < 1:
         raise ValueError(f"--max-pairs must be at least 1, got {arguments.max_pairs}")

@@ -10,6 +10,7 @@ DIR then holds, for every pair of neighbors, named like its first frame:
     flow/NAME.flo       the flow, px, at the size of the frames
     color/NAME.png      its picture: the hue says where to, the saturation how far; legend.png says how much
     visible/NAME.png    white where the pixel is seen in the second frame, black where it is hidden
+    confidence/NAME.png with --confidence: white where forward and backward flow cancel, grey (0.37) for a gap of 1 px
     panels/NAME.png     frame, flow and visibility side by side, with the legend
     panels.mp4          these as a video, if there are three frames or more
     prediction.json     what was computed from what; written last
@@ -100,7 +101,7 @@ class Output:
     directory: pathlib.Path
 
     def file(self, kind: str, name: str) -> pathlib.Path:
-        """Of one pair; `kind` is flow, color, visible or panels."""
+        """Of one pair; `kind` is flow, color, visible, confidence or panels."""
         return self.directory / kind / (name + (".flo" if kind == "flow" else ".png"))
 
     def video(self, sequence: str) -> pathlib.Path:
@@ -135,6 +136,8 @@ def compute(
         write_flo(output.new("flow", name), estimate.flow)
         if estimate.visible is not None:
             write_png(output.new("visible", name), visibility_picture(estimate.visible))
+        if estimate.confidence is not None:
+            write_png(output.new("confidence", name), visibility_picture(estimate.confidence))
         lengths = np.hypot(*estimate.flow)
         if lengths.size:
             longest = max(longest, float(np.percentile(lengths[np.isfinite(lengths)], COLOR_SCALE_PERCENTILE)))

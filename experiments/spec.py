@@ -103,6 +103,9 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     runs that do not use them stay.
     """
     config = to_config(spec)
+    for part in (*registry.AXES, *SECTIONS):
+        for name in options.defaulted_later(getattr(spec, part)):
+            del config[part][name]
     if not config["train"]["initial"]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":
@@ -134,10 +137,7 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
     config = canonical(spec)
     active = components(spec).active_at(step - 1, spec.train.steps)
     for axis in registry.AXES:
-        component = getattr(active, axis)
-        if component != getattr(spec, axis):
-            config[axis] = {"name": registry.entry_of(component).name}
-        elif registry.entry_of(component).name == "none":
+        if registry.entry_of(getattr(active, axis)).name == "none":  # it is, or it has not started yet
             config[axis] = {"name": "none"}
     config["evaluation"] = {side: config["evaluation"].get(side) for side in ("height", "width")}
     if not spec.evaluation.size:  # on which the validation on the way depends
@@ -363,6 +363,8 @@ def problems_of(spec: ExperimentSpec) -> list[str]:
         found.append(f"evaluation.height={given[0]} and evaluation.width={given[1]}: give both or neither")
     elif spec.evaluation.size and (problem := spec.network.working_size_problem(*given)):
         found.append(f"evaluation.height={given[0]} evaluation.width={given[1]}: {problem}")
+    if spec.data.margin and spec.train.supervised:
+        found.append(f"data.margin={spec.data.margin} acts in photometric losses, which train.supervised has not")
     if spec.initial is None:
         return found
     if spec.train.initial:

@@ -23,9 +23,32 @@ class TrainOptions:
         1e-4, Range(1e-9, 10.0), search=Range(1e-5, 1e-2, log=True), help="learning rate before decay"
     )
     optimizer: str = option("adam", Choices(("adam", "sgd")), help="how gradients change the parameters")
-    decay: str = option("none", Choices(schedule.DECAYS), help="how the learning rate falls")
+    decay: str = option(
+        "none", Choices(schedule.DECAYS), help="how the learning rate falls; one_cycle: it rises before, during warmup"
+    )
     decay_start: float = option(0.0, Range(0.0, 1.0), help="share of training at which the decay starts")
     decay_length: float = option(1.0, Range(0.0, 1.0), help="share of training in which it falls to 0 (or by half)")
+    warmup: float = option(
+        0.0,
+        Range(0.0, 1.0),
+        search=Range(0.0, 0.2),
+        help="share of training in which the learning rate first grows linearly",
+        later=True,
+    )
+    clip_norm: float = option(
+        0.0,
+        Range(0.0, 1e6),
+        search=Range(0.1, 10.0, log=True),
+        help="largest norm of the gradient of all parameters together, which is shortened to it; 0 = any",
+        later=True,
+    )
+    weight_decay: float = option(
+        0.0,
+        Range(0.0, 10.0),
+        search=Range(1e-6, 1e-2, log=True),
+        help="share of the parameters that is taken off at a step, times the learning rate (decoupled, AdamW)",
+        later=True,
+    )
     only_forward: bool = option(False, FLAG, help="leave out the losses of the flow from second to first frames")
     supervised: bool = option(False, FLAG, help="train on ground-truth flow (supervised reference)")
     validations: int = option(4, Range(0, 1000), help="how often a few validation pairs are evaluated on the way")
@@ -35,6 +58,11 @@ class TrainOptions:
     initial: str = option("", Text("a digest of the content"), help="filled in: weights at the start; '' = drawn")
     amp: str = option("O0", Choices(LEVELS), help="what is computed in float16: nothing, convolutions, the network")
     loss_scale: float = option(1024.0, Range(1.0, 2.0**24), help="factor of the loss for its gradients in float16")
+
+    @property
+    def restrained(self) -> bool:
+        """Whether gradients are clipped or parameters decay."""
+        return self.clip_norm > 0 or self.weight_decay > 0
 
 
 @section
@@ -46,8 +74,21 @@ class DataOptions:
     height: int = option(384, Range(16, 8192), unit="px", help="rows that training images are resized to")
     width: int = option(512, Range(16, 8192), unit="px", help="columns that training images are resized to")
     fit: str = option("resize", Choices(("resize", "crop")), help="how frames are brought to height and width")
+    margin: int = option(
+        0,
+        Range(0, 8192),
+        unit="px",
+        help="how far around a crop losses look up what moves out of it (fit=crop; full-image warping); 0 = not at all",
+        later=True,
+    )
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     scenes: SceneOptions = dataclasses.field(default_factory=SceneOptions)
+
+    def conflicts(self) -> list[str]:
+        """Options that exclude each other."""
+        if self.margin and self.fit != "crop":
+            return [f"margin={self.margin} needs fit=crop: there is nothing around frames that are resized as a whole"]
+        return []
 
 
 @section

@@ -26,8 +26,15 @@ class Components:
     selfsup: SelfSupervision
 
     def active_at(self, step: int, steps: int) -> Components:
-        """The components that act at a step: those that have not started yet are replaced by `none`."""
+        """The components that act at a step.
+
+        Those that have not started yet are replaced by `none`; a photometric component with a share `change` of
+        training is replaced from then on by what its `changed` returns.
+        """
         chosen = {}
+        change = getattr(self.photometric, "change", 1.0)
+        if change < 1 and step >= schedule.step_at(change, steps):
+            chosen["photometric"] = self.photometric.changed()
         for axis in ("occlusion", "selfsup"):
             component = getattr(self, axis)
             if step < schedule.step_at(getattr(component, "start", 0.0), steps):
@@ -35,8 +42,9 @@ class Components:
         return dataclasses.replace(self, **chosen)
 
     def starts(self, steps: int) -> tuple[int, ...]:
-        """Steps at which a component begins to act, ascending, without 0 and without those after the end."""
+        """Steps at which a component begins to act or changes, ascending, without 0 and those after the end."""
         shares = [getattr(getattr(self, axis), "start", 0.0) for axis in ("occlusion", "selfsup")]
+        shares.append(getattr(self.photometric, "change", 1.0))
         return tuple(sorted({s for share in shares if 0 < (s := schedule.step_at(share, steps)) < steps}))
 
     def weights_at(self, step: int, steps: int) -> np.ndarray:

@@ -93,6 +93,68 @@ class Sgd(ms.nn.Cell):
         return learning_rate
 
 
-def build(name: str, parameters: Iterable[ms.Parameter]) -> Adam | Sgd:
-    """The optimizer of a name out of `NAMES`."""
-    return {"adam": Adam, "sgd": Sgd}[name](parameters)
+class Restrained(ms.nn.Cell):
+    r"""An optimizer behind clipping and weight decay; called like it, with two more numbers in `powers`.
+
+    Gradients are multiplied by $\min(1, c / \|g\|)$, with the norm of all of them together. Parameters are multiplied
+    by $1 - \eta \lambda$ before the update, which is made of the gradients alone. The paper's $\eta_t$ is the schedule
+    without the learning rate; here, as in PyTorch's `AdamW`, $\eta$ is the learning rate of the step.
+
+    Args:
+        inner: what updates the parameters.
+        clip_norm: c, the largest norm; 0 = any.
+        weight_decay: lambda, the share that decays at a learning rate of 1.
+
+    Source: Pascanu, Mikolov and Bengio, ICML 2013 (clipping); Loshchilov and Hutter, ICLR 2019 (decoupled decay).
+    """
+
+    def __init__(self, inner: Adam | Sgd, clip_norm: float = 0.0, weight_decay: float = 0.0):
+        super().__init__(auto_prefix=False)  # moments keep their names
+        self.inner, self.trained = inner, inner.trained
+        self.limits = np.array([clip_norm or np.finfo(np.float32).max, weight_decay], np.float32)
+
+    def powers(self, step: int) -> np.ndarray:
+        """Those of the optimizer, then the largest norm and the weight decay, (4,)."""
+        return np.concatenate((self.inner.powers(step), self.limits))
+
+    def construct(self, gradients: tuple, learning_rate: ms.Tensor, powers: ms.Tensor) -> ms.Tensor:
+        """Updates the parameters in place and returns the learning rate."""
+        squares = powers[0] * 0.0
+        for gradient in gradients:
+            squares = squares + (gradient * gradient).sum()
+        share = ms.ops.minimum(powers[2] / ms.ops.sqrt(squares), ms.ops.ones_like(squares))
+        clipped, decay = (), learning_rate * powers[3]
+        for gradient in gradients:
+            clipped = clipped + (gradient * share,)
+        for parameter in self.trained:
+            ms.ops.assign_sub(parameter, decay * parameter)
+        return self.inner(clipped, learning_rate, powers[:2])
+
+
+class Average(ms.nn.Cell):
+    r"""Parameters that follow others, $t \leftarrow t + (1 - m)(p - t)$: a moving average of them.
+
+    Args:
+        averaged: what follows.
+        parameters: what is followed, one for each, in their order.
+
+    Source: Tarvainen and Valpola, NeurIPS 2017 (mean teacher).
+    """
+
+    def __init__(self, averaged: Iterable[ms.Parameter], parameters: Iterable[ms.Parameter]):
+        super().__init__(auto_prefix=False)
+        self.averaged, self.parameters = ms.ParameterTuple(averaged), ms.ParameterTuple(parameters)
+
+    def construct(self, momentum: ms.Tensor) -> ms.Tensor:
+        """Updates what follows in place and returns the momentum m, a scalar."""
+        for i in range(len(self.averaged)):
+            ms.ops.assign_add(self.averaged[i], (1.0 - momentum) * (self.parameters[i] - self.averaged[i]))
+        return momentum
+
+
+def build(
+    name: str, parameters: Iterable[ms.Parameter], clip_norm: float = 0.0, weight_decay: float = 0.0
+) -> Adam | Sgd | Restrained:
+    """The optimizer of a name out of `NAMES`, with clipping and weight decay where they are not 0."""
+    inner = {"adam": Adam, "sgd": Sgd}[name](parameters)
+    return Restrained(inner, clip_norm, weight_decay) if clip_norm or weight_decay else inner

@@ -65,6 +65,7 @@ def option(
     search: Range | Choices | None = None,
     unit: str = "1",
     help: str,
+    later: bool = False,
 ) -> Any:
     """Declares one option, as a dataclass field.
 
@@ -74,8 +75,10 @@ def option(
         search: the values a sweep may try, a subset of `valid`; `None` keeps it fixed.
         unit: physical unit (`px`, `px^2`, `intensity`, ...); "1" when dimensionless.
         help: one line, shown in the README table and by `--help`.
+        later: whether it was added when there were runs already. Its default then changes nothing, and is not part of
+            the name of a run, so that their names stay.
     """
-    meta = {"valid": valid, "search": search, "unit": unit, "help": help}
+    meta = {"valid": valid, "search": search, "unit": unit, "help": help, "later": later}
     return dataclasses.field(default=default, metadata=meta)
 
 
@@ -97,6 +100,13 @@ def check(value: Any) -> None:
     """Raises `ValueError` naming every option of `value` that is outside its valid values, or every conflict."""
     if found := problems(value):
         raise ValueError("\n".join([f"invalid options of {type(value).__name__}:", *(f"  {p}" for p in found)]))
+
+
+def defaulted_later(value: Any) -> list[str]:
+    """Options of a component or section that were added `later` and have their default."""
+    return [
+        f.name for f in dataclasses.fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default
+    ]
 
 
 def section(cls: type) -> type:

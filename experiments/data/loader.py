@@ -54,6 +54,8 @@ class Batch:
         flow: (B, 2, H, W), float32, px, if the flow was asked for.
         valid: (B, 1, H, W), float32, 1 where the flow is known.
         occluded: (B, 1, H, W), float32, 1 = hidden in the second frame, if it was asked for.
+        around: (2B, 4, H + 2m, W + 2m), float32, first frames, then second, with a margin around the crop, and a
+            channel that is 1 in the frame, if there is a margin.
     """
 
     first: np.ndarray
@@ -63,6 +65,7 @@ class Batch:
     flow: np.ndarray | None = None
     valid: np.ndarray | None = None
     occluded: np.ndarray | None = None
+    around: np.ndarray | None = None
 
 
 class Batches:
@@ -81,6 +84,7 @@ class Batches:
         fit: `resize` brings frames to the size before they are changed, `crop` cuts it out of them afterwards.
         truth: ground truth that is wanted, out of `flow` and `occlusion`.
         part: which part of each batch is made, and of how many equal ones, for a device among others.
+        margin: px around the crop that batches have too.
 
     Raises:
         DataError: if there are no pairs, the wanted ground truth is not there, or a size or the seed is out of range;
@@ -98,6 +102,7 @@ class Batches:
         fit: str = "resize",
         truth: frozenset[str] = frozenset(),
         part: tuple[int, int] = (0, 1),
+        margin: int = 0,
     ) -> None:
         if len(pair_set) == 0:
             raise DataError(f"{pair_set.name} has no pairs to train on")
@@ -112,7 +117,7 @@ class Batches:
             raise DataError(f"the seed of batches must be in [0, 2^32), got {seed}")
         self.pair_set, self.batch_size, self.seed = pair_set, batch_size, seed
         self.height, self.width = height, width
-        self.augmentation, self.fit, self.truth = augmentation, fit, truth
+        self.augmentation, self.fit, self.truth, self.margin = augmentation, fit, truth, margin
         share = batch_size // parts
         self.slots = range(number * share, (number + 1) * share)
         self._changes_colors = _changes_colors(augmentation)
@@ -135,6 +140,9 @@ class Batches:
             known["valid"] = np.stack([sample.valid[None] for sample, _ in made])
         if "occlusion" in self.truth:
             known["occluded"] = np.stack([sample.occluded[None] for sample, _ in made])
+        if self.margin:
+            around = np.stack([sample.around for sample, _ in made], axis=1).transpose(0, 1, 4, 2, 3)
+            known["around"] = around.reshape(-1, *around.shape[2:])
         known = {name: np.ascontiguousarray(array, np.float32) for name, array in known.items()}
         return Batch(first, second, seen_first, seen_second, **known)
 
@@ -150,7 +158,7 @@ class Batches:
     def _changed(self, step: int, slot: int) -> tuple[Sample, np.ndarray | None]:
         sample = self._sample(self.indices(step)[slot])
         generator = np.random.default_rng([self.seed, _AUGMENTATION, step, slot])
-        sample = vary_geometry(sample, self.augmentation, self.height, self.width, generator)
+        sample = vary_geometry(sample, self.augmentation, self.height, self.width, generator, self.margin)
         return sample, vary_colors(sample.frames, self.augmentation, generator) if self._changes_colors else None
 
     def _sample(self, index: int) -> Sample:

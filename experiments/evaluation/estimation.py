@@ -24,11 +24,13 @@ class FlowEstimate:
         flow: float32 (2, H, W), px, channel 0 = x, channel 1 = y; the network may have made it not finite.
         visible: float32 (H, W), in [0, 1], 1 = the pixel of the first frame is seen in the second one; `None` if the
             network was not asked.
+        confidence: float32 (H, W), in [0, 1], how far forward and backward flow agree; `None` if it was not asked.
     """
 
     pair: Pair
     flow: np.ndarray
     visible: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
 
 class EstimatesFlow(Protocol):
@@ -39,7 +41,7 @@ class EstimatesFlow(Protocol):
         ...
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor) -> Any:
-        """The flow of a batch, or its flow and visibility."""
+        """The flow of a batch, or its flow and visibility, or these and its confidence."""
         ...
 
 
@@ -78,10 +80,9 @@ def _batch(network: EstimatesFlow, pairs: list[Pair]) -> Iterator[FlowEstimate]:
     stacked = [np.stack([getattr(p, side) for p in filled]).transpose(0, 3, 1, 2) for side in ("first", "second")]
     first, second = (ms.Tensor(np.ascontiguousarray(x, np.float32) / np.float32(255)) for x in stacked)
     found = network(first, second)
-    flows, visible = found if isinstance(found, tuple) else (found, None)
-    flows, visible = flows.asnumpy(), None if visible is None else visible.asnumpy()[:, 0]
+    flows, *maps = (x.asnumpy() for x in (found if isinstance(found, tuple) else (found,)))
     for index, pair in enumerate(pairs):
-        yield FlowEstimate(pair, flows[index], None if visible is None else visible[index])
+        yield FlowEstimate(pair, flows[index], *(x[index, 0] for x in maps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +92,12 @@ class Estimator:
     Attributes:
         network: estimates flow alone.
         hidden: estimates flow and visibility; `None` if nothing is to be said of visibility.
+        confident: whether `hidden` estimates confidence too, which is wanted for every pair.
     """
 
     network: EstimatesFlow
     hidden: EstimatesFlow | None = None
+    confident: bool = False
 
     def batch_size(self, frame: np.ndarray) -> int:
         """How many frames (H, W, 3) of a size are computed together."""
@@ -111,5 +114,6 @@ class Estimator:
         if self.hidden is None:
             yield from estimates(self.network, pairs)
             return
+        always = always or self.confident
         for wanted, group in itertools.groupby(pairs, lambda pair: always or pair.occluded is not None):
             yield from estimates(self.hidden if wanted else self.network, group)

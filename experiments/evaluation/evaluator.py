@@ -30,6 +30,23 @@ class OcclusionScore:
 
 
 @dataclasses.dataclass(frozen=True)
+class ConfidenceScore:
+    """How well confidence tells where errors are.
+
+    Attributes:
+        ause: area between the next two, 0 is best.
+        curve: mean over frames of `metrics.sparsification` at `metrics.REMOVED`, by confidence.
+        oracle: the same by the true error.
+        frames: how many frames.
+    """
+
+    ause: float
+    curve: tuple[float, ...]
+    oracle: tuple[float, ...]
+    frames: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Measured:
     """The numbers of a data set.
 
@@ -44,6 +61,7 @@ class Measured:
         occlusion: `None` without ground truth of occlusion or a method that finds it.
         seconds: what all took, with the compilation of graphs.
         pairs_per_second: after the first batch, during which a graph is compiled; `None` if there was no other.
+        confidence: `None` if confidence was not estimated, or no pixel counts.
     """
 
     name: str
@@ -56,6 +74,7 @@ class Measured:
     occlusion: OcclusionScore | None
     seconds: float
     pairs_per_second: float | None
+    confidence: ConfidenceScore | None = None
 
 
 def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> Iterator[Pair]:
@@ -106,7 +125,7 @@ def measure(
     """
     total = len(pairs) if count is None else min(count, len(pairs))
     skipped: list[str] = []
-    names, unknown, totals, hidden = [], [], [], []
+    names, unknown, totals, hidden, curves = [], [], [], [], []
     began = time.perf_counter()
     warm, warmed = 0, began
     source = (_with_truth(check(pair)) for pair in readable(pairs, total, allowed, skipped))
@@ -119,7 +138,11 @@ def measure(
         counted = protocol.counted(pairs.name, pair)
         if not counted.any():
             unknown.append(pair.name)
-        elif pair.occluded is not None and estimate.visible is not None:
+        if counted.any() and estimate.confidence is not None:
+            error = metrics.end_point_error(flow, pair.flow)[counted]
+            scores = estimate.confidence[counted], -error
+            curves.append([metrics.sparsification(error, score) for score in scores])
+        if counted.any() and pair.occluded is not None and estimate.visible is not None:
             hidden.append(metrics.occlusion_counts(1 - estimate.visible, pair.occluded, counted))
         progress(len(names) + len(skipped), total)
         warm = warm or estimator.batch_size(pair.first)
@@ -141,7 +164,13 @@ def measure(
         occlusion=OcclusionScore(*metrics.best_f_score(sum(hidden)), len(hidden)) if hidden else None,
         seconds=ended - began,
         pairs_per_second=(len(names) - warm) / (ended - warmed) if len(names) > warm else None,
+        confidence=_confidence(curves) if curves else None,
     )
+
+
+def _confidence(curves: list[list[np.ndarray]]) -> ConfidenceScore:
+    curve, oracle = np.mean(curves, axis=0)
+    return ConfidenceScore(metrics.area(curve, oracle), tuple(curve.tolist()), tuple(oracle.tolist()), len(curves))
 
 
 def _with_truth(pair: Pair) -> Pair:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 THRESHOLDS = np.linspace(0, 1, 40)  # of an occlusion score, as in the reference
+REMOVED = np.linspace(0, 1, 21)  # shares of pixels that are taken away for a sparsification curve
 KITTI_CEILING = 50.0  # the reference reports no larger mean end-point error or error rate on KITTI
 _EPSILON = 1e-6  # in every denominator of the reference's F-measure
 
@@ -76,6 +77,33 @@ def f_scores(counts: np.ndarray) -> np.ndarray:
     precision = true_positives / (true_positives + false_positives + _EPSILON)
     recall = true_positives / (true_positives + false_negatives + _EPSILON)
     return 2 * precision * recall / (precision + recall + _EPSILON)
+
+
+def sparsification(error: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Mean error of what is left when the least confident pixels are taken away, as a share of that of all, (S,).
+
+    Element i is for the share `REMOVED[i]` of pixels; 0 when all are taken away, and everywhere without any error. With
+    the negative error as confidence it is the oracle's curve, which none falls below.
+
+    Args:
+        error: (N,), 0 or more, at least one.
+        confidence: (N,), higher = more confident; equal ones are taken away in their order.
+
+    Source: Ilg et al., ECCV 2018 (sparsification plots).
+    """
+    error = error[np.argsort(confidence, kind="stable")].astype(np.float64)
+    whole = error.mean()
+    gone = np.rint(REMOVED * error.size).astype(int)
+    return np.array([error[n:].mean() / whole if n < error.size and whole else 0.0 for n in gone])
+
+
+def area(curve: np.ndarray, oracle: np.ndarray) -> float:
+    """Area between a sparsification curve and the oracle's, 0 = the order of confidence is that of the errors.
+
+    Source: Ilg et al., ECCV 2018 (AUSE, the area under the sparsification error).
+    """
+    gap = curve - oracle
+    return float(((gap[1:] + gap[:-1]) / 2 * np.diff(REMOVED)).sum())
 
 
 def best_f_score(counts: np.ndarray, thresholds: np.ndarray = THRESHOLDS) -> tuple[float, float]:

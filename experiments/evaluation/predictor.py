@@ -37,6 +37,12 @@ def add_arguments(parser: Parser, size: str = "that of the frames", required: bo
         help="what finds hidden pixels; default: what the network was trained with; none: nothing does (names:"
         f" {', '.join(n for n in registry.names('occlusion') if n != 'ground_truth')})",
     )
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="also say how far forward and backward flow agree, which takes both; needs --occlusion, or a network that"
+        " was trained with one",
+    )
     parser.shared("device", "device-id", "extensions")
 
 
@@ -63,11 +69,13 @@ class Predictor:
         size: height and width at which the network works; `None` means those of each frame. Both are rounded up to a
             multiple of 2^levels.
         occlusion: component of the occlusion axis; `None` if nothing is to be said of it.
+        confidence: whether the agreement of forward and backward flow is estimated.
     """
 
     trained: weights.Trained
     size: tuple[int, int] | None = None
     occlusion: Occlusion | None = None
+    confidence: bool = False
 
     @property
     def title(self) -> str:
@@ -99,7 +107,13 @@ class Predictor:
         size = None if size[0] is None else size
         if size and (problem := found.spec.network.working_size_problem(*size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")
-        return cls(found, size, _occlusion(found, arguments.occlusion))
+        occlusion = _occlusion(found, arguments.occlusion)
+        if arguments.confidence and occlusion is None:
+            raise ValueError(
+                "--confidence compares the flows of both directions, as occlusion does, and there is none: give"
+                " --occlusion NAME, such as brox"
+            )
+        return cls(found, size, occlusion, arguments.confidence)
 
     def describe(self) -> dict[str, Any]:
         """Plain data that says what was computed: file, digest, network, size and occlusion component."""
@@ -129,10 +143,10 @@ class Predictor:
 
         network = Inference(self.trained.network(), self.size)
         network.set_train(False)
-        hidden = OcclusionInference(network, self.occlusion) if self.occlusion else None
+        hidden = OcclusionInference(network, self.occlusion, self.confidence) if self.occlusion else None
         if hidden is not None:
             hidden.set_train(False)
-        return Estimator(network, hidden)
+        return Estimator(network, hidden, self.confidence)
 
 
 def _plain(component: Any) -> dict[str, Any]:

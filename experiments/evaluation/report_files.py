@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.evaluation.evaluator import Measured
+from experiments.evaluation.metrics import REMOVED
 from experiments.evaluation.protocols import MEASURES, Protocol
 from experiments.evaluation.regions import NAMES
 from experiments.records import json_files
@@ -17,7 +18,7 @@ from experiments.records.plain_name import printable
 
 FORMAT = 1
 RESULT, FRAMES = "evaluation.json", "per_frame.csv"
-_UNITS = {"epe": "px", "occlusion_f": "", "occlusion_threshold": ""}  # all others are %
+_UNITS = {"epe": "px", "occlusion_f": "", "occlusion_threshold": "", "ause": ""}  # all others are %
 
 
 def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -29,6 +30,8 @@ def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
     if found.occlusion is not None:
         plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames
         plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames
+    if found.confidence is not None:
+        plain[f"ause/{found.name}"] = found.confidence.ause, found.confidence.frames
     return {
         name: {
             "value": value,
@@ -37,6 +40,15 @@ def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
             "frames": frames,
         }
         for name, (value, frames) in plain.items()
+    }
+
+
+def sparsification(found: Measured) -> dict[str, Any]:
+    """The curves of confidence, if it was estimated: errors of what is left, as shares, when so much is taken away."""
+    if (score := found.confidence) is None:
+        return {}
+    return {
+        "sparsification": {"removed": REMOVED.tolist(), "error": list(score.curve), "oracle": list(score.oracle)},
     }
 
 
@@ -61,6 +73,7 @@ def write(
         **described,
         "sets": [
             {"name": found.name, **about, "skipped": list(found.skipped), "unknown": list(found.unknown)}
+            | sparsification(found)
             for found, about in sets
         ],
         "numbers": {name: entry for found, _ in sets for name, entry in numbers(found, protocol).items()},
@@ -102,6 +115,8 @@ def table(found: Measured, occlusion: str | None) -> str:
         lines.append(
             f"occlusion ({occlusion}): F {score.f_score:.3f} at threshold {score.threshold:.3f}, {score.frames} frames"
         )
+    if found.confidence is not None:
+        lines.append(f"confidence: AUSE {found.confidence.ause:.3f} (0 is best), {found.confidence.frames} frames")
     speed = found.pairs_per_second
     rest = f", {speed:.2f} pairs/s after the first batch" if speed else ""
     lines.append(f"{len(found.pairs)} pairs in {found.seconds:.1f} s with compiling{rest}")

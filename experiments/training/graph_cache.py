@@ -53,8 +53,8 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
             "kernels": kernels.fingerprint(),
             "sequence": sequence,
             "network": {k: v for k, v in dataclasses.asdict(spec.network).items() if k != "level_dropout"},
-            "batch": [spec.train.batch_size, spec.data.height, spec.data.width],
-            "training": [spec.train.optimizer, spec.train.only_forward, spec.train.supervised],
+            "batch": [spec.train.batch_size, spec.data.height, spec.data.width, spec.data.margin],
+            "training": [spec.train.optimizer, spec.train.only_forward, spec.train.supervised, spec.train.restrained],
             "precision": [spec.train.amp, spec.train.loss_scale],
             "evaluation": [spec.data.digest, spec.evaluation.digest, spec.evaluation.size],
         }

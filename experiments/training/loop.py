@@ -24,6 +24,7 @@ from uflow import backend as ms
 from uflow import schedule
 from uflow.losses.extent import EXTENT
 from uflow.models.flow_network import FlowNetwork, initialize
+from uflow.optimizer import Average
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
 COLLAPSED_REPORTS = 3  # lines in a row with too few visible pixels, or a flow out of the frame, that end a run
@@ -177,12 +178,20 @@ class _Job:
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
         group = self.place.group
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, (group.rank, group.size))
+        part = group.rank, group.size
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, part, data.margin)
 
     def freeze_teacher(self) -> None:
-        """Gives a frozen teacher the network as it is now."""
+        """Gives a frozen teacher, or one that is an average from now on, the network as it is."""
         for name, parameter in checkpoints.parameters_of((self.network,)).items():
             self.parameters[f"{TEACHER}{name}"].set_data(ms.Tensor(parameter.asnumpy()))
+
+    def averaging(self) -> Average | None:
+        """What makes a mean teacher follow the network; `None` if there is none."""
+        if self.teacher is None or self.spec.selfsup.teacher != "mean":
+            return None
+        names = sorted(checkpoints.parameters_of((self.network,)))
+        return Average([self.parameters[f"{TEACHER}{n}"] for n in names], [self.parameters[n] for n in names])
 
     def save(self, state: State, keep: int = 2) -> None:
         """Writes a checkpoint, in the process that tracks; after the last step the weights of the network only."""
@@ -234,7 +243,7 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
     curve = CurveFile(place.metrics if place.group.is_main else None, state)
     durations: list[float] = []
     saved_at = time.monotonic()
-    outcome, waited = None, 0.0
+    outcome, waited, average = None, 0.0, None
     start = steps if state.collapsed else state.step  # it has ended and was saved, but its result was not written
     with contextlib.closing(curve), ahead(job.batches(), start, steps) as source:
         for number, batch in source:
@@ -246,6 +255,9 @@ def _loop(job: _Job, state: State, prefix_lock: contextlib.ExitStack) -> Outcome
             if fresh:
                 compiled[active] = step.build(spec, job.network, active, update, job.teacher, place.group.size)
             reported = dict(zip(names, step.run(compiled[active], spec, active, number, batch, update), strict=True))
+            if frozen_at is not None and number >= frozen_at and spec.selfsup.teacher == "mean":
+                average = average or job.averaging()  # not before the step, which names the teacher's parameters
+                average(ms.Tensor(np.float32(spec.selfsup.momentum)))
             values = [float(reported[name]) for name in logged]
             if not fresh:
                 durations.append(time.perf_counter() - began)

@@ -11,14 +11,18 @@ from experiments.records import faults, json_files, layout
 from experiments.spec import ExperimentSpec, prefix_id
 from experiments.training import checkpoints
 from experiments.training.run_files import Place, State
+from uflow import schedule
 
-TEACHER = "teacher."  # of the names of a frozen teacher's parameters
+TEACHER = "teacher."  # of the names of the parameters of a teacher apart from the network
 
 
 def prefix_folder(spec: ExperimentSpec, place: Place, shared: int) -> pathlib.Path | None:
     """Where the training up to step `shared` is kept; `None` if it is not, or is no part of the run."""
     if not 0 < shared < spec.train.steps:
         return None
+    apart = getattr(spec.selfsup, "teacher", "continual") != "continual"
+    if apart and shared > schedule.step_at(spec.selfsup.start, spec.train.steps):
+        return None  # what is kept has no such teacher
     return place.prefixes / prefix_id(spec, shared)
 
 
@@ -41,5 +45,5 @@ def save_prefix(folder: pathlib.Path, state: State, parameters: Mapping[str, Any
 
 
 def without_teacher(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A frozen teacher is made when self-supervision starts, so what is trained before has none."""
+    """A teacher apart from the network is made when self-supervision starts, so what is trained before has none."""
     return {name: parameter for name, parameter in parameters.items() if not name.startswith(TEACHER)}

@@ -130,13 +130,13 @@ def build(
         network: what is trained.
         chosen: the components that act.
         update: the optimizer of the network.
-        teacher: the network that teaches if the teacher is frozen.
+        teacher: the network that teaches if it is not the one that is trained.
         devices: how many of them train together, each with its part of the batch.
     """
     if spec.train.supervised:
         objective = SupervisedObjective(network)
     else:
-        objective = Objective(network, chosen, spec.train.only_forward, teacher)
+        objective = Objective(network, chosen, spec.train.only_forward, teacher, spec.data.margin)
     return TrainStep(objective, update, devices, spec.train.amp, spec.train.loss_scale)
 
 
@@ -153,6 +153,7 @@ def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) 
     return [
         batch.first, batch.second, batch.seen_first, batch.seen_second, given.weights, given.keep, given.student_keep,
         batch.occluded if "true_occlusion" in registry.entry_of(chosen.occlusion).needs else None, shifts,
+        batch.around,
     ]  # fmt: skip
 
 
@@ -179,17 +180,19 @@ def reported_names(spec: ExperimentSpec) -> tuple[str, ...]:
 def learning_rate(spec: ExperimentSpec, number: int) -> np.float32:
     """The learning rate of a step."""
     train = spec.train
-    after, length = (schedule.step_at(share, train.steps) for share in (train.decay_start, train.decay_length))
-    return np.float32(schedule.learning_rate(number, train.learning_rate, train.decay, after, length))
+    shares = train.decay_start, train.decay_length, train.warmup
+    spans = (schedule.step_at(share, train.steps) for share in shares)
+    return np.float32(schedule.learning_rate(number, train.learning_rate, train.decay, *spans, train.steps))
 
 
 def build_optimizer(spec: ExperimentSpec, network: FlowNetwork) -> Any:
     """The optimizer that the spec names, over all parameters of the network."""
-    return optimizer.build(spec.train.optimizer, network.trainable_params())
+    train = spec.train
+    return optimizer.build(train.optimizer, network.trainable_params(), train.clip_norm, train.weight_decay)
 
 
 def build_teacher(spec: ExperimentSpec) -> FlowNetwork | None:
-    """A second network for a frozen teacher; `None` if the experiment has none."""
-    if spec.train.supervised or getattr(spec.selfsup, "teacher", None) != "frozen":
+    """A second network for a frozen or mean teacher; `None` if the experiment has none."""
+    if spec.train.supervised or getattr(spec.selfsup, "teacher", "continual") == "continual":
         return None
     return FlowNetwork(spec.network, spec.normalization)

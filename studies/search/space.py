@@ -10,8 +10,10 @@ from typing import Any
 from experiments.records.search import SEED
 from experiments.spec import SECTIONS, ExperimentSpec, changed
 from studies.design import Arm
-from uflow import registry
+from uflow import options, registry
 from uflow.options import Choices, Range
+
+PARTS = (*registry.AXES, *SECTIONS)  # of a spec, that have options
 
 DIGITS = 4  # of a number that is tried: more would only make the names of runs differ
 
@@ -28,7 +30,7 @@ class Parameter:
 def space(spec: ExperimentSpec) -> tuple[Parameter, ...]:
     """The options of a spec that declare what a search may try."""
     found = []
-    for part in (*registry.AXES, *SECTIONS):
+    for part in PARTS:
         value = getattr(spec, part)
         for field in dataclasses.fields(value):
             if (tried := field.metadata.get("search")) is not None:
@@ -43,7 +45,8 @@ def spaces(
 
     Args:
         specs: the arms.
-        only: dotted keys to search, each of the arms that have the option; by default all that can be.
+        only: dotted keys to search, each of the arms that have the option; by default all that can be, but for options
+            that were added later and that an arm does not use: a search does not bring in by itself what is left out.
         arms: what the arms change, which is not searched.
 
     Raises:
@@ -59,8 +62,14 @@ def spaces(
         for key in only
         if key not in known
     ]
-    if only:
-        found = {label: tuple(p for p in parameters if p.key in only) for label, parameters in found.items()}
+    unused = {
+        label: {f"{part}.{name}" for part in PARTS for name in options.defaulted_later(getattr(spec, part))}
+        for label, spec in specs.items()
+    }
+    found = {
+        label: tuple(p for p in parameters if (p.key in only if only else p.key not in unused[label]))
+        for label, parameters in found.items()
+    }
     if not problems:
         empty = [label for label, parameters in found.items() if not parameters]
         problems = [f"arm {label!r} has no option to search (asked for: {', '.join(only)})" for label in empty]

@@ -130,6 +130,7 @@ def test_the_same_component_keeps_its_options():
         ({"train.learning_rate": float("nan")}, "train.learning_rate must be a number"),
         ({"data.augmentation.flip_vertical": "perhaps"}, "data.augmentation.flip_vertical must be one of false, true"),
         ({"data.scenes.radius_min": 20.0}, "data.scenes.radius_min must not exceed radius_max"),
+        ({"data.margin": 8}, "data.margin=8 needs fit=crop"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"occlusion.revision": 7}, "occlusion.revision' cannot be set|has no option 'revision'"),
         ({"smoothness.ramp_start": 0.9, "smoothness.ramp_end": 0.1}, "ramp_start .* must not exceed ramp_end"),
@@ -220,17 +221,29 @@ def test_options_that_came_later_change_no_run_that_does_not_use_them():
     # the names that these specs had before there were initial weights and mixed precision
     assert default_spec().run_id == "c2ce62d04a1f" and prefix_id(default_spec(), 1000) == "0233862e7075"
     assert changed(default_spec(), {"train.loss_scale": 8}).run_id == default_spec().run_id
-    assert not {"initial", "amp", "loss_scale"} & set(canonical(default_spec())["train"])
+    later = {"initial", "amp", "loss_scale", "warmup", "clip_norm", "weight_decay"}
+    assert not later & set(canonical(default_spec())["train"])
 
 
 @pytest.mark.parametrize("changes", [{"train.initial": "abc"}, {"train.amp": "O2"}, {"train.amp": "O3"},
-                                     {"train.amp": "O2", "train.loss_scale": 8}])  # fmt: skip
-def test_initial_weights_and_precision_are_part_of_the_run(changes):
+                                     {"train.amp": "O2", "train.loss_scale": 8}, {"train.warmup": 0.1},
+                                     {"train.clip_norm": 1.0}, {"train.weight_decay": 1e-4},
+                                     {"data.fit": "crop", "data.margin": 16},
+                                     {"occlusion.penalty": 1.0}, {"occlusion.consistency": 0.1},
+                                     {"selfsup.momentum": 0.9}, {"selfsup.sigma_unit": "px"}])  # fmt: skip
+def test_options_that_came_later_are_part_of_the_run_that_uses_them(changes):
     spec = changed(SMALL, changes)
     assert spec.run_id != SMALL.run_id and from_config(canonical(spec)).run_id == spec.run_id
-    assert prefix_id(spec, 100) != prefix_id(SMALL, 100)
+    assert prefix_id(spec, 100) != prefix_id(SMALL, 100) or "selfsup" in next(iter(changes))  # which starts later
     with_scale = changed(SMALL, changes | {"train.loss_scale": 2})
     assert (with_scale.run_id != spec.run_id) == ("train.amp" in changes)
+
+
+def test_weights_that_change_later_are_part_of_the_prefix():
+    mixed = changed(SMALL, {"photometric.name": "mixture", "photometric.change": 0.5, "train.steps": 100})
+    other = changed(mixed, {"photometric.late_l1_weight": 1})
+    assert len({prefix_id(spec, step) for spec in (mixed, other) for step in (50, 60)}) == 4
+    assert prefix_id(changed(mixed, {"photometric.l1_weight": 1}), 60) != prefix_id(mixed, 60)
 
 
 PRETRAINED = changed(SMALL, {"initial": {"data.scenes.noise": 0.1}, "data.digest": "d", "initial.data.digest": "e"})

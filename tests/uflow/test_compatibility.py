@@ -76,3 +76,9 @@ def test_the_shift_of_the_students_view_stays_in_the_frame():
 def test_at_least_one_sign_of_occlusion_is_used():
     with pytest.raises(ValueError, match="at least one of fb_abs"):
         registry.build("occlusion", "uflow", dict.fromkeys(("fb_abs", "forward_collision", "backward_zero"), False))
+
+
+def test_a_window_of_smoothness_fits_into_its_level():
+    wide = dataclasses.replace(components(), smoothness=registry.build("smoothness", "bilateral", {"radius": 5}))
+    (problem,) = compatibility.problems(Architecture(levels=2), wide, 32, 20)
+    assert problem == "smoothness.radius=5 is too large for data.width=20: at pyramid level 2 there are 5 px"

@@ -207,6 +207,25 @@ def test_flows_at_a_quarter_of_the_size_lead_from_frame_to_frame_at_full_size():
     assert terms[0] == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
 
 
+def test_what_moves_out_of_a_crop_is_looked_up_in_the_larger_frame():
+    scene = np.random.default_rng(0).random((1, 3, 48, 56), np.float32)
+    around = np.ones((2, 4, 48, 48), np.float32)
+    # the second frames show the scene 8 px further to the right, and their last 4 columns are outside of the frame
+    around[:1, :3], around[1:, :3] = scene[..., 8:], scene[..., :-8]
+    around[1, :, :, -4:] = 0
+    images = around[:, :3, 8:-8, 8:-8]
+    flow = np.zeros((2, 2, 8, 8), np.float32)
+    flow[:1, 0], flow[1:, 0] = 2, -2
+    nothing = {"selfsup": registry.build("selfsup", "none"), "smoothness": registry.build("smoothness", "none")}
+    components = dataclasses.replace(choose(), **nothing)  # the range map has holes where the other crop ends
+    given = [images, flow, flow, flow, np.zeros((1, 1, *SIZE), np.float32), np.zeros((2, 2), np.int32), around]
+    term, _, _, visible, _ = numpy(Values(Losses(components, margin=8))(*tensors(given)))
+    wanted = np.ones((2, 1, *SIZE), np.float32)
+    wanted[0, ..., -4:] = 0
+    np.testing.assert_array_equal(visible, wanted)
+    assert term == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
+
+
 class Values(ms.nn.Cell):
     def __init__(self, losses):
         super().__init__()
@@ -215,6 +234,40 @@ class Values(ms.nn.Cell):
     @ms.jit
     def construct(self, *inputs):
         return self.losses(*inputs)
+
+
+class Agreement(ms.nn.Cell):
+    """The term of agreement, and its gradient by the flow."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+        self.gradient = ms.value_and_grad(self.term, 1)
+
+    def term(self, images, flow):
+        return self.losses(images, flow)[4]
+
+    @ms.jit
+    def construct(self, images, flow):
+        return self.gradient(images, flow)
+
+
+def test_hidden_pixels_and_flows_that_do_not_cancel_cost_what_is_asked():
+    nothing = {"selfsup": registry.build("selfsup", "none"), "smoothness": registry.build("smoothness", "none")}
+    options = {"penalty": 12.0, "consistency": 0.5}
+    components = dataclasses.replace(choose("wang", options), **nothing)
+    images, _, _ = pair(batch=1)
+    flow = np.zeros((2, 2, 8, 8), np.float32)
+    flow[0, 0], flow[1, 0] = 2, -1  # 8 px to the right and 4 px back
+    cell = Agreement(Losses(components))
+    term, gradient = copied(cell(*tensors([images, flow])))
+    # the backward flow reaches all but the last 4 columns, the forward flow all but the first 8; of the pixels that
+    # stay in the frame none is nearer than 4 px to cancelling in x, and all cancel in y
+    hidden, gap = (4 / 32 + 8 / 32) / 2, (16 + 1e-6) ** 0.5 + 1e-3
+    assert term == pytest.approx(12 * hidden + 0.5 * gap, rel=1e-5)
+    assert (gradient[:, 0] != 0).any(axis=(1, 2)).all()  # both flows
+    flow[1, 0] = -2
+    assert copied(cell(*tensors([images, flow])))[0] == pytest.approx(12 * 8 / 32 + 0.5 * 2e-3, rel=1e-5)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

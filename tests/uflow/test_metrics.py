@@ -44,3 +44,15 @@ def test_the_f_score_is_the_harmonic_mean_and_the_first_best_threshold_wins():
     score, threshold = metrics.best_f_score(counts, np.array([0.1, 0.2, 0.3]))
     assert score == pytest.approx(0.8, abs=2e-6) and threshold == 0.1  # precision 2/3, recall 1
     assert metrics.f_scores(counts)[2] == 0.0
+
+
+def test_sparsification_takes_the_least_confident_away_first():
+    error = np.repeat([1.0, 2.0, 3.0, 4.0], 5)
+    best, worst = metrics.sparsification(error, -error), metrics.sparsification(error, error)
+    # of 20 pixels each step takes one; quarters away leave means of 2.5, 2, 1.5 and 1, or of 3, 3.5 and 4
+    np.testing.assert_allclose(best[[0, 5, 10, 15, 20]], [1, 0.8, 0.6, 0.4, 0])
+    np.testing.assert_allclose(worst[[0, 5, 10, 15, 20]], [1, 1.2, 1.4, 1.6, 0])
+    assert best[1] == pytest.approx((5 + 10 + 15 + 16) / 19 / 2.5) and metrics.area(best, best) == 0
+    gap = [error[n:].mean() - error[: 20 - n].mean() for n in range(20)]  # the errors are in ascending order
+    assert metrics.area(worst, best) == pytest.approx(sum(gap) / 2.5 / 20)
+    assert (metrics.sparsification(np.zeros(3), np.ones(3)) == 0).all()

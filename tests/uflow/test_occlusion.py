@@ -5,6 +5,7 @@ import pytest
 from goldens.graph import run, run_gradient
 
 from uflow import registry
+from uflow.models.inference import agreement
 
 NAMES = registry.names("occlusion")
 ESTIMATED = [n for n in NAMES if n != "ground_truth"]
@@ -168,3 +169,10 @@ def test_gradients_through_soft_masks_are_finite_where_the_flows_cancel_exactly(
         component = registry.build("occlusion", name)
         _, gradients = run_gradient(component, [flow, flow], np.ones((2, 1, 24, 32), np.float32), [0, 1])
         assert all(np.isfinite(g).all() for g in gradients), name
+
+
+def test_confidence_is_how_far_the_flows_cancel():
+    found = run(agreement, constant(3, 0), constant(-2, 0))  # a gap of 1 px, and of 3 where the frame ends
+    assert found.shape == (2, 1, 24, 32)
+    np.testing.assert_allclose(found[..., :-3], np.exp(-1), rtol=1e-5)
+    np.testing.assert_allclose(found[..., -3:], np.exp(-3), rtol=1e-5)

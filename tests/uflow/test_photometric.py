@@ -5,6 +5,7 @@ import pytest
 from goldens.graph import run, run_gradient
 
 from uflow import registry
+from uflow.components import Components
 
 NAMES = registry.names("photometric")
 
@@ -192,3 +193,27 @@ def test_the_mixture_of_arflow_on_one_patch():
     assert loss == pytest.approx(3 * (2 / 8 + 0.5 * (1 - similarity) / 2), rel=1e-5)
     with pytest.raises(ValueError, match="l1_weight and ssim_weight must not both be 0"):
         registry.build("photometric", "arflow", {"l1_weight": 0, "ssim_weight": 0})
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_parts_and_changes_once():
+    # grey values differ by 10 from all eight neighbours of the only pixel whose patch of census is in the frame
+    difference = 10 / 255 / 0.9999
+    image, visible = np.full((1, 3, 3, 3), difference, np.float32), np.ones((1, 1, 3, 3), np.float32)
+    image[..., 1, 1] = 0
+    square = 100 / 100.81
+    census = (8 * square / (0.1 + square) + 1e-6) / (1 + 9e-6)
+    colors = 3 * difference * 8 / 9
+    options = {"l1_weight": 2.0, "ssim_weight": 0.0, "census_weight": 0.25, "patch": 3, "distance": "l1", "change": 0.5}
+    mixture = registry.build("photometric", "mixture", options)
+    inputs = image, np.zeros_like(image), visible
+    assert run(mixture, *inputs) == pytest.approx(2 * colors + 0.25 * census, rel=1e-5)
+    assert run(mixture.changed(), *inputs) == pytest.approx(census, rel=1e-5)
+    chosen = {axis: registry.build(axis, "none") for axis in registry.AXES if axis != "photometric"}
+    components = Components(photometric=mixture, **chosen)
+    assert components.starts(10) == (5,) and components.weights_at(7, 10)[0] == 1
+    assert components.active_at(4, 10).photometric == mixture
+    assert components.active_at(5, 10).photometric == mixture.changed()
+    still = Components(photometric=registry.build("photometric", "mixture"), **chosen)
+    assert still.starts(10) == () and still.active_at(10, 10) == still
+    with pytest.raises(ValueError, match="late_l1_weight, late_ssim_weight and late_census_weight must not all be 0"):
+        registry.build("photometric", "mixture", {"late_census_weight": 0})

@@ -92,6 +92,13 @@ def test_the_teacher_is_trusted_by_its_own_sigma():
     assert run(component, *inputs) == pytest.approx(wanted, rel=1e-4)
 
 
+def test_a_tolerance_in_px_is_one_of_the_frame_whatever_its_size():
+    # a gap of 2 px at a quarter of the size is 8 px of the frame: exp(-1) with a tolerance of 8 px
+    component = build(sigma_teacher=8.0, sigma_student=1e-4, sigma_unit="px", resize=False)
+    inputs = [flow(), flow(0, 2), flow(3, size=(4, 8)), flow(3, size=(4, 8))]
+    assert run(component, *inputs) == pytest.approx(np.exp(-1) * ((9 + 1e-6) ** 0.5 + 1e-3), rel=1e-5)
+
+
 def test_rows_and_columns_are_cut_by_their_own_options():
     component = build(crop_height=4, crop_width=8, resize=False)
     rows, columns = np.meshgrid(np.arange(8.0), np.arange(12.0), indexing="ij")

@@ -81,3 +81,19 @@ def test_the_edge_constant_enters_the_gaussian_weight_squared(name, slope):
         component = registry.build("smoothness", name, {"edge_constant": 20, "edge_weighting": weighting})
         wanted = (np.exp(-strength) * (root + small) / 2 + small) / 2
         assert run(component, image, flow) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_bilateral_smoothness_of_three_columns_and_of_a_diagonal():
+    # of columns that differ by 3 and 1 in x, the middle one differs by 0.1 in the image; of the window's half there are
+    # one offset along rows, one along columns and two diagonals
+    near, diagonal, edge = np.exp(-1 / 8), np.exp(-2 / 8), np.exp(-(2.0**2))
+    component = registry.build("smoothness", "bilateral", {"radius": 1, "deviation": 2.0})
+    image, flow = np.zeros((1, 3, 8, 10), np.float32), np.zeros((1, 2, 8, 10), np.float32)
+    image[..., 1], flow[0, 0] = 0.1, (0, 3, 4, 4, 4, 4, 4, 4, 4, 4)
+    across = (edge * (3 + 1 + 2e-3) + 14 * 1e-3) / 18  # nine pairs in a row, of two components each
+    wanted = (near * across + near * 1e-3 + 2 * diagonal * across) / (2 * near + 2 * diagonal)
+    assert run(component, image, flow) == pytest.approx(wanted, rel=1e-4)
+    # x - y grows by 1 along rows, and by 0 and 2 along the diagonals
+    steps = [near * (1 + 1e-3), near * (1 + 1e-3), diagonal * 2e-3, diagonal * (2 + 1e-3)]
+    wanted = sum(steps) / 2 / (2 * near + 2 * diagonal)
+    assert run(component, FLAT, field(x=lambda x, y: x - y)) == pytest.approx(wanted, rel=1e-4)

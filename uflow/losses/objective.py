@@ -20,8 +20,9 @@ class Objective(ms.nn.Cell):
         network: the network that is trained.
         components: one per axis; the normalization is the network's own.
         only_forward: leave out the losses of the flow from second to first frames.
-        teacher: what teaches if `components.selfsup.teacher` is `frozen`: a network with the same options and its own,
-            untrained parameters.
+        teacher: what teaches if `components.selfsup.teacher` is `frozen` or `mean`: a network with the same options and
+            its own, untrained parameters.
+        margin: px around the frames in which losses look up what moves out of them, see `Losses`.
 
     Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
     """
@@ -32,16 +33,17 @@ class Objective(ms.nn.Cell):
         components: Components,
         only_forward: bool = False,
         teacher: FlowNetwork | None = None,
+        margin: int = 0,
     ):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
-        self.losses = Losses(components, only_forward)
+        self.losses = Losses(components, only_forward, margin)
         self.selfsup = components.selfsup
         self.with_teacher = self.losses.with_teacher
-        self.frozen = self.with_teacher and components.selfsup.teacher == "frozen"
-        if self.frozen and teacher is None:
-            raise ValueError("selfsup.teacher=frozen needs the teacher's network")
-        if self.frozen:
+        self.apart = self.with_teacher and components.selfsup.teacher != "continual"
+        if self.apart and teacher is None:
+            raise ValueError(f"selfsup.teacher={components.selfsup.teacher} needs the teacher's network")
+        if self.apart:
             self.teacher = teacher
             for name, parameter in teacher.parameters_and_names():
                 parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
@@ -59,6 +61,7 @@ class Objective(ms.nn.Cell):
         student_keep: ms.Tensor,
         occluded: ms.Tensor | None = None,
         shifts: ms.Tensor | None = None,
+        around: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor]:
         """The loss, a scalar, and the values of `REPORTED`, a vector.
 
@@ -72,6 +75,7 @@ class Objective(ms.nn.Cell):
             student_keep: (levels, 2B), level dropout of the network on the student's view.
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
             shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
+            around: (2B, 4, H + 2m, W + 2m), for losses with a margin, see `Losses`.
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
@@ -81,10 +85,13 @@ class Objective(ms.nn.Cell):
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
             student, _ = self.network.both_directions(self.student_view(augmented, shifts), student_keep)
-            photometric, smoothness, selfsup, visible = self.losses(images, flow, teacher, student, occluded, shifts)
+            terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
         else:
-            photometric, smoothness, selfsup, visible = self.losses(images, flow, None, None, occluded)
+            terms = self.losses(images, flow, None, None, occluded, None, around)
+        photometric, smoothness, selfsup, visible, agreement = terms
         total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
+        if self.losses.with_agreement:
+            total = total + agreement
         inside, motion = flow_extent(ms.ops.stop_gradient(flow))
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))
         return total, ms.ops.stop_gradient(reported)
@@ -95,5 +102,5 @@ class Objective(ms.nn.Cell):
 
     def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
         """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
-        teacher = self.teacher if self.frozen else self.network
+        teacher = self.teacher if self.apart else self.network
         return teacher.both_directions(frames)[0]

@@ -5,24 +5,43 @@ from __future__ import annotations
 from uflow import backend as ms
 from uflow import registry
 from uflow.components import Components
-from uflow.ops.geometry import image_at_level, inside_frame, upsample_flow, warp
+from uflow.ops.geometry import (
+    destinations,
+    image_at_level,
+    inside_frame,
+    robust_l1,
+    sample,
+    upsample_flow,
+    visible_mean,
+    warp,
+)
 
 
 class Losses(ms.nn.Cell):
-    """Photometric, smoothness and self-supervision term of both directions, unweighted.
+    r"""Photometric, smoothness and self-supervision term of both directions, unweighted.
 
     All tensors hold the forward direction in the first half of the batch and the backward direction in the second.
     Each direction is averaged by itself and counts by half, also where the other one is left out (`only_forward`, or
     the true occlusion, which is known of first frames only): the reference does not count directions anew.
 
+    With a `penalty` or `consistency` of the occlusion component there is one more, weighted, of the agreement of both
+    flows: the penalty times the hidden share of pixels, so that it does not pay to hide them, and the weight of
+    consistency times the mean of $\rho(f + b)$ over the visible pixels, $b$ read where $f$ points, summed over x and y.
+    Of UnFlow, where $\rho$ is $(x^2 + 0.001^2)^{0.45}$; here it is sqrt(x^2 + 0.001^2). The penalty passes its gradient
+    through the mask, which a mask of zeros and ones has none of, whatever `stop_gradient` says of the photometric term.
+
     Args:
         components: one per axis; the normalization is the network's own.
         only_forward: leave out the flow from second to first frames, but for the occlusion of the first.
+        margin: px around the frames, which are parts of larger ones, in which what moves out of them is looked up, as
+            long as it stays in the larger frame. The occlusion component does not see such motion and is not asked.
 
-    Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`.
+    Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`; for the margin Stone et al., CVPR
+    2021 (SMURF, full-image warping), and Luo et al., CVPR 2021 (UPFlow, boundary dilated warping); for agreement
+    Meister, Hur and Roth, AAAI 2018 (UnFlow).
     """
 
-    def __init__(self, components: Components, only_forward: bool = False):
+    def __init__(self, components: Components, only_forward: bool = False, margin: int = 0):
         super().__init__()
         self.photometric = components.photometric
         self.occlusion = components.occlusion
@@ -30,6 +49,10 @@ class Losses(ms.nn.Cell):
         self.selfsup = components.selfsup
         self.true_occlusion = "true_occlusion" in registry.entry_of(components.occlusion).needs
         self.only_forward = only_forward or self.true_occlusion
+        self.margin = margin
+        self.penalty = getattr(components.occlusion, "penalty", 0.0)
+        self.consistency = getattr(components.occlusion, "consistency", 0.0)
+        self.with_agreement = self.penalty > 0 or self.consistency > 0
         self.stop_mask_gradient = getattr(components.occlusion, "stop_gradient", True)
         self.with_smoothness = components.smoothness.weight > 0
         self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
@@ -44,8 +67,9 @@ class Losses(ms.nn.Cell):
         student: ms.Tensor | None = None,
         occluded: ms.Tensor | None = None,
         shifts: ms.Tensor | None = None,
-    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
-        """The three terms, scalars, and the visibility, (B or 2B, 1, H, W).
+        around: ms.Tensor | None = None,
+    ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
+        """The three terms, scalars, the visibility, (B or 2B, 1, H, W), and the weighted term of agreement, a scalar.
 
         Args:
             images: (2B, 3, H, W), first frames, then second, without photometric augmentation.
@@ -54,6 +78,8 @@ class Losses(ms.nn.Cell):
             student: (2B, 2, H'/4, W'/4), flows of the student.
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
             shifts: (2, 2), of the student's view of first and second frames, see `uflow.interfaces.SelfSupervision`.
+            around: (2B, 4, H + 2m, W + 2m), the images with a margin of m px on all sides, and a channel that is 1
+                in the larger frame and 0 outside of it, for losses with a margin.
         """
         half = images.shape[0] // 2
         count = half if self.only_forward else 2 * half
@@ -62,19 +88,31 @@ class Losses(ms.nn.Cell):
         full = upsample_flow(middle)
         frames, chosen = images[:count], full[:count]
 
-        visible = self.visibility(chosen, self.swapped(full)[:count], occluded)
+        share = count / (2 * half)  # a direction that is left out still counts in the mean
+        back = self.swapped(full)[:count]
+        visible = self.visibility(chosen, back, occluded)
+        agreement = ms.ops.zeros_like(full[0, 0, 0, 0])
+        if self.penalty:
+            agreement = agreement + share * self.penalty * (1 - visible).mean()
+        if self.consistency:
+            agreement = agreement + self.consistency * self.gap(chosen, back, visible)
         if self.stop_mask_gradient:
             visible = ms.ops.stop_gradient(visible)
-        # what moves out of the frame has no counterpart to compare with, whatever the method says
-        visible = visible * inside_frame(chosen)
         # no gradient reaches the image that is warped
-        reconstruction = warp(ms.ops.stop_gradient(self.swapped(images)[:count]), chosen)
+        if self.margin:
+            read = self.read_around(ms.ops.stop_gradient(self.swapped(around)[:count]), chosen)
+            reconstruction, there = read[:, :3], ms.ops.stop_gradient(read[:, 3:]) > 0.999  # less for rounding only
+            # flows of the crops cannot say whether what moves out of them is hidden
+            visible = (1 - (1 - visible) * inside_frame(chosen)) * there.astype(chosen.dtype)
+        else:
+            # what moves out of the frame has no counterpart to compare with, whatever the method says
+            visible = visible * inside_frame(chosen)
+            reconstruction = warp(ms.ops.stop_gradient(self.swapped(images)[:count]), chosen)
         # direction by direction, for a term divides by the number of its visible pixels
         photometric = self.photometric(frames[:half], reconstruction[:half], visible[:half]) / 2
         if not self.only_forward:
             photometric = photometric + self.photometric(frames[half:], reconstruction[half:], visible[half:]) / 2
 
-        share = count / (2 * half)  # a direction that is left out still counts in the mean
         smoothness = ms.ops.zeros_like(photometric)
         if self.with_smoothness:
             level = self.smoothness.level
@@ -84,7 +122,20 @@ class Losses(ms.nn.Cell):
         selfsup = ms.ops.zeros_like(photometric)
         if self.with_teacher:
             selfsup = share * self.selfsup_loss(teacher, student, count, shifts)
-        return photometric, smoothness, selfsup, visible
+        return photometric, smoothness, selfsup, visible, agreement
+
+    def gap(self, flow: ms.Tensor, back: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
+        """How far forward and backward flow are from cancelling, px, a scalar; each direction counts by half."""
+        half = flow.shape[0] if self.only_forward else flow.shape[0] // 2
+        error = robust_l1(flow + warp(back, flow))
+        seen = ms.ops.stop_gradient(visible) * inside_frame(flow)
+        total = visible_mean(error[:half], seen[:half]) / 2
+        return total if self.only_forward else total + visible_mean(error[half:], seen[half:]) / 2
+
+    def read_around(self, around: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
+        """The larger images where the flow points, (.., 4, H, W)."""
+        x, y = destinations(flow)
+        return sample(around, x + self.margin, y + self.margin)
 
     def swapped(self, x: ms.Tensor) -> ms.Tensor:
         """The batch with the directions exchanged."""

@@ -29,6 +29,14 @@ def problems(network: Architecture, components: Components, height: int, width: 
         for name, size in (("height", height), ("width", width))
         if size < patch
     ]
+    smooth = components.smoothness
+    reach = getattr(smooth, "radius", 0)
+    found += [
+        f"smoothness.radius={reach} is too large for data.{name}={size}: at pyramid level {smooth.level} there are"
+        f" {size // 2**smooth.level} px"
+        for name, size in (("height", height), ("width", width))
+        if size // 2**smooth.level <= reach
+    ]
     parts = getattr(components.normalization, "channel_groups", 1)
     return found + [
         f"normalization.channel_groups={parts} does not divide the {channels} channels of pyramid level {level}"

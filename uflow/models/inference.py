@@ -5,7 +5,7 @@ from __future__ import annotations
 from uflow import backend as ms
 from uflow.interfaces import Occlusion
 from uflow.models.flow_network import FlowNetwork
-from uflow.ops.geometry import resize, resize_flow
+from uflow.ops.geometry import forward_backward, resize, resize_flow
 
 
 def next_multiple(size: int, unit: int) -> int:
@@ -63,6 +63,15 @@ class Inference(ms.nn.Cell):
         return resize_flow(flow, h, w)
 
 
+def agreement(forward: ms.Tensor, backward: ms.Tensor) -> ms.Tensor:
+    """How far forward and backward flow cancel, (B, 1, H, W), in [0, 1]: exp(-gap), 1 for no gap, 0.37 for 1 px.
+
+    The gap is |f + b|, `b` read where `f` points, and |f| where that is out of the frame and nothing can be read.
+    """
+    gap, _ = forward_backward(forward, backward)
+    return ms.ops.exp(-ms.ops.sqrt(gap))
+
+
 class OcclusionInference(ms.nn.Cell):
     """Flow between two frames and the visibility of the first one's pixels, at their own size.
 
@@ -72,21 +81,29 @@ class OcclusionInference(ms.nn.Cell):
     Args:
         inference: what estimates the flows.
         occlusion: component of the occlusion axis.
+        confidence: whether the agreement of both flows is returned too, see `agreement`.
 
     Source: the reference's `infer` with `infer_occlusion`.
     """
 
-    def __init__(self, inference: Inference, occlusion: Occlusion):
+    def __init__(self, inference: Inference, occlusion: Occlusion, confidence: bool = False):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.inference = inference
         self.occlusion = occlusion
+        self.confidence = confidence
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the network sees images of a size."""
         return self.inference.working_size(height, width)
 
-    def construct(self, first: ms.Tensor, second: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
-        """Flow from `first` to `second`, (B, 2, H, W), px, and visibility, (B, 1, H, W), in [0, 1]."""
+    def construct(self, first: ms.Tensor, second: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """Flow from `first` to `second`, (B, 2, H, W), px, and visibility, (B, 1, H, W), in [0, 1].
+
+        With `confidence` the third is that, (B, 1, H, W), in [0, 1].
+        """
         _, _, h, w = first.shape
         forward, backward = self.inference.quarter(first, second)
-        return resize_flow(forward, h, w), resize(self.occlusion(forward, backward), h, w)
+        flow, visible = resize_flow(forward, h, w), resize(self.occlusion(forward, backward), h, w)
+        if not self.confidence:
+            return flow, visible
+        return flow, visible, agreement(flow, resize_flow(backward, h, w))

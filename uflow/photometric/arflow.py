@@ -35,8 +35,12 @@ class Arflow(Ssim):
             return []
         return ["l1_weight and ssim_weight must not both be 0"]
 
-    def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
-        """Weighted sum of the means over visible pixels and over patches; see `uflow.interfaces.Photometric`."""
+    def mixed(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
+        """Weighted sum of the means over visible pixels and over patches."""
         error, share = self.patches(image, reconstruction, visible)
         ssim = parallel.total((error * share).sum()) / (parallel.total(share.sum()) + 1e-16)
         return self.l1_weight * visible_mean(ms.ops.abs(image - reconstruction), visible) + self.ssim_weight * ssim
+
+    def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
+        """The weighted sum, a scalar; see `uflow.interfaces.Photometric`."""
+        return self.mixed(image, reconstruction, visible)

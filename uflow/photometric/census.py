@@ -53,6 +53,21 @@ def inner(mask: ms.Tensor, border: int) -> ms.Tensor:
     return mask * ms.ops.logical_and(across, down).astype(mask.dtype)
 
 
+def census_loss(
+    image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor, patch: int, distance: str
+) -> ms.Tensor:
+    """Mean of the penalized Hamming distance over the visible inner pixels, a scalar.
+
+    As in the reference 1e-6 is added to the denominator for every pixel, and the denominator passes no gradient to the
+    mask while the numerator does.
+    """
+    hamming = hamming_distance(image, reconstruction, patch)
+    mask = inner(visible, patch // 2)
+    counted = ms.ops.stop_gradient(mask) + 1e-6
+    error = (robust.penalty(distance, hamming) * mask).sum()
+    return parallel.total(error) / parallel.total(counted.sum())
+
+
 @register(
     "photometric",
     "census",
@@ -71,13 +86,5 @@ class Census:
     distance: str = option("ddflow", Choices(robust.NAMES), help="robust penalty of the Hamming distance")
 
     def __call__(self, image: ms.Tensor, reconstruction: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
-        """Mean over the visible inner pixels, a scalar; shapes as in `uflow.interfaces.Photometric`.
-
-        As in the reference 1e-6 is added to the denominator for every pixel, and the denominator passes no gradient
-        to the mask while the numerator does.
-        """
-        hamming = hamming_distance(image, reconstruction, self.patch)
-        mask = inner(visible, self.patch // 2)
-        counted = ms.ops.stop_gradient(mask) + 1e-6
-        error = (robust.penalty(self.distance, hamming) * mask).sum()
-        return parallel.total(error) / parallel.total(counted.sum())
+        """Mean over the visible inner pixels, a scalar; shapes as in `uflow.interfaces.Photometric`."""
+        return census_loss(image, reconstruction, visible, self.patch, self.distance)

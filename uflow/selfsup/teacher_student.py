@@ -29,6 +29,12 @@ class TeacherStudent:
     $c = [|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5]$; `advection`: $c$ is the visibility that the occlusion component
     gives to the flows at level 2. The reference looks for that at a level where it has none and raises `IndexError`.
 
+    A `mean` teacher is $t \leftarrow m t + (1 - m) p$ of the parameters $p$ after every step, from a copy at `start` on
+    (Tarvainen and Valpola, NeurIPS 2017).
+
+    Tolerances are shares of the diagonal, so the teacher's default one is 0.27 px in a frame of 64x64 and 1.9 px in one
+    of 384x512; with `sigma_unit=px` they are px of the frame, whatever its size.
+
     With a shift the crops of the two frames are moved by different random multiples of 4 px, and the flow changes by
     their difference. At level l the shift is its value at full resolution divided by 2^l, and `max_shift_width` bounds
     the shift in x; the reference divides once too often (by 8 at level 2) and takes the bound of y for both.
@@ -39,8 +45,15 @@ class TeacherStudent:
     ramp: float = option(0.1, Range(0.0, 1.0), help="share of the training steps in which its weight grows linearly")
     teacher: str = option(
         "continual",
-        Choices(("continual", "frozen")),
-        help="the network as it is, or as it was at the start of the term",
+        Choices(("continual", "frozen", "mean")),
+        help="the network as it is, as it was at the start of the term, or its moving average since then",
+    )
+    momentum: float = option(
+        0.99,
+        Range(0.0, 1.0),
+        search=Range(0.9, 0.999),
+        help="share of a mean teacher that stays at a step",
+        later=True,
     )
     teacher_image: str = option(
         "original", Choices(("original", "augmented")), help="photometric augmentation of what the teacher sees"
@@ -53,8 +66,15 @@ class TeacherStudent:
     mask: str = option(
         "gaussian", Choices(("gaussian", "ddflow", "advection")), help="how the agreement of flows is measured"
     )
-    sigma_teacher: float = option(0.003, Range(1e-5, 10.0), help="tolerance of the teacher's agreement, share of size")
-    sigma_student: float = option(0.03, Range(1e-5, 10.0), help="tolerance of the student's agreement, share of size")
+    sigma_teacher: float = option(
+        0.003, Range(1e-5, 1e3), help="tolerance of the teacher's agreement for `gaussian`, in `sigma_unit`"
+    )
+    sigma_student: float = option(
+        0.03, Range(1e-5, 1e3), help="tolerance of the student's agreement for `gaussian`, in `sigma_unit`"
+    )
+    sigma_unit: str = option(
+        "diagonal", Choices(("diagonal", "px")), help="of tolerances: the frame's diagonal, or px", later=True
+    )
 
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""
@@ -126,7 +146,7 @@ class TeacherStudent:
             back: (B, 2, H, W).
             visible: (B, 1, H, W), for `advection`.
             sigma: tolerance, for `gaussian`.
-            diagonal: square of the length of the image's diagonal, px of this level.
+            diagonal: square of the length that is 1 for sigma, px of this level.
         """
         if self.mask == "advection":
             return visible * inside_frame(flow)
@@ -150,7 +170,7 @@ class TeacherStudent:
     ) -> ms.Tensor:
         """Mean over all pixels of the student's grid, a scalar; see `uflow.interfaces.SelfSupervision`."""
         _, _, h, w = teacher.shape
-        diagonal = h**2 + w**2
+        diagonal = h**2 + w**2 if self.sigma_unit == "diagonal" else 1 / 4**LEVEL
         trusted = self.agreement(teacher, teacher_back, teacher_visible, self.sigma_teacher, diagonal)
         target = self.flow_view(teacher, LEVEL, shift, other_shift)
         trusted = self.view(trusted, LEVEL, shift)

@@ -19,12 +19,17 @@ def to_float(frames: np.ndarray) -> np.ndarray:
 
 
 def vary_geometry(
-    sample: Sample, options: AugmentationOptions, height: int, width: int, generator: np.random.Generator
+    sample: Sample,
+    options: AugmentationOptions,
+    height: int,
+    width: int,
+    generator: np.random.Generator,
+    margin: int = 0,
 ) -> Sample:
     """Flips, scaling, rotations and a crop of the given size, in the reference's order.
 
     A pair that is smaller than the crop is enlarged. Without any change and at the size of the crop the pair is
-    returned as it is.
+    returned as it is. With a margin, what is around the crop is kept.
     """
     if options.flip_horizontal and generator.integers(2):
         sample = geometric.flip_horizontal(sample)
@@ -45,7 +50,7 @@ def vary_geometry(
     second = tuple(
         int(generator.integers(max(at - reach, 0), min(at + reach, n) + 1)) for at, n in zip(first, room, strict=True)
     )
-    return geometric.crop(sample, height, width, first, second)
+    return geometric.crop(sample, height, width, first, second, margin)
 
 
 def vary_colors(frames: np.ndarray, options: AugmentationOptions, generator: np.random.Generator) -> np.ndarray:

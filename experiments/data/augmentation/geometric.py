@@ -23,12 +23,15 @@ class Sample:
         flow: (2, H, W), px, channel 0 = x; `None` if it is not known.
         valid: (H, W), float32, 1 where the flow is known; `None` without a flow.
         occluded: (H, W), float32, 1 = hidden in the second frame; `None` if it is not known.
+        around: (2, H + 2m, W + 2m, 4), what was around the frames before they were cut, as from `surroundings`; `None`
+            if it was not kept.
     """
 
     frames: np.ndarray
     flow: np.ndarray | None = None
     valid: np.ndarray | None = None
     occluded: np.ndarray | None = None
+    around: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -190,7 +193,23 @@ def fitted(sample: Sample, height: int, width: int) -> Sample:
     return _resized(sample, enlarged(h, factor), enlarged(w, factor))
 
 
-def crop(sample: Sample, height: int, width: int, first: tuple[int, int], second: tuple[int, int]) -> Sample:
+def surroundings(frame: np.ndarray, corner: tuple[int, int], height: int, width: int, margin: int) -> np.ndarray:
+    """A part of a frame (H, W, 3) with a margin on all sides, (height + 2 margin, width + 2 margin, 4).
+
+    The last channel is 1 in the frame and 0 outside of it, where the colours are 0 too.
+    """
+    found = np.zeros((height + 2 * margin, width + 2 * margin, 4), np.float32)
+    top, left = (at - margin for at in corner)
+    rows = slice(max(top, 0), min(top + found.shape[0], frame.shape[0]))
+    columns = slice(max(left, 0), min(left + found.shape[1], frame.shape[1]))
+    inside = found[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    inside[..., :3], inside[..., 3] = frame[rows, columns], 1
+    return found
+
+
+def crop(
+    sample: Sample, height: int, width: int, first: tuple[int, int], second: tuple[int, int], margin: int = 0
+) -> Sample:
     """A part of each frame; the flow changes by the difference of the offsets.
 
     Args:
@@ -199,6 +218,7 @@ def crop(sample: Sample, height: int, width: int, first: tuple[int, int], second
         width: columns that are kept.
         first: upper left corner in the first frame, (row, column).
         second: upper left corner in the second frame.
+        margin: px around the crops that are kept as `around`; 0 keeps nothing.
     """
     kept = sample.cut(*first, height, width)
     other = sample.cut(*second, height, width).frames[1]
@@ -206,4 +226,8 @@ def crop(sample: Sample, height: int, width: int, first: tuple[int, int], second
     if flow is not None:
         change = np.array([second[1] - first[1], second[0] - first[0]], np.float32).reshape(2, 1, 1)
         flow = (flow - change) * kept.valid
-    return dataclasses.replace(kept, frames=np.stack([kept.frames[0], other]), flow=flow)
+    around = None
+    if margin:
+        corners = zip(sample.frames, (first, second), strict=True)
+        around = np.stack([surroundings(frame, corner, height, width, margin) for frame, corner in corners])
+    return dataclasses.replace(kept, frames=np.stack([kept.frames[0], other]), flow=flow, around=around)

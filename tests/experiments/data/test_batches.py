@@ -267,3 +267,24 @@ def test_a_crop_is_a_part_of_the_frame():
 def test_truth_that_the_data_has_not_is_refused():
     with pytest.raises(DataError, match="numbered has no ground truth flow and no occlusion to train with"):
         Batches(Numbered(3), 1, 4, 6, 0, flips(), truth=EVERYTHING)
+
+
+def test_what_is_around_a_crop_is_kept_with_the_place_of_the_frame():
+    still, whole = AugmentationOptions(color_swap=False, hue=0.0, flip_horizontal=False, flip_vertical=False), 12
+    rows, columns = np.meshgrid(np.arange(10), np.arange(whole), indexing="ij")
+    frame = np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8)
+    pairs = Numbered(1)
+    pairs.__class__ = type("Placed", (Numbered,), {"__getitem__": lambda self, i: Pair("c", frame, frame + 100)})
+    batch = Batches(pairs, 2, 4, 6, 0, still, "crop", margin=5).batch(0)
+    assert batch.around.shape == (4, 4, 14, 16) and batch.around.dtype == np.float32
+    np.testing.assert_array_equal(batch.around[:, :3, 5:-5, 5:-5], np.concatenate([batch.first, batch.second]))
+    for image, offset in zip(batch.around, (0, 0, 100, 100), strict=True):
+        top, left = (int(round(float(image[channel, 5, 5]) * 255)) - offset - 5 for channel in (0, 1))
+        y, x = np.meshgrid(top + np.arange(14), left + np.arange(16), indexing="ij")
+        inside = (y >= 0) & (y < 10) & (x >= 0) & (x < whole)
+        np.testing.assert_array_equal(image[3], inside)
+        np.testing.assert_allclose(image[0] * 255, (y + offset) * inside, rtol=1e-6)
+        np.testing.assert_allclose(image[1] * 255, (x + offset) * inside, rtol=1e-6)
+    without = Batches(pairs, 2, 4, 6, 0, still, "crop").batch(0)
+    np.testing.assert_array_equal(without.first, batch.first)
+    assert without.around is None

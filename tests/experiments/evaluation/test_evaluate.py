@@ -76,7 +76,7 @@ def test_the_command_gives_the_numbers_of_a_study(network, sintel, tmp_path, cap
     from uflow.models.inference import Inference
 
     out = tmp_path / "out"
-    assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--out", out) == 0
+    assert run("--eval_on", f"sintel_clean:{sintel}", "--checkpoint", network, "--confidence", "--out", out) == 0
     printed = capsys.readouterr().out
     assert "protocol full/1" in printed and "occlusion (wang)" in printed and "3 pairs" in printed
     inference = Inference(weights.find(network).network())
@@ -88,6 +88,10 @@ def test_the_command_gives_the_numbers_of_a_study(network, sintel, tmp_path, cap
     assert plain["checkpoint"]["sha256"] == checkpoints.file_digest(weights.find(network).file)
     assert plain["sets"][0]["digest"] == readers()["sintel_clean"](str(sintel), "test").digest
     assert plain["network"]["levels"] == 2 and plain["occlusion"]["name"] == "wang"
+    curves = plain["sets"][0]["sparsification"]
+    gap = np.subtract(curves["error"], curves["oracle"])
+    assert len(gap) == len(curves["removed"]) == 21 and gap[0] == 0 and (gap > -1e-9).all() and gap.max() > 0
+    assert got["ause/sintel_clean"] == pytest.approx(np.mean((gap[1:] + gap[:-1]) / 2)) and "AUSE" in printed
     assert (out / "per_frame.csv").read_text().count("\n") == 4
 
 

@@ -29,13 +29,14 @@ class Given:
 
     flows: list
     visible: list
+    confidence: tuple = ()
 
     def batch_size(self, frame):
         return 1
 
     def estimates(self, pairs, always=False):
         for index, pair in enumerate(pairs):
-            yield FlowEstimate(pair, self.flows[index], self.visible[index])
+            yield FlowEstimate(pair, self.flows[index], self.visible[index], *self.confidence[index : index + 1])
 
 
 @dataclasses.dataclass
@@ -94,6 +95,17 @@ def test_the_occlusion_score_is_of_what_is_hidden(pairs, given):
     assert found.threshold == pytest.approx(8 / 39)  # the first of 40 thresholds that is not below 0.2
     given.visible[0] = None
     assert measure(given, pairs, FULL).occlusion is None
+
+
+def test_confidence_is_measured_by_the_order_of_the_errors(pairs, given):
+    assert measure(given, pairs, FULL).confidence is None
+    # errors 0, 2, 4, 6, and 1, 1, 4 of the known pixels
+    given.confidence = tuple(np.array([x], np.float32) for x in ((0.9, 0.8, 0.2, 0.1), (0.9, 0.9, 0.1, 0.95)))
+    found = measure(given, pairs, FULL).confidence
+    assert found.ause == 0 and found.frames == 2 and found.curve == found.oracle
+    assert found.curve[10] == pytest.approx((1 / 3 + 1 / 2) / 2)  # two pixels of four and of three are taken away
+    given.confidence = (-given.confidence[0], given.confidence[1])
+    assert measure(given, pairs, FULL).confidence.curve[10] == pytest.approx((5 / 3 + 1 / 2) / 2)
 
 
 def test_pixels_that_are_not_known_do_not_score(given):

@@ -73,23 +73,24 @@ def files_in(folder):
 
 def test_a_folder_becomes_flow_pictures_and_a_video(network, images, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run("--checkpoint", network, images, "--out", out, "--fps", 12) == 0
+    assert run("--checkpoint", network, images, "--out", out, "--fps", 12, "--confidence") == 0
     assert "3 pairs in" in capsys.readouterr().out
-    kinds = (("color", "png"), ("flow", "flo"), ("panels", "png"), ("visible", "png"))
+    kinds = (("color", "png"), ("confidence", "png"), ("flow", "flo"), ("panels", "png"), ("visible", "png"))
     expected = [f"{kind}/f{n}.{suffix}" for kind, suffix in kinds for n in range(3)]
     assert files_in(out) == sorted([*expected, "legend.png", "panels.mp4", "prediction.json"])
 
     inference = Inference(weights.find(network).network())
     inference.set_train(False)
-    both = OcclusionInference(inference, default_spec().occlusion)
+    both = OcclusionInference(inference, default_spec().occlusion, confidence=True)
     first, second = (
         ms.Tensor(read_image(images / f"f{n}.png").transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
         for n in (1, 2)
     )
-    flow, visible = (x.asnumpy()[0] for x in both(first, second))
+    flow, visible, confidence = (x.asnumpy()[0] for x in both(first, second))
     stored = read_flo(out / "flow/f1.flo")
     np.testing.assert_allclose(stored, flow, atol=1e-4)
     assert np.abs(read_image(out / "visible/f1.png")[..., 0] / 255.0 - visible[0]).max() <= 0.5 / 255 + 1e-4
+    assert np.abs(read_image(out / "confidence/f1.png")[..., 0] / 255.0 - confidence[0]).max() <= 0.5 / 255 + 1e-4
 
     longest = json.loads((out / "prediction.json").read_text())["longest_px"]
     lengths = [np.hypot(*read_flo(out / f"flow/f{n}.flo")) for n in range(3)]
@@ -249,6 +250,7 @@ def test_a_video_is_whole_or_not_there(tmp_path):
         (["gone.mp4"], "gone.mp4: video is missing"),
         (["empty"], "empty: has 0 images"),
         (["one.png", "one.png", "--longest", "0"], "--longest must be above 0"),
+        (["one.png", "one.png", "--confidence", "--occlusion", "none"], "--confidence compares the flows of both"),
         (["one.png", "one.png", "--checkpoint", "gone"], "checkpoint gone: there is no such file"),
         (["one.png", "one.png", "--out", "clip.mp4/out"], "clip.mp4/out: cannot be written to"),
         (["one.png", "one.png", "--out", "done"], "done: holds a prediction already"),

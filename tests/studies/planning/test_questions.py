@@ -122,9 +122,15 @@ def test_since_2020_exchanges_one_part_of_the_full_method_in_each_arm():
     paper = specs["UFlow"]
     assert specs["UFlow"] == {run.arm: canonical(run.spec) for run in plan_of("what_matters", "paper").runs}["full"]
     changed = {arm: [key for key in paper if spec[key] != paper[key]] for arm, spec in specs.items() if arm != "UFlow"}
+    training = ("clipping", "weight decay", "one cycle")
     assert changed == {
+        **dict.fromkeys(training, ["train"]),
         **dict.fromkeys(("gradient constancy", "NCC", "L1 and SSIM"), ["photometric"]),
         **dict.fromkeys(("layer", "instance", "group", "cosine"), ["normalization"]),
+        "L1 and SSIM before census": ["photometric"],
+        "bilateral": ["smoothness"],
+        "consistency": ["occlusion"],
+        "mean teacher": ["selfsup"],
     }
 
 

@@ -57,7 +57,15 @@ def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
         "wang": ["photometric.patch"],
         "brox": ["photometric.patch", "occlusion.alpha"],
     }
-    assert space.spaces(specs)["wang"] == space.space(specs["wang"])
+    assert {p.key for p in space.space(specs["wang"])} - {p.key for p in space.spaces(specs)["wang"]} == {
+        "train.warmup", "train.clip_norm", "train.weight_decay", "occlusion.penalty", "occlusion.consistency",
+        "selfsup.momentum",
+    }  # fmt: skip
+    clipped = {"clipped": changed(default_spec(), {"train.clip_norm": 1.0})}
+    assert {p.key for p in space.spaces(clipped)["clipped"]} - {p.key for p in space.spaces(specs)["wang"]} == {
+        "train.clip_norm"
+    }
+    assert [p.key for p in space.spaces(specs, ["train.warmup"])["wang"]] == ["train.warmup"]
     with pytest.raises(ValueError, match="'occlusion.alpah' cannot be searched; did you mean 'occlusion.alpha'"):
         space.spaces(specs, ["occlusion.alpah"])
     with pytest.raises(ValueError, match="arm 'wang' has no option to search"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -97,6 +98,15 @@ def check(value: Any) -> None:
     """Raises `ValueError` naming every option of `value` that is outside its valid values, or every conflict."""
     if found := problems(value):
         raise ValueError("\n".join([f"invalid options of {type(value).__name__}:", *(f"  {p}" for p in found)]))
+
+
+def made(cls: type, values: Mapping[str, Any], key: str) -> Any:
+    """A component or section with these values; the lines of its `ValueError` name options by their dotted keys."""
+    try:
+        return cls(**values)
+    except ValueError as error:
+        lines = str(error).splitlines()[1:] or [str(error)]
+        raise ValueError("\n".join(f"{key}.{line.strip()}" for line in lines)) from None
 
 
 def section(cls: type) -> type:

@@ -18,6 +18,7 @@ from experiments.records.json_files import RecordError, read_json
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
+_IMPLIED = {"network.name": "pwc", "network.revision": 1}  # not said in records of runs of the first network
 # Paths, and what the scenes look like, which the digests of the data stand for.
 _IGNORED, _SCENES = ("seed", "data.source", "evaluation.source"), "data.scenes."
 
@@ -219,7 +220,7 @@ def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
     What the run that it starts from was trained on is `initial`, see `analysis.paper.claims`. From the record of a
     run, else from the `spec.json` of a planned one, else what the plan says that the arm changes.
     """
-    return _folded(_spec(data, label))
+    return _folded(_IMPLIED | _spec(data, label))
 
 
 def _spec(data: StudyData, label: str) -> dict[str, Any]:

@@ -358,7 +358,7 @@ def _asked(words: Sequence[str]) -> list[Entry]:
     files = extensions.load(words)
     found = [known for known in registry.brought() if known.extension.file in files]
     if not found:
-        raise ValueError(f"{', '.join(words)}: brings no component, only data sets, of which nothing is checked here")
+        raise ValueError(f"{', '.join(words)}: brings no component, and of all else nothing is checked here")
     return found
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.findings import Finding, ledger
+from analysis.paper.other_papers import every_claim
 from analysis.report.text_tables import WIDTH
 from analysis.results.load import load_study
 from experiments.cli.flags import Parser
@@ -17,6 +18,7 @@ from experiments.cli.terminal import ended
 from experiments.records import layout
 from experiments.records.json_files import atomic_write
 from experiments.records.plan import StudyError
+from uflow import extensions
 
 PAGE = "ledger.html"
 
@@ -102,9 +104,9 @@ def overview(out: str | pathlib.Path, claims: Sequence[Claim] = CLAIMS) -> Overv
         }
         for finding in findings:
             if finding.comparison is not None:
-                found.setdefault(finding.claim.claim, []).append(Evidence(finding=finding, **about))
+                found.setdefault(finding.claim.text, []).append(Evidence(finding=finding, **about))
     entries = tuple(
-        LedgerEntry(claim=claim, evidence=tuple(found.get(claim.claim, ())), next=_next(claim, out)) for claim in claims
+        LedgerEntry(claim=claim, evidence=tuple(found.get(claim.text, ())), next=_next(claim, out)) for claim in claims
     )
     return Overview(out=out, studies=tuple(studies), entries=entries, problems=tuple(problems))
 
@@ -119,7 +121,7 @@ def as_text(found: Overview) -> str:
     """The ledger for a terminal."""
     lines = [f"findings of the paper in {len(found.studies)} studies of {found.out}: {', '.join(found.studies)}"]
     for entry in found.entries:
-        lines += ["", *textwrap.wrap(entry.claim.claim, WIDTH)]
+        lines += ["", *textwrap.wrap(entry.claim.text, WIDTH)]
         for evidence in entry.evidence:
             finding = evidence.finding
             words = f"{finding.status}: {evidence.study} ({evidence.preset}): {finding.about}; {finding.reason}"
@@ -147,9 +149,10 @@ def parser() -> Parser:
     """The command line."""
     made = Parser(
         prog="python -m analysis.ledger",
-        description="What all studies of a directory say about the paper's findings.",
+        description="What all studies of a directory say about the findings of the paper and of others.",
     )
     made.add_argument("out", type=pathlib.Path, help="directory of all results, the --out of studies.run")
+    made.shared("extensions")
     return made
 
 
@@ -157,9 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the ledger and writes its page; 0, or 2 with one sentence if there is nothing to read."""
     chosen = parser().parse_args(arguments)
     try:
-        found = overview(chosen.out)
+        extensions.load(chosen.extensions)
+        found = overview(chosen.out, every_claim())
         atomic_write(chosen.out / PAGE, as_page(found))
-    except (StudyError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"analysis.ledger: {error}", file=sys.stderr)
         return 2
     print(as_text(found))

@@ -107,13 +107,10 @@ def checkpoint_for(request: Request) -> weights.Trained:
     check_place(request.out.absolute())
     extensions.load(request.extensions)
     found = weights.find(request.checkpoint)
-    levels = found.spec.network.levels
+    least = found.spec.network.multiple
     for name, size in (("height", request.height), ("width", request.width)):
-        if size < 2**levels:
-            raise ValueError(
-                f"--{name} {size} is too small for a network of {levels} pyramid levels, whose coarsest has one pixel"
-                f" for {2**levels} of the image: at least {2**levels} are needed"
-            )
+        if size < least:
+            raise ValueError(f"--{name} {size} is too small for the network, which works at multiples of {least} px")
     return found
 
 

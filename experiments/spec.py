@@ -12,27 +12,20 @@ from experiments.data.source_text import source_parts, unplaced
 from experiments.data.synthetic.options import UNUSED
 from experiments.spec_options import DataOptions, EvaluationOptions, TrainOptions
 from uflow import options, registry
-from uflow.components import Components
-from uflow.interfaces import Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
+from uflow.components import SCHEDULED, Components
+from uflow.interfaces import Network, Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
 from uflow.models import compatibility
-from uflow.models.architecture import Architecture
+from uflow.registry import AXES
 
 FORMAT = 1  # raise when the trainer would turn the same spec into another result
 
 INITIAL = "initial"  # in plain data and before a dotted key: the run that a run starts from
-SECTIONS = {"network": Architecture, "train": TrainOptions, "data": DataOptions, "evaluation": EvaluationOptions}
-_DEFAULT_NAMES = {
-    "photometric": "census",
-    "occlusion": "wang",
-    "smoothness": "first_order",
-    "normalization": "center_scale",
-    "selfsup": "teacher_student",
-}
+SECTIONS = {"train": TrainOptions, "data": DataOptions, "evaluation": EvaluationOptions}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentSpec:
-    """One choice per axis, the network, how and on what it is trained and evaluated, and the seed.
+    """One choice per axis, how and on what the network is trained and evaluated, and the seed.
 
     Equal specs give equal results. The defaults are the paper's settings for FlyingChairs.
 
@@ -46,7 +39,7 @@ class ExperimentSpec:
     smoothness: Smoothness
     normalization: Normalization
     selfsup: SelfSupervision
-    network: Architecture = Architecture()
+    network: Network
     train: TrainOptions = TrainOptions()
     data: DataOptions = DataOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
@@ -66,14 +59,15 @@ class ExperimentSpec:
     @property
     def directory(self) -> str:
         """The name of the run's directory: readable, then the run id."""
-        names = [registry.entry_of(getattr(self, axis)).name for axis in registry.AXES]
+        named = {axis: registry.entry_of(getattr(self, axis)).name for axis in AXES}
+        names = [name for axis, name in named.items() if not (AXES[axis].later and name == AXES[axis].default)]
         data = "+".join(part.name for part in source_parts(self.data.source))
         return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
 
 
 def default_spec() -> ExperimentSpec:
     """The paper's settings for FlyingChairs (Jonschkowski et al., ECCV 2020, section 5)."""
-    return ExperimentSpec(**{axis: registry.build(axis, name) for axis, name in _DEFAULT_NAMES.items()})
+    return ExperimentSpec(**{axis: registry.build(axis, known.default) for axis, known in AXES.items()})
 
 
 def digest(plain: Any) -> str:
@@ -85,7 +79,7 @@ def digest(plain: Any) -> str:
 def to_config(spec: ExperimentSpec) -> dict[str, Any]:
     """Plain data with every default written out; the inverse of `from_config`."""
     config: dict[str, Any] = {"format": FORMAT, "seed": spec.seed}
-    for axis in registry.AXES:
+    for axis in AXES:
         component = getattr(spec, axis)
         known = registry.entry_of(component)
         config[axis] = {"name": known.name, "revision": known.revision, **dataclasses.asdict(component)}
@@ -99,13 +93,16 @@ def to_config(spec: ExperimentSpec) -> dict[str, Any]:
 def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     """The part of the plain data that decides the result: no paths, and no options of what is not used.
 
-    These are the options that no scenes follow, and those that came later than the first runs, so that the names of
-    runs that do not use them stay.
+    These are the options that no scenes follow, and those and the axes that came later than the first runs, so that the
+    names of runs that do not use them stay.
     """
     config = to_config(spec)
-    for part in (*registry.AXES, *SECTIONS):
+    for part in (*Components.axes(), *SECTIONS):
         for name in options.defaulted_later(getattr(spec, part)):
             del config[part][name]
+    for axis, known in AXES.items():
+        if known.later and (config[axis]["name"], config[axis]["revision"]) == (known.default, 1):
+            del config[axis]["name"], config[axis]["revision"]
     if not config["train"]["initial"]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":
@@ -136,7 +133,7 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
     """Names the training of a spec up to a step: specs with equal names are identical until then, bit for bit."""
     config = canonical(spec)
     active = components(spec).active_at(step - 1, spec.train.steps)
-    for axis in registry.AXES:
+    for axis in Components.axes():
         if registry.entry_of(getattr(active, axis)).name == "none":  # it is, or it has not started yet
             config[axis] = {"name": "none"}
     config["evaluation"] = {side: config["evaluation"].get(side) for side in ("height", "width")}
@@ -146,8 +143,8 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
 
 
 def components(spec: ExperimentSpec) -> Components:
-    """The five choices by themselves."""
-    return Components(**{axis: getattr(spec, axis) for axis in registry.AXES})
+    """The choices that the loss is made of, by themselves."""
+    return Components(**{axis: getattr(spec, axis) for axis in Components.axes()})
 
 
 def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
@@ -161,11 +158,11 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
         raise ValueError(f"the spec has format {config['format']}, this version reads and writes {FORMAT}")
     problems, chosen = [], {}
     for key in config:
-        if key not in (*registry.AXES, *SECTIONS, INITIAL, "seed", "format"):
-            problems.append(unknown_key(key, (*registry.AXES, *SECTIONS, INITIAL, "seed")))
-    for axis in registry.AXES:
+        if key not in (*AXES, *SECTIONS, INITIAL, "seed", "format"):
+            problems.append(unknown_key(key, (*AXES, *SECTIONS, INITIAL, "seed")))
+    for axis in AXES:
         given = dict(config.get(axis, {}))
-        name, revision = given.pop("name", _DEFAULT_NAMES[axis]), given.pop("revision", None)
+        name, revision = given.pop("name", AXES[axis].default), given.pop("revision", None)
         extension = given.pop("extension", None)
         try:
             if extension is not None:
@@ -246,11 +243,7 @@ def _build_section(name: str, cls: type, given: Mapping[str, Any]) -> Any:
             values[key] = _build_section(f"{name}.{key}", nested, value)
         else:
             values[key] = options.coerce(value, fields[key])
-    try:
-        return cls(**values)
-    except ValueError as error:
-        lines = str(error).splitlines()[1:] or [str(error)]
-        raise ValueError("\n".join(f"{name}.{line.strip()}" for line in lines)) from None
+    return options.made(cls, values, name)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -314,7 +307,7 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
         return dataclasses.replace(made, initial=first)
     config = to_config(spec)
     first = config.pop(INITIAL, None)
-    for axis in registry.AXES:
+    for axis in AXES:
         name = changes.get(f"{axis}.name", config[axis]["name"])
         if name == config[axis]["name"]:
             continue
@@ -326,13 +319,13 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
         }
     flat = flatten(config)
     known = set(flatten(to_config(dataclasses.replace(spec, initial=None)))) | {"seed"}
-    for axis in registry.AXES:
+    for axis in AXES:
         known |= {f"{axis}.{f.name}" for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
     problems = []
     for key, value in changes.items():
         valid = key in known and not key.endswith((".revision", ".extension")) and key != "format"
         axis = key.split(".")[0]
-        if valid and axis in registry.AXES and not key.endswith(".name"):
+        if valid and axis in AXES and not key.endswith(".name"):
             fields = {f.name for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
             valid = key.split(".", 1)[1] in fields
         if not valid:
@@ -348,7 +341,7 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
 
 def _foreign(key: str, config: Mapping[str, Any]) -> str:
     axis, name = key.split(".", 1)
-    chosen = config.get(axis, {}).get("name") if axis in registry.AXES else None
+    chosen = config.get(axis, {}).get("name") if axis in AXES else None
     if chosen is None:
         return f"option {key!r} cannot be set"
     fields = [f.name for f in dataclasses.fields(registry.entry(axis, chosen).cls)]
@@ -361,7 +354,7 @@ def problems_of(spec: ExperimentSpec) -> list[str]:
     given = spec.evaluation.height, spec.evaluation.width
     if spec.evaluation.size is None and any(given):
         found.append(f"evaluation.height={given[0]} and evaluation.width={given[1]}: give both or neither")
-    elif spec.evaluation.size and (problem := spec.network.working_size_problem(*given)):
+    elif spec.evaluation.size and (problem := compatibility.working_size_problem(spec.network, *given)):
         found.append(f"evaluation.height={given[0]} evaluation.width={given[1]}: {problem}")
     if spec.data.margin and spec.train.supervised:
         found.append(f"data.margin={spec.data.margin} acts in photometric losses, which train.supervised has not")
@@ -376,8 +369,9 @@ def problems_of(spec: ExperimentSpec) -> list[str]:
 
 def other_network(there: ExperimentSpec, here: ExperimentSpec) -> str:
     """The options in which the networks of two specs have other parameters, or such that mean something else; or ''."""
-    one, other = (dataclasses.asdict(spec.network) for spec in (there, here))
-    different = [key for key in sorted(other) if key != "level_dropout" and one[key] != other[key]]
+    one, other = ({"name": registry.entry_of(s.network).name} | dataclasses.asdict(s.network) for s in (there, here))
+    keys = sorted(other) if one["name"] == other["name"] else ["name"]
+    different = [key for key in keys if key not in SCHEDULED and one[key] != other[key]]
     return ", ".join(f"network.{key} is {one[key]} there and {other[key]} here" for key in different)
 
 

@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from experiments.records import layout
+from uflow import registry
+from uflow.components import Components
 
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = ("uflow", "experiments", "analysis", "studies")  # each may import those before it
-AXES = ("photometric", "occlusion", "smoothness", "normalization", "selfsup")
 FOLDERS = {  # each may import those before it, and the modules at the top of its package that are no commands
-    "uflow": ("kernels", "ops", *AXES, "models", "losses"),
+    "uflow": ("kernels", "ops", *Components.axes(), "models", "network", "losses"),
     "experiments": (
         *("records", "cli", "data", "tracking", "training", "evaluation", "visualization", "model_io", "execution"),
     ),
@@ -70,8 +71,8 @@ def test_a_layer_imports_only_lower_layers(layer):
     assert not [(a, b) for a in IMPORTS for b in IMPORTS[a] if a.split(".")[0] == layer and b.split(".")[0] in higher]
 
 
-def test_analysis_knows_of_experiments_only_their_records_and_the_command_line():
-    allowed = ("experiments.records", "experiments.cli", "analysis")
+def test_analysis_knows_of_experiments_only_their_records_and_the_command_line_and_what_comes_from_outside():
+    allowed = ("experiments.records", "experiments.cli", "uflow.extensions", "analysis")
     assert not [
         (a, b)
         for a in IMPORTS
@@ -127,7 +128,7 @@ def test_a_large_library_is_imported_in_one_place(library):
 
 
 def test_no_component_imports_another_axis():
-    axes = {f"uflow.{axis}" for axis in AXES}
+    axes = {f"uflow.{axis}" for axis in registry.AXES}
     parents = {(a.rpartition(".")[0], b.rpartition(".")[0]) for a in IMPORTS for b in IMPORTS[a] if b in MODULES}
     assert not [(a, b) for a, b in parents if a in axes and b in axes and a != b]
 
@@ -152,9 +153,10 @@ def test_no_class_name_means_two_things():
 
 
 def test_every_folder_can_be_taken_in_at_a_look():
-    """Components, data sets and questions apart, of which there may be any number."""
-    any_number = {f"uflow/{axis}" for axis in AXES} | {"experiments/data/readers", "tests/experiments/data/readers"}
-    questions = {MODULES[name] for name in QUESTIONS}
+    """Axes, components, data sets and questions apart, of which there may be any number."""
+    axes = {f"uflow/{axis}" for axis in registry.AXES}
+    any_number = axes | {"experiments/data/readers", "tests/experiments/data/readers"}
+    apart = {MODULES[name] for name in QUESTIONS} | {ROOT / axis for axis in axes}
     crowded = {}
     for root in (*LAYERS, "tests", "benchmarks", "docs"):
         for folder in (ROOT / root, *(path for path in (ROOT / root).rglob("*") if path.is_dir())):
@@ -163,7 +165,7 @@ def test_every_folder_can_be_taken_in_at_a_look():
             entries = [
                 path
                 for path in folder.iterdir()
-                if path not in questions and path.name not in ("__init__.py", "__pycache__")
+                if path not in apart and path.name not in ("__init__.py", "__pycache__")
             ]
             if len(entries) > ENTRIES:
                 crowded[str(folder.relative_to(ROOT))] = len(entries)

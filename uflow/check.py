@@ -2,7 +2,8 @@
 
 Each component is built with its default options and compiled, as in training. Checked are shapes, finite values,
 gradients against finite differences, and what must hold whatever a component computes: a mask lies in [0, 1] and hides
-nothing of a still scene, equal images differ least, a constant flow is smooth, directions share no statistics.
+nothing of a still scene, equal images differ least, a constant flow is smooth, directions share no statistics, a
+network's flow of a pair does not depend on other pairs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from uflow import backend as ms
 from uflow import extensions, interfaces, registry
+from uflow.models.compatibility import next_multiple
 from uflow.registry import Entry
 
 USAGE = f"python -m uflow.check FILE_OR_FOLDER ... | --axis {'|'.join(registry.AXES)}"
@@ -32,11 +34,11 @@ Check = tuple[str, Callable[[], str]]  # what is checked; why it does not hold, 
 def checks(entry: Entry) -> Iterator[Check]:
     """The checks of a component, to be done in this order."""
     component = entry.cls()
-    protocol, of_axis = _OF_AXIS[entry.axis]
+    protocol = registry.AXES[entry.axis].contract
     if "teacher" in entry.needs:
         protocol = interfaces.TeacherSelfSupervision
     yield "has what its axis asks for", lambda: _lacking(component, protocol)
-    yield from of_axis(component, entry)
+    yield from _OF_AXIS[entry.axis](component, entry)
 
 
 def _lacking(component: Any, protocol: type) -> str:
@@ -114,6 +116,60 @@ def _normalization(component: Any, entry: Entry) -> Iterator[Check]:
     )
 
 
+def _network(component: Any, entry: Entry) -> Iterator[Check]:
+    from uflow.models.flow_network import initialize  # loads MindSpore
+
+    unit = component.multiple
+    sizes = [next_multiple(HEIGHT, unit) + k * unit for k in range(9)]
+    size = next((size for size in sizes if not component.size_problems(size, size)), sizes[0])
+    first, second, other = (_random(2, 3, size, size, seed=seed) for seed in range(3))
+    keep = np.ones((getattr(component, "levels", 1), 2), np.float32)
+    network, again = (component(registry.build("normalization", "none")) for _ in range(2))
+    initialize(network, 0)
+    run = _compiled(_one_way(network))
+
+    def alone() -> str:
+        mixed = [np.stack((frames[0], other[index])) for index, frames in enumerate((first, second))]
+        gap = float(np.abs(run(first, second, keep)[0] - run(*mixed, keep)[0]).max())
+        return "" if gap <= 1e-4 else f"the first flow changes by {gap:.3g} with the second pair"
+
+    def unlike() -> str:
+        one, two = ({n: p.asnumpy() for n, p in cell.parameters_and_names()} for cell in (network, again))
+        names = [name for name, value in one.items() if value.ndim != 4 and not np.array_equal(value, two[name])]
+        return f"those of {', '.join(names)} are random" if names else ""
+
+    yield "works at multiples of 4", lambda: "" if unit % 4 == 0 else f"multiple is {unit}"
+    yield "names no problem of its own multiples", lambda: "; ".join(component.size_problems(size, size))
+    yield "a flow at a quarter of the size", lambda: _not_shaped(run(first, second, keep), (2, 2, size // 4, size // 4))
+    yield "pairs share nothing", alone
+    yield "the same parameters each time", unlike
+    yield "gradients of its parameters", lambda: _wrong_gradients(network, [first, second, keep])
+
+
+def _one_way(network: interfaces.FlowCell) -> Callable[..., ms.Tensor]:
+    def flow(first: ms.Tensor, second: ms.Tensor, keep: ms.Tensor) -> ms.Tensor:
+        return network(network.features(first), network.features(second), keep, 2)[0]
+
+    return flow
+
+
+def _wrong_gradients(network: interfaces.FlowCell, arrays: Sequence[np.ndarray]) -> str:
+    parameters = network.trainable_params()
+    if not parameters:
+        return "it has no parameters to train"
+    weights = _flows(2, 2, arrays[0].shape[2] // 4, arrays[0].shape[3] // 4)
+    one_way = _one_way(network)
+
+    def loss(first: ms.Tensor, second: ms.Tensor, keep: ms.Tensor, by: ms.Tensor) -> ms.Tensor:
+        return (one_way(first, second, keep) * by).sum()
+
+    found = ms.grad(_cell(loss), None, parameters)(*map(_tensor, (*arrays, weights)))
+    names = [p.name for p, gradient in zip(parameters, found, strict=True) if not np.isfinite(gradient.asnumpy()).all()]
+    if names:
+        return f"those of {', '.join(names)} are not finite"
+    return "" if any(gradient.asnumpy().any() for gradient in found) else "all are 0"
+
+
 def _selfsup(component: Any, entry: Entry) -> Iterator[Check]:
     if "teacher" not in entry.needs:
         return
@@ -140,11 +196,12 @@ def _selfsup(component: Any, entry: Entry) -> Iterator[Check]:
 
 
 _OF_AXIS = {
-    "photometric": (interfaces.Photometric, _photometric),
-    "occlusion": (interfaces.Occlusion, _occlusion),
-    "smoothness": (interfaces.Smoothness, _smoothness),
-    "normalization": (interfaces.Normalization, _normalization),
-    "selfsup": (interfaces.SelfSupervision, _selfsup),
+    "photometric": _photometric,
+    "occlusion": _occlusion,
+    "smoothness": _smoothness,
+    "normalization": _normalization,
+    "selfsup": _selfsup,
+    "network": _network,
 }
 
 
@@ -301,7 +358,7 @@ def _asked(words: Sequence[str]) -> list[Entry]:
     files = extensions.load(words)
     found = [known for known in registry.brought() if known.extension.file in files]
     if not found:
-        raise ValueError(f"{', '.join(words)}: brings no component, only data sets, of which nothing is checked here")
+        raise ValueError(f"{', '.join(words)}: brings no component, and of all else nothing is checked here")
     return found
 
 

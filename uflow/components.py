@@ -1,4 +1,4 @@
-"""One choice per axis, and when and how strongly each of them acts; needs no MindSpore."""
+"""The choices that a loss is made of, and when and how strongly each of them acts; needs no MindSpore."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from uflow.interfaces import Normalization, Occlusion, Photometric, SelfSupervis
 TERMS = ("photometric", "smoothness", "selfsup")
 # Options that act from outside of a component, as weights and switches given to the compiled graph; a component must
 # not read them in `__call__`.
-SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp")
+SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp", "level_dropout")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Components:
-    """One component per axis."""
+    """One component per axis but the network's, whose flows they are given."""
 
     photometric: Photometric
     occlusion: Occlusion
     smoothness: Smoothness
     normalization: Normalization
     selfsup: SelfSupervision
+
+    @classmethod
+    def axes(cls) -> tuple[str, ...]:
+        """Names of these axes."""
+        return tuple(field.name for field in dataclasses.fields(cls))
 
     def active_at(self, step: int, steps: int) -> Components:
         """The components that act at a step.

@@ -1,8 +1,8 @@
-"""Components and data sets from outside of this project: where they come from, and how they are loaded; no MindSpore.
+"""What comes from outside of this project: components and more, where from, and how it is loaded; no MindSpore.
 
-An extension is a Python file that registers components (`uflow.registry.register`) or has a table `SOURCES` of readers
-of data sets, or a module of an installed package that does, which the package names as an entry point of the group
-`uflow.extensions`.
+An extension is a Python file that registers components (`uflow.registry.register`) or has one of `TABLES`, readers of
+data sets by name or findings of a paper, or a module of an installed package that does, which the package names as an
+entry point of the group `uflow.extensions`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from uflow import registry
 from uflow.registry import Extension
 
 GROUP = "uflow.extensions"
+TABLES = ("SOURCES", "CLAIMS")  # what they hold is said where they are used
 ROOT = pathlib.Path(__file__).parents[1]
 
 _loaded: dict[Any, tuple[Extension, types.ModuleType]] = {}  # by file, or by entry point
@@ -43,7 +44,7 @@ def load(places: Iterable[str | pathlib.Path] = ()) -> tuple[pathlib.Path, ...]:
         for file in _files(pathlib.Path(place)):
             load_file(file)
             if file.resolve() not in files():
-                raise ValueError(f"extension {str(file)!r}: registers no component and has no table SOURCES of readers")
+                raise ValueError(f"extension {str(file)!r}: registers no component and has no {' or '.join(TABLES)}")
     return files()
 
 
@@ -53,8 +54,13 @@ def files() -> tuple[pathlib.Path, ...]:
     return tuple(
         place
         for place, (_, module) in _loaded.items()
-        if isinstance(place, pathlib.Path) and (place in own or getattr(module, "SOURCES", None))
+        if isinstance(place, pathlib.Path) and (place in own or any(getattr(module, name, None) for name in TABLES))
     )
+
+
+def tables(name: str) -> tuple[tuple[Any, Extension], ...]:
+    """One of `TABLES` of every extension that has it, with where it comes from."""
+    return tuple((found, extension) for extension, module in _loaded.values() if (found := getattr(module, name, None)))
 
 
 def sources() -> Mapping[str, tuple[Callable[..., Any], Extension]]:
@@ -64,8 +70,8 @@ def sources() -> Mapping[str, tuple[Callable[..., Any], Extension]]:
         ValueError: if two have one name.
     """
     found: dict[str, tuple[Callable[..., Any], Extension]] = {}
-    for extension, module in _loaded.values():
-        for name, function in getattr(module, "SOURCES", {}).items():
+    for table, extension in tables("SOURCES"):
+        for name, function in table.items():
             if name in found:
                 raise ValueError(f"data set {name!r} has two readers, in {found[name][1].file} and {extension.file}")
             found[name] = function, extension

@@ -133,3 +133,65 @@ class TeacherSelfSupervision(SelfSupervision, Protocol):
                 the mask `advection`.
             student_visible: (B, 1, H'/4, W'/4), the same of the student's flow.
         """
+
+
+class FlowCell(Protocol):
+    """A network with its parameters, a cell of MindSpore, as the component `options` of its axis builds it.
+
+    Kernels, parameters of four dimensions, are drawn when training begins (`uflow.models.flow_network.initialize`); all
+    others begin with the values that the cell has given them.
+    """
+
+    options: Network
+
+    def features(self, images: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """What is known of each image by itself: maps with the images along their first axis.
+
+        Args:
+            images: (B, 3, H, W), intensities in [0, 1]; H and W are multiples of `options.multiple`.
+        """
+
+    def __call__(
+        self,
+        first: tuple[ms.Tensor, ...],
+        second: tuple[ms.Tensor, ...],
+        keep: ms.Tensor | None = None,
+        groups: int = 1,
+    ) -> tuple[ms.Tensor, ...]:
+        """Flows from the first frames to the second; [0] is the result, (B, 2, H/4, W/4), px of that grid, float32.
+
+        It is what the losses are taken of, and what is brought to full size by bilinear interpolation.
+
+        Args:
+            first: what `features` gives for the frames.
+            second: the same for the other frames.
+            keep: (`options.levels`, B), 1 or 0: which parts of the estimate count in a step of training (level
+                dropout); `None` keeps all.
+            groups: number of equal, consecutive parts of the batch that share no statistics, for the normalization.
+        """
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What estimates the flow?
+
+    A network with level dropout has also `levels`, how many parts of its estimate can be left out, and `level_dropout`,
+    the chance of each, which is not read by the cell; others need not look at `keep`. One that can be written as ONNX
+    has `onnx(graph, normalization, weights, images, height, width)`, which writes the same for pairs that share no
+    statistics into an `onnx_graph.Graph` and returns the name of the flow at a quarter of the size: `weights` are the
+    values of parameters by their place in the cell, `images` the names of both frames. One that hands features to the
+    normalization has `normalized`, the channels of each by what messages call it.
+    """
+
+    multiple: int
+    """Sizes at which it works are multiples of this, px; itself a multiple of 4."""
+
+    def size_problems(self, height: int, width: int) -> list[str]:
+        """Why images of a size cannot be trained on, each beginning with `height` or `width`; empty if they can."""
+
+    def __call__(self, normalization: Normalization) -> FlowCell:
+        """A new network.
+
+        Args:
+            normalization: what is to be done to features before they are compared.
+        """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -107,6 +108,15 @@ def defaulted_later(value: Any) -> list[str]:
     return [
         f.name for f in dataclasses.fields(value) if f.metadata.get("later") and getattr(value, f.name) == f.default
     ]
+
+
+def made(cls: type, values: Mapping[str, Any], key: str) -> Any:
+    """A component or section with these values; the lines of its `ValueError` name options by their dotted keys."""
+    try:
+        return cls(**values)
+    except ValueError as error:
+        lines = str(error).splitlines()[1:] or [str(error)]
+        raise ValueError("\n".join(f"{key}.{line.strip()}" for line in lines)) from None
 
 
 def section(cls: type) -> type:

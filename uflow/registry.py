@@ -12,13 +12,38 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from uflow import options
+from uflow import interfaces, options
 
-AXES = ("photometric", "occlusion", "smoothness", "normalization", "selfsup")
 NEEDS = frozenset({"backward_flow", "teacher", "true_occlusion"})
 KEPT = ("name", "revision", "extension")  # what a spec says of a component beside its options
 
 T = TypeVar("T", bound=type)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What can be exchanged by itself.
+
+    Attributes:
+        contract: what its components are given and return.
+        default: the component of the paper's setting, which is meant where none is named.
+        later: whether there were runs before the axis: its default is left out of what names a run, so that their
+            names stay.
+    """
+
+    contract: type
+    default: str
+    later: bool = False
+
+
+AXES = {
+    "photometric": Axis(interfaces.Photometric, "census"),
+    "occlusion": Axis(interfaces.Occlusion, "wang"),
+    "smoothness": Axis(interfaces.Smoothness, "first_order"),
+    "normalization": Axis(interfaces.Normalization, "center_scale"),
+    "selfsup": Axis(interfaces.SelfSupervision, "teacher_student"),
+    "network": Axis(interfaces.Network, "pwc", later=True),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +200,4 @@ def build(axis: str, name: str, given: Mapping[str, Any] | None = None) -> Any:
                 f" (options: {', '.join(fields) or 'none'})"
             )
     values = {key: options.coerce(value, fields[key]) for key, value in (given or {}).items()}
-    try:
-        return entry(axis, name).cls(**values)
-    except ValueError as error:
-        raise ValueError(f"{axis} component {name!r}: {error}") from None
+    return options.made(entry(axis, name).cls, values, axis)

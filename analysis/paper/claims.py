@@ -59,6 +59,11 @@ class Claim:
     source: str = PAPER
     command: str = ""
 
+    @property
+    def text(self) -> str:
+        """The finding in words, with its source if that is another one than `PAPER`."""
+        return self.claim if self.source == PAPER else f"{self.claim} ({self.source})"
+
 
 NONE = "none"
 SAME_DATA, OTHER_DATA = "the same data", "other data"  # what was trained on before; or `NONE`

@@ -18,6 +18,7 @@ from experiments.records.json_files import RecordError, read_json
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
+_IMPLIED = {"network.name": "pwc", "network.revision": 1}  # not said in records of runs of the first network
 # Paths, and what the scenes look like, which the digests of the data stand for.
 _IGNORED, _SCENES = ("seed", "data.source", "evaluation.source"), "data.scenes."
 
@@ -76,7 +77,7 @@ class Finding:
     def sentence(self) -> str:
         """The finding in one line."""
         where = f" ({self.about})" if self.about else ""
-        return f"{self.status}: {self.claim.claim}{where}; {self.reason}"
+        return f"{self.status}: {self.claim.text}{where}; {self.reason}"
 
 
 def ledger(data: StudyData, claims: Sequence[Claim] = CLAIMS, alpha: float = 0.05) -> tuple[Finding, ...]:
@@ -110,8 +111,8 @@ def in_words(findings: Sequence[Finding]) -> list[tuple[str, list[str]]]:
     Where several arms stand for a claim all of them are named, the undecided ones too.
     """
     result = []
-    for claim in dict.fromkeys(finding.claim.claim for finding in findings if finding.status != "not run"):
-        own = [finding for finding in findings if finding.claim.claim == claim and finding.status != "not run"]
+    for claim in dict.fromkeys(finding.claim.text for finding in findings if finding.status != "not run"):
+        own = [finding for finding in findings if finding.claim.text == claim and finding.status != "not run"]
         statuses = list(dict.fromkeys(finding.status for finding in own))
         several = len({(finding.better, finding.worse) for finding in own}) > 1
         if several or len(statuses) > 1:
@@ -125,7 +126,7 @@ def in_words(findings: Sequence[Finding]) -> list[tuple[str, list[str]]]:
 
 
 def _identity(finding: Finding) -> tuple[str, str, str, str]:
-    return finding.claim.claim, finding.better, finding.worse, finding.metric
+    return finding.claim.text, finding.better, finding.worse, finding.metric
 
 
 def _judged(data: StudyData, claims: Sequence[Claim], alpha: float) -> tuple[Finding, ...]:
@@ -219,7 +220,7 @@ def flat_spec(data: StudyData, label: str) -> dict[str, Any]:
     What the run that it starts from was trained on is `initial`, see `analysis.paper.claims`. From the record of a
     run, else from the `spec.json` of a planned one, else what the plan says that the arm changes.
     """
-    return _folded(_spec(data, label))
+    return _folded(_IMPLIED | _spec(data, label))
 
 
 def _spec(data: StudyData, label: str) -> dict[str, Any]:

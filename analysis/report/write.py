@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.paper.findings import Finding, in_words, ledger
+from analysis.paper.other_papers import every_claim
 from analysis.report.footnotes import footnotes
 from analysis.report.html import as_page
 from analysis.report.text_tables import WIDTH, as_csv, as_latex, as_markdown, as_text, parts_as_markdown, parts_as_text
@@ -95,7 +96,7 @@ def make_report(study_directory: str | pathlib.Path) -> Report:
     tables, unknown = _tables(data, alpha)
     first, *rest = (footnotes(data, table) for table in tables)
     notes = ((*first, *(f"no table: {sentence}" for sentence in unknown)), *rest)
-    findings = ledger(data, alpha=alpha)
+    findings = ledger(data, every_claim(), alpha)
     design = find_factorial(data.plan)
     parts = part_effects(data, design, data.plan.metric, alpha) if design else None
     figures = _figures(data, tables[0], parts)

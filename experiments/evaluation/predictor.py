@@ -16,6 +16,7 @@ from experiments.spec import ExperimentSpec
 from experiments.training import checkpoints, weights
 from uflow import extensions, registry
 from uflow.interfaces import Occlusion
+from uflow.models.compatibility import working_size_problem
 
 
 def add_arguments(parser: Parser, size: str = "that of the frames", required: bool = True) -> None:
@@ -67,7 +68,7 @@ class Predictor:
     Attributes:
         trained: the checkpoint.
         size: height and width at which the network works; `None` means those of each frame. Both are rounded up to a
-            multiple of 2^levels.
+            multiple that the network needs.
         occlusion: component of the occlusion axis; `None` if nothing is to be said of it.
         confidence: whether the agreement of forward and backward flow is estimated.
     """
@@ -105,7 +106,7 @@ class Predictor:
         extensions.load(arguments.extensions)
         found = weights.find(arguments.checkpoint)
         size = None if size[0] is None else size
-        if size and (problem := found.spec.network.working_size_problem(*size)):
+        if size and (problem := working_size_problem(found.spec.network, *size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")
         occlusion = _occlusion(found, arguments.occlusion)
         if arguments.confidence and occlusion is None:
@@ -124,7 +125,7 @@ class Predictor:
                 "sha256": checkpoints.file_digest(self.trained.file),
                 "run_id": spec.run_id if self.trained.whole else None,
             },
-            "network": dataclasses.asdict(spec.network),
+            "network": _plain(spec.network),
             "normalization": _plain(spec.normalization),
             "size": list(self.size) if self.size else None,
             "occlusion": _plain(self.occlusion) if self.occlusion else None,
@@ -133,7 +134,7 @@ class Predictor:
     def check(self, pair: Pair) -> Pair:
         """The pair itself; raises `DataError` if its frames are too small for the network."""
         height, width = pair.first.shape[:2]
-        if self.size is None and (problem := self.trained.spec.network.working_size_problem(height, width)):
+        if self.size is None and (problem := working_size_problem(self.spec.network, height, width)):
             raise DataError(f"pair {pair.name}: {problem}, or a larger working size (--height --width)")
         return pair
 

@@ -205,7 +205,6 @@ def _train_and_evaluate(
 ) -> run_record.RunRecord | None:
     from experiments.evaluation.evaluator import evaluate
     from experiments.training import graph_cache, loop, step
-    from uflow.models.flow_network import FlowNetwork
     from uflow.models.inference import Inference
 
     if data is None:
@@ -216,7 +215,7 @@ def _train_and_evaluate(
         prepared = device.prepare(settings.device, settings.device_id, directory / "mindspore"), ProcessGroup()
     cost.device, group = prepared
     place = loop.Place(directory=directory, settings=settings, group=group)
-    network = FlowNetwork(spec.network, spec.normalization)
+    network = spec.network(spec.normalization)
     update = step.build_optimizer(spec, network)
     inference = Inference(network, spec.evaluation.size)
     inference.set_train(False)

@@ -19,7 +19,7 @@ from experiments.records import json_files, locks
 from experiments.spec import ExperimentSpec, components, digest
 from experiments.training import checkpoints, device
 from uflow import kernels, registry
-from uflow.components import SCHEDULED
+from uflow.components import SCHEDULED, Components
 from uflow.kernels import build
 
 READY = "ready.json"  # the digests of the files, written last
@@ -44,7 +44,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
     sequence: list[Any] = []
     for phase in phases:
         active = chosen.active_at(phase, steps)
-        sequence.append({axis: _graph_part(getattr(active, axis)) for axis in registry.AXES})
+        sequence.append({axis: _graph_part(getattr(active, axis)) for axis in Components.axes()})
     return digest(
         {
             "source": device.source_digest(),
@@ -52,7 +52,7 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
             "mindspore": device.mindspore_version(),
             "kernels": kernels.fingerprint(),
             "sequence": sequence,
-            "network": {k: v for k, v in dataclasses.asdict(spec.network).items() if k != "level_dropout"},
+            "network": _graph_part(spec.network),
             "batch": [spec.train.batch_size, spec.data.height, spec.data.width, spec.data.margin],
             "training": [spec.train.optimizer, spec.train.only_forward, spec.train.supervised, spec.train.restrained],
             "precision": [spec.train.amp, spec.train.loss_scale],

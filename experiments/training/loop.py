@@ -22,8 +22,9 @@ from experiments.training.run_files import CurveFile, Place, State
 from experiments.training.shared_prefix import TEACHER, load_prefix, prefix_folder, save_prefix, without_teacher
 from uflow import backend as ms
 from uflow import schedule
+from uflow.interfaces import FlowCell
 from uflow.losses.extent import EXTENT
-from uflow.models.flow_network import FlowNetwork, initialize
+from uflow.models.flow_network import initialize
 from uflow.optimizer import Average
 
 REPORT_EVERY = 10  # steps between lines of metrics.jsonl; each line is the mean of its steps
@@ -71,7 +72,7 @@ def report_steps(spec: ExperimentSpec) -> tuple[frozenset[int], frozenset[int]]:
     return frozenset(lines), frozenset(validated)
 
 
-def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetwork, place: Place) -> State:
+def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowCell, place: Place) -> State:
     """Sets the parameters to the furthest training there is, and returns where that is.
 
     The run's own checkpoint comes first, then the longest prefix that another run has left, then the weights that the
@@ -103,7 +104,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowNetw
 def train(
     spec: ExperimentSpec,
     pairs: PairSet,
-    network: FlowNetwork,
+    network: FlowCell,
     update: Any,
     place: Place,
     *,
@@ -163,9 +164,9 @@ class _Job:
 
     spec: ExperimentSpec
     pairs: PairSet
-    network: FlowNetwork
+    network: FlowCell
     update: Any
-    teacher: FlowNetwork | None
+    teacher: FlowCell | None
     parameters: Mapping[str, Any]
     place: Place
     stop: Callable[[], bool]

@@ -12,9 +12,9 @@ from experiments.spec import ExperimentSpec
 from uflow import backend as ms
 from uflow import optimizer, registry, schedule
 from uflow.components import Components
+from uflow.interfaces import FlowCell
 from uflow.losses.objective import REPORTED, Objective
 from uflow.losses.supervised import SupervisedObjective
-from uflow.models.flow_network import FlowNetwork
 from uflow.ops import parallel, precision
 
 _DROPOUT_STREAM, _SHIFT_STREAM = 2, 3  # random streams of a run are [seed, stream, step]; data uses its own
@@ -112,16 +112,16 @@ class StepInputs:
 
 def step_inputs(spec: ExperimentSpec, chosen: Components, number: int, batch_size: int) -> StepInputs:
     """Weights of the terms and level dropout of a step, for a number of pairs that may be a part of the batch."""
-    train, network = spec.train, spec.network
+    levels, dropout = (getattr(spec.network, name, usual) for name, usual in (("levels", 1), ("level_dropout", 0.0)))
     generator = np.random.default_rng([spec.seed, _DROPOUT_STREAM, number])
     # one draw per level and direction; the two halves of the stacked batch are the two directions
-    draws = generator.random((2, network.levels, 2)) > network.level_dropout
+    draws = generator.random((2, levels, 2)) > dropout
     keep, student_keep = np.repeat(draws.astype(np.float32), batch_size, axis=2)
-    return StepInputs(chosen.weights_at(number, train.steps), keep, student_keep)
+    return StepInputs(chosen.weights_at(number, spec.train.steps), keep, student_keep)
 
 
 def build(
-    spec: ExperimentSpec, network: FlowNetwork, chosen: Components, update: Any, teacher: Any, devices: int = 1
+    spec: ExperimentSpec, network: FlowCell, chosen: Components, update: Any, teacher: Any, devices: int = 1
 ) -> TrainStep:
     """The compiled step for the components that act now.
 
@@ -185,14 +185,14 @@ def learning_rate(spec: ExperimentSpec, number: int) -> np.float32:
     return np.float32(schedule.learning_rate(number, train.learning_rate, train.decay, *spans, train.steps))
 
 
-def build_optimizer(spec: ExperimentSpec, network: FlowNetwork) -> Any:
+def build_optimizer(spec: ExperimentSpec, network: FlowCell) -> Any:
     """The optimizer that the spec names, over all parameters of the network."""
     train = spec.train
     return optimizer.build(train.optimizer, network.trainable_params(), train.clip_norm, train.weight_decay)
 
 
-def build_teacher(spec: ExperimentSpec) -> FlowNetwork | None:
+def build_teacher(spec: ExperimentSpec) -> FlowCell | None:
     """A second network for a frozen or mean teacher; `None` if the experiment has none."""
     if spec.train.supervised or getattr(spec.selfsup, "teacher", "continual") == "continual":
         return None
-    return FlowNetwork(spec.network, spec.normalization)
+    return spec.network(spec.normalization)

@@ -39,16 +39,14 @@ class Trained:
     sha256: str = ""
 
     def network(self) -> Any:
-        """The network with the parameters of the checkpoint (`uflow.models.flow_network.FlowNetwork`).
+        """The network with the parameters of the checkpoint (`uflow.interfaces.FlowCell`).
 
         Raises:
             records.RecordError: if the file is damaged, or holds the parameters of another network.
         """
-        from uflow.models.flow_network import FlowNetwork
-
         if self.sha256 and checkpoints.file_digest(self.file) != self.sha256:
             raise json_files.RecordError(f"{self.file}: damaged, its content is not what was written (SHA-256 differs)")
-        network = FlowNetwork(self.spec.network, self.spec.normalization)
+        network = self.spec.network(self.spec.normalization)
         checkpoints.load_parameters(self.file, checkpoints.parameters_of((network,)))
         return network
 

@@ -53,9 +53,10 @@ class TimeEstimate:
 def shape(config: Mapping[str, Any], device: str) -> str:
     """Digest of what decides how long a step takes: device, network, size, batch, precision and components."""
     data, train = config["data"], config["train"]
-    what = {"device": device, "network": config["network"], "size": [data["height"], data["width"]]}
+    network = {key: value for key, value in config["network"].items() if key not in registry.KEPT}
+    what = {"device": device, "network": network, "size": [data["height"], data["width"]]}
     what |= {"batch": train["batch_size"], "amp": train["amp"]}
-    return digest(what | {axis: config[axis]["name"] for axis in registry.AXES})
+    return digest(what | {axis: config[axis].get("name", known.default) for axis, known in registry.AXES.items()})
 
 
 def cost_of(config: Mapping[str, Any], cost: Mapping[str, Any]) -> RunCost | None:

@@ -320,10 +320,9 @@ def _arm_spec(start: ExperimentSpec, study: Study, arm: Arm, request: PlanReques
     ahead = {k: v for k, v in given.items() if k.split(".")[0] == INITIAL}
     given = {k: v for k, v in given.items() if k not in ahead}
     plain = {k: v for k, v in given.items() if k.split(".")[0] not in registry.AXES or k.endswith(".name")}
-    spec = changed(start, plain | own, request.preset.usual)
-    has = set(flatten(to_config(spec)))
+    has = set(flatten(to_config(changed(start, {k: v for k, v in (plain | own).items() if k.endswith(".name")}))))
     fitting = {k: v for k, v in given.items() if k not in plain and k in has}
-    spec = changed(spec, fitting)
+    spec = changed(start, plain | fitting | own, request.preset.usual)
     used = (set(plain) | set(fitting)) & set(request.changes)
     if first is None:
         return spec, used

@@ -19,7 +19,7 @@ from experiments.spec import (
     to_config,
     with_seed,
 )
-from uflow import registry
+from uflow import options, registry
 
 SMALL = changed(default_spec(), {"network.levels": 3, "data.height": 64, "data.width": 64, "selfsup.crop_height": 8,
                                  "selfsup.crop_width": 8})  # fmt: skip
@@ -288,6 +288,54 @@ def test_a_seed_is_that_of_all_a_run_starts_from_and_a_place_that_of_the_same_da
 def test_a_run_that_another_cannot_start_from_is_named(changes, message):
     assert any(re.match(message, problem) for problem in problems_of(changed(SMALL, changes)))
     assert problems_of(changed(SMALL, {"initial.network.level_dropout": 0.3})) == []
+
+
+@pytest.fixture
+def other_network(monkeypatch):
+    """A second component of the network axis."""
+    registry.names("network")
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+    @registry.register("network", "other", source="none")
+    class Other:
+        """Nothing."""
+
+        multiple = 16
+        width: float = options.option(2.0, options.Range(1.0, 3.0), help="")
+
+        def size_problems(self, height, width):
+            return [f"height {height} is 100"] if height == 100 else []
+
+        def __call__(self, normalization):
+            raise NotImplementedError
+
+
+def test_the_network_that_there_was_before_others_is_not_named_in_what_names_a_run(other_network):
+    assert "name" not in canonical(SMALL)["network"] and "pwc" not in SMALL.directory
+    assert to_config(SMALL)["network"]["name"] == "pwc" and to_config(SMALL)["network"]["revision"] == 1
+    assert changed(SMALL, {"network.name": "pwc"}).run_id == SMALL.run_id == "67b8cdfb50a5"
+    other = changed(SMALL, {"network.name": "other"})
+    assert canonical(other)["network"] == {"name": "other", "revision": 1, "width": 2.0}
+    assert other.directory.startswith("synthetic_census-wang-first_order-center_scale-teacher_student-other_s0__")
+    assert from_config(canonical(other)) == other and changed(other, {"network.name": "pwc"}).network.width == 1.0
+
+
+def test_another_revision_of_that_network_is_another_run(monkeypatch):
+    known = registry.entry("network", "pwc")
+    monkeypatch.setitem(registry._entries, ("network", "pwc"), dataclasses.replace(known, revision=2))
+    assert canonical(SMALL)["network"]["revision"] == 2
+
+
+def test_networks_are_told_apart_and_asked_what_they_can_do(other_network):
+    other = changed(SMALL, {"network.name": "other"})
+    with pytest.raises(ValueError, match="unknown option 'network.levels'"):
+        changed(other, {"network.levels": 3})
+    with pytest.raises(ValueError, match=r"network.width must be a number in \[1, 3\], got 4"):
+        changed(other, {"network.width": 4})
+    (problem,) = problems_of(changed(other, {"initial.network.name": "pwc"}))
+    assert problem.endswith("whose weights do not fit: network.name is pwc there and other here")
+    assert problems_of(changed(other, {"data.height": 100})) == ["data.height 100 is 100"]
+    assert problems_of(changed(other, {"data.height": 101})) == []
 
 
 @pytest.mark.parametrize(

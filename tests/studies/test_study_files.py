@@ -20,8 +20,9 @@ from studies.workers.worker import WorkerSettings
 from uflow import extensions, registry
 
 ROOT = pathlib.Path(__file__).parents[2]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extensions.md").read_text(), re.DOTALL)
-LOSS = BLOCKS[0]
+PAGE = (ROOT / "docs" / "extensions.md").read_text()
+BLOCKS = dict(re.findall(r"`(\w+\.py)`[^\n]*\n\n```python\n(.*?)```", PAGE, re.DOTALL))
+LOSS = BLOCKS["gradients.py"]
 STUDY = """
 from studies.design import Arm, Study
 
@@ -66,33 +67,102 @@ def started(module, *arguments, cwd):
     )
 
 
-@pytest.mark.slow
-def test_a_run_with_a_loss_of_the_study_file_is_trained_by_a_forked_worker_and_its_weights_are_used(
-    file, tmp_path, capsys
-):
-    done = started("studies.run", *words("mine_study.py", "out", "--workers", 1, "--device", "cpu"), cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (directory,) = (tmp_path / "out" / "runs").iterdir()
-    record = run_record.read_result(directory)
-    digest = extensions.load([file]) and registry.entry("photometric", "gradients").extension.digest
-    assert record.status == "completed" and record.spec["photometric"]["extension"] == digest
+MASK = """
+from uflow import backend as ms
+from uflow.options import Range, option
+from uflow.registry import register
 
-    used = evaluate.parser().parse_args(["--checkpoint", str(directory), "--extensions", str(file)])
-    registry.withdraw(file), extensions._loaded.clear()
+@register("occlusion", "close", source="none")
+class Close:
+    '''Pixels whose flow there and back differs by less than some.'''
+    start: float = option(0.0, Range(0.0, 1.0), help="share of training before it acts")
+    most: float = option(100.0, Range(0.0, 1000.0), unit="px", help="sum of both")
+
+    def __call__(self, forward, backward):
+        return (ms.ops.abs(forward + backward).sum(axis=1, keepdims=True) < self.most).astype(ms.float32)
+"""
+READER = """
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
+
+def tiny(path, split):
+    options = SceneOptions(train_pairs=2, validation_pairs=1, test_pairs=2, radius_min=5, radius_max=8)
+    return Scenes(options, 32, 48, split)
+
+SOURCES = {"tiny": tiny}
+"""
+USED = """
+import sys
+from experiments import evaluate, export, predict
+run, file, folder, *frames = sys.argv[1:]
+trained = ["--checkpoint", run, "--extensions", file, "--extensions", folder]
+codes = [
+    evaluate.main([*trained, "--out", "evaluated"]),
+    predict.main([*frames, *trained, "--out", "predicted"]),
+    export.main([*trained, "--height", "32", "--width", "48", "--out", "exported"]),
+    export.main([*trained, "--height", "32", "--width", "48", "--file-format", "onnx", "--out", "exported"]),
+]
+print("codes", codes)
+"""
+
+
+@pytest.mark.slow
+def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_folder_bring(file, tmp_path, capsys):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for name, text in {"plain": BLOCKS["plain.py"], "mask": MASK, "reader": READER}.items():
+        (parts / f"{name}.py").write_text(text)
+    file.write_text(
+        file.read_text()
+        .replace('(Arm("mine", {"photometric.name": "gradients"}),)', 'vary("photometric", ("gradients", "l1"))')
+        .replace('baseline="mine"', 'baseline="l1"')
+        .replace("import Arm, Study", "import Study, vary")
+        .replace('"network.levels": 2, "network.width": 0.0625,', '"network.name": "plain", "network.channels": 4,')
+        .replace('"occlusion.name": "none"', '"occlusion.name": "close", "occlusion.start": 0')
+    )
+    asked = [*words("mine_study.py", "out", "--data", f"tiny:{parts}", "--device", "cpu"), "--extensions", "parts"]
+    done = started("studies.run", *asked, "--workers", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    directory, _ = sorted((tmp_path / "out" / "runs").iterdir(), key=lambda path: "gradients" not in path.name)
+    record = run_record.read_result(directory)
+    extensions.load([file, parts])
+    chosen = {"photometric": "gradients", "occlusion": "close", "network": "plain"}
+    digests = {axis: registry.entry(axis, name).extension.digest for axis, name in chosen.items()}
+    assert record.status == "completed"
+    assert {axis: record.spec[axis]["extension"] for axis in chosen} == digests
+    assert {axis: record.spec[axis]["name"] for axis in chosen} == chosen and record.spec["network"]["channels"] == 4
+    assert "_gradients-close-" in directory.name and "-plain_s0__" in directory.name
+
+    used = tmp_path / "used.py"
+    used.write_text(USED)
+    frames = sorted((directory / "pictures").glob("*_first.png"))
+    command = [sys.executable, used, directory, file, parts, *frames]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "codes [0, 0, 0, 2]" in done.stdout, done.stdout + done.stderr
+    assert "network component 'plain' cannot be written as ONNX (possible: pwc)" in done.stderr
+
+    given = ["--extensions", str(file), "--extensions", str(parts)]
+    used = evaluate.parser().parse_args(["--checkpoint", str(directory), *given])
+    for path in extensions.files():
+        registry.withdraw(path)
+    extensions._loaded.clear()
     assert evaluate.main(["--checkpoint", str(directory)]) == 2
     said = capsys.readouterr().err
     assert "photometric component 'gradients' is not of this project" in said and "--extensions" in said
     assert Predictor.from_arguments(used).trained.spec.run_id == record.run_id
 
-    file.write_text(file.read_text() + "# another content\n")
-    assert run.main(words(file, tmp_path / "out")) == 4
+    plain = parts / "plain.py"
+    plain.write_text(plain.read_text() + "# another content\n")
+    asked = words(file, tmp_path / "out", "--data", f"tiny:{parts}", "--extensions", str(parts))
+    assert run.main(asked) == 4
     said = capsys.readouterr().err
-    assert f"photometric.extension ({digest!r} then, " in said and f"{file} has changed" in said
+    assert f"network.extension ({digests['network']!r} then, " in said and f"{plain} has changed" in said
 
 
 def test_the_study_and_the_loss_of_the_documentation_are_planned_from_two_files(tmp_path):
-    for name, text in zip(("gradients.py", "gradients_study.py"), BLOCKS, strict=True):
-        (tmp_path / name).write_text(text)
+    for name in ("gradients.py", "gradients_study.py"):
+        (tmp_path / name).write_text(BLOCKS[name])
     asked = ["./gradients_study.py", "--preset", "smoke", "--plan"]
     done = started("studies.run", "--extensions", "gradients.py", *asked, cwd=tmp_path)
     assert done.returncode == 0 and "gradients" in done.stdout, done.stderr

@@ -1,9 +1,13 @@
 """`python -m uflow.check` passes components that are right, and names what is wrong with others."""
 
+import pathlib
+import re
+
 import pytest
 
 from uflow import check, extensions, registry
 
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "extensions.md"
 HEAD = """
 from uflow import backend as ms
 from uflow.ops.geometry import visible_mean
@@ -74,6 +78,31 @@ def test_a_component_that_is_wrong_in_one_way_fails_that_check(checked, axis, va
     assert failed <= found and (code == 1) == bool(failed) == bool(found)
     if axis != "normalization":
         assert found == failed
+
+
+PLAIN = re.search(r"`plain.py`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+
+
+@pytest.mark.parametrize(
+    "right, wrong, failed",
+    [
+        ("multiple = 4", "multiple = 4", ""),
+        ("multiple = 4", "multiple = 2", "works at multiples of 4"),
+        ("if size % 4]", "]", "names no problem of its own multiples"),
+        ("convolution(count, count, 2)", "convolution(count, count)", "a flow at a quarter of the size"),
+        ("return (self.flow(", "return (first[0].mean() + self.flow(", "pairs share nothing"),
+        (', "bias_init": "zeros"', "", "the same parameters each time"),
+        ("return (self.flow(", "return (0 * self.flow(", "gradients of its parameters"),
+    ],
+)
+def test_a_network_that_is_wrong_in_one_way_fails_that_check(tmp_path, capsys, right, wrong, failed):
+    assert right in PLAIN
+    (tmp_path / "plain.py").write_text(PLAIN.replace(right, wrong))
+    code = check.main([str(tmp_path / "plain.py")])
+    lines = [line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1]]
+    found = [line[1] for line in lines if line[2] == "failed"]
+    assert found[:1] == [failed] * bool(failed) and len(found) <= 2  # no gradient of a flow of another shape
+    assert len(lines) == 7 and code == bool(failed)
 
 
 def test_what_cannot_be_compiled_and_what_lacks_an_option_is_named(checked, capsys):

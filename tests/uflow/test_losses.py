@@ -13,6 +13,7 @@ from uflow.components import Components
 from uflow.losses.objective import REPORTED, Objective
 from uflow.losses.terms import Losses
 from uflow.models.architecture import Architecture
+from uflow.models.directions import both_directions
 from uflow.models.flow_network import FlowNetwork, initialize
 from uflow.ops import geometry
 
@@ -320,9 +321,9 @@ class Parts(ms.nn.Cell):
 
     @ms.jit
     def construct(self, images, seen, keep, student_keep):
-        flow = self.network.both_directions(seen, keep)[0]
-        student = self.network.both_directions(self.selfsup.student_view(seen), student_keep)[0]
-        return flow, self.network.both_directions(images)[0], student
+        flow = both_directions(self.network, seen, keep)
+        student = both_directions(self.network, self.selfsup.student_view(seen), student_keep)
+        return flow, both_directions(self.network, images), student
 
 
 def test_the_objective_gives_each_term_its_frames_and_its_dropout():

@@ -1,12 +1,13 @@
-"""Five choices of components become one loss with named terms."""
+"""The choices of components become one loss with named terms."""
 
 from __future__ import annotations
 
 from uflow import backend as ms
 from uflow.components import TERMS, Components
+from uflow.interfaces import FlowCell
 from uflow.losses.extent import EXTENT, flow_extent
 from uflow.losses.terms import Losses
-from uflow.models.flow_network import FlowNetwork
+from uflow.models.directions import both_directions
 
 REPORTED = ("total", *TERMS, "visible", *EXTENT)  # entries of the vector that an `Objective` returns beside the loss
 
@@ -29,10 +30,10 @@ class Objective(ms.nn.Cell):
 
     def __init__(
         self,
-        network: FlowNetwork,
+        network: FlowCell,
         components: Components,
         only_forward: bool = False,
-        teacher: FlowNetwork | None = None,
+        teacher: FlowCell | None = None,
         margin: int = 0,
     ):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
@@ -79,12 +80,12 @@ class Objective(ms.nn.Cell):
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
-        flow, _ = self.network.both_directions(augmented, keep)
+        flow = both_directions(self.network, augmented, keep)
         # no name is bound to None first and to a tensor later: that becomes a call of Python in the compiled graph,
         # and a graph with one cannot be stored
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
-            student, _ = self.network.both_directions(self.student_view(augmented, shifts), student_keep)
+            student = both_directions(self.network, self.student_view(augmented, shifts), student_keep)
             terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
         else:
             terms = self.losses(images, flow, None, None, occluded, None, around)
@@ -103,4 +104,4 @@ class Objective(ms.nn.Cell):
     def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
         """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""
         teacher = self.teacher if self.apart else self.network
-        return teacher.both_directions(frames)[0]
+        return both_directions(teacher, frames)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from uflow import backend as ms
+from uflow.interfaces import FlowCell
 from uflow.losses.extent import flow_extent
-from uflow.models.flow_network import FlowNetwork
 from uflow.ops import parallel
 from uflow.ops.geometry import resize_flow, robust_l1, upsample_flow
 
@@ -35,7 +35,7 @@ class SupervisedObjective(ms.nn.Cell):
         network: the network that is trained.
     """
 
-    def __init__(self, network: FlowNetwork):
+    def __init__(self, network: FlowCell):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
 
@@ -51,7 +51,7 @@ class SupervisedObjective(ms.nn.Cell):
             valid: (B, 1, H', W'), 1 where the truth is known.
             keep: (levels, B), level dropout.
         """
-        flow = self.network(self.network.pyramid(first), self.network.pyramid(second), keep, 1)[0]
+        flow = self.network(self.network.features(first), self.network.features(second), keep, 1)[0]
         loss = supervised_loss(flow, truth, valid)
         inside, motion = flow_extent(ms.ops.stop_gradient(flow))
         return loss, ms.ops.stop_gradient(ms.ops.stack((loss, inside, motion)))

@@ -59,16 +59,19 @@ class Architecture:
         sizes = PWC_PYRAMID if self.original_layer_sizes else plain
         return tuple((layers, self.channels(channels)) for layers, channels in sizes[: self.levels])
 
-    def working_size_problem(self, height: int, width: int) -> str:
-        """Why images cannot be resized to a size to find their flow, which is rounded up to fit; '' if they can."""
-        unit = 2**self.levels
-        if height < 1 or width < 1:
-            return "sizes are at least 1 px"
-        return "; ".join(self.size_problems(-(-height // unit) * unit, -(-width // unit) * unit))
+    @property
+    def multiple(self) -> int:
+        """Sizes at which the network works are multiples of this, px."""
+        return 2**self.levels
+
+    @property
+    def normalized(self) -> dict[str, int]:
+        """Channels of the features that are normalised; level 1 has no cost volume."""
+        return {f"pyramid level {level}": channels for level, (_, channels) in enumerate(self.pyramid()[1:], 2)}
 
     def size_problems(self, height: int, width: int) -> list[str]:
         """Why images of a size cannot be trained on; empty if they can."""
-        unit = 2**self.levels
+        unit = self.multiple
         found = [
             f"{name} {size} is not a multiple of {unit} (2^network.levels with network.levels={self.levels})"
             for name, size in (("height", height), ("width", width))

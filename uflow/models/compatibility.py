@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from uflow import registry
 from uflow.components import Components
-from uflow.models.architecture import Architecture
+from uflow.interfaces import Network
 
 
-def problems(network: Architecture, components: Components, height: int, width: int) -> list[str]:
+def next_multiple(size: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is not less than `size`."""
+    return -(-size // unit) * unit
+
+
+def working_size_problem(network: Network, height: int, width: int) -> str:
+    """Why images cannot be resized to a size to find their flow, which is rounded up to fit; '' if they can."""
+    if height < 1 or width < 1:
+        return "sizes are at least 1 px"
+    return "; ".join(network.size_problems(*(next_multiple(size, network.multiple) for size in (height, width))))
+
+
+def problems(network: Network, components: Components, height: int, width: int) -> list[str]:
     """Why images of a size cannot be trained on with these choices; empty if they can.
 
     Each line begins with the option that is in the way, `data.` for the size of the images, and names the limit.
 
     Args:
-        network: the network's options.
+        network: what estimates the flow.
         components: one per axis.
         height: rows of the training images.
         width: columns of the training images.
@@ -39,13 +51,13 @@ def problems(network: Architecture, components: Components, height: int, width: 
     ]
     parts = getattr(components.normalization, "channel_groups", 1)
     return found + [
-        f"normalization.channel_groups={parts} does not divide the {channels} channels of pyramid level {level}"
-        for level, (_, channels) in enumerate(network.pyramid(), 1)
-        if level > 1 and channels % parts  # level 1 has no cost volume
+        f"normalization.channel_groups={parts} does not divide the {channels} channels of {where}"
+        for where, channels in getattr(network, "normalized", {}).items()
+        if channels % parts
     ]
 
 
-def _view_problems(network: Architecture, selfsup: object, sizes: dict[str, int]) -> list[str]:
+def _view_problems(network: Network, selfsup: object, sizes: dict[str, int]) -> list[str]:
     found = []
     for name, size in sizes.items():
         cut = getattr(selfsup, f"crop_{name}")

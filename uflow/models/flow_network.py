@@ -78,7 +78,7 @@ class Upsampling(ms.nn.Cell):
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.convolution = ms.nn.Conv2dTranspose(
-            inputs, outputs, 4, stride=2, pad_mode="pad", padding=1, has_bias=True, weight_init="zeros"
+            inputs, outputs, 4, 2, "pad", 1, has_bias=True, weight_init="zeros", bias_init="zeros"
         )
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
@@ -189,11 +189,15 @@ class FlowNetwork(ms.nn.Cell):
         self.upsamplings = ms.nn.CellList(upsamplings)
         self.context = Context(options)
 
+    def features(self, images: ms.Tensor) -> tuple[ms.Tensor, ...]:
+        """The feature pyramid of images (B, 3, H, W)."""
+        return self.pyramid(images)
+
     def construct(self, first: tuple, second: tuple, keep: ms.Tensor | None = None, groups: int = 1) -> tuple:
         """Flows at pyramid levels 2 to L, finest first, (B, 2, H/2^l, W/2^l), px of their grids, float32.
 
         Args:
-            first: feature maps of the frames, as from `pyramid`.
+            first: feature maps of the frames, as from `features`.
             second: feature maps of the other frames.
             keep: (L, B), 1 or 0 for each level from the coarsest to level 2 and for the context network: 0 leaves out
                 its estimate (level dropout; one draw per call and direction, no rescaling). `None` keeps all.
@@ -245,39 +249,20 @@ class FlowNetwork(ms.nn.Cell):
             refinement = refinement * keep[options.levels - 1].reshape(refinement.shape[0], 1, 1, 1)
         return ((flow + refinement).astype(ms.float32),) + flows[1:]
 
-    def both_directions(
-        self, frames: ms.Tensor, keep: ms.Tensor | None = None, groups: int = 2
-    ) -> tuple[ms.Tensor, ms.Tensor]:
-        """Flows at pyramid level 2 of first and second frames, and the same with the directions swapped.
-
-        Args:
-            frames: (2B, 3, H, W), the first frames, then the second.
-            keep: (L, 2B), level dropout.
-            groups: as for `construct`; 2 keeps the statistics of the directions apart.
-        """
-        half = frames.shape[0] // 2
-        first = self.pyramid(frames)
-        second = ()
-        for features in first:
-            second = second + (ms.ops.concat((features[half:], features[:half]), axis=0),)
-        flow = self.construct(first, second, keep, groups)[0]
-        return flow, ms.ops.concat((flow[half:], flow[:half]), axis=0)
-
 
 def initialize(network: ms.nn.Cell, seed: int) -> None:
-    """Gives every parameter its initial value: Glorot-uniform kernels and zero biases, drawn by name and seed.
+    """Gives every kernel, a parameter of four dimensions, its initial value: Glorot-uniform, drawn by name and seed.
 
-    Drawing by name makes the values of a layer independent of which other layers the network has.
+    All others keep the values that they were made with, here zero biases. Drawing by name makes the values of a layer
+    independent of which other layers the network has.
 
     Source: Glorot and Bengio, AISTATS 2010 (the reference's Keras defaults).
     """
     # the place in the network, not `parameter.name`: that one changes when the network becomes part of another cell
     for name, parameter in network.parameters_and_names():
         shape = parameter.shape
-        value = np.zeros(shape, np.float32)
         if len(shape) == 4:
             generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             area = shape[2] * shape[3]
             limit = np.sqrt(6.0 / ((shape[0] + shape[1]) * area))
-            value = generator.uniform(-limit, limit, shape).astype(np.float32)
-        parameter.set_data(ms.Tensor(value))
+            parameter.set_data(ms.Tensor(generator.uniform(-limit, limit, shape).astype(np.float32)))

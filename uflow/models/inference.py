@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from uflow import backend as ms
-from uflow.interfaces import Occlusion
-from uflow.models.flow_network import FlowNetwork
+from uflow.interfaces import FlowCell, Occlusion
+from uflow.models.compatibility import next_multiple
+from uflow.models.directions import both_directions
 from uflow.ops.geometry import forward_backward, resize, resize_flow
-
-
-def next_multiple(size: int, unit: int) -> int:
-    """The smallest multiple of `unit` that is not less than `size`."""
-    return -(-size // unit) * unit
 
 
 class Inference(ms.nn.Cell):
     """Flow between two frames at their own size.
 
-    The images are resized up to a multiple of 2^levels, the network's flow at a quarter of that size is brought back
-    in one bilinear step. Level dropout is off.
+    The images are resized up to a multiple of what the network asks for, its flow at a quarter of that size is brought
+    back in one bilinear step. Level dropout is off.
 
     Args:
         network: the trained network.
@@ -28,24 +24,24 @@ class Inference(ms.nn.Cell):
     Source: the reference's `infer` (`batch_infer` with `shared_statistics`).
     """
 
-    def __init__(self, network: FlowNetwork, size: tuple[int, int] | None = None, shared_statistics: bool = False):
+    def __init__(self, network: FlowCell, size: tuple[int, int] | None = None, shared_statistics: bool = False):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
+        self.multiple = network.options.multiple
         self.size = size
         self.shared_statistics = shared_statistics
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the network sees images of a size."""
         h, w = (height, width) if self.size is None else self.size
-        unit = 2**self.network.options.levels
-        return next_multiple(h, unit), next_multiple(w, unit)
+        return next_multiple(h, self.multiple), next_multiple(w, self.multiple)
 
     def quarter(self, first: ms.Tensor, second: ms.Tensor) -> tuple[ms.Tensor, ms.Tensor]:
         """Flows in both directions at a quarter of the working size, (B, 2, h, w), px of that grid."""
         b, _, height, width = first.shape
         h, w = self.working_size(height, width)
         frames = resize(ms.ops.concat((first, second), axis=0), h, w)
-        flow, _ = self.network.both_directions(frames, None, 2 if self.shared_statistics else 2 * b)
+        flow = both_directions(self.network, frames, None, 2 if self.shared_statistics else 2 * b)
         return flow[:b], flow[b:]
 
     def construct(self, first: ms.Tensor, second: ms.Tensor) -> ms.Tensor:
@@ -57,8 +53,8 @@ class Inference(ms.nn.Cell):
         """
         b, _, h, w = first.shape
         height, width = self.working_size(h, w)
-        features = self.network.pyramid(resize(first, height, width))
-        others = self.network.pyramid(resize(second, height, width))
+        features = self.network.features(resize(first, height, width))
+        others = self.network.features(resize(second, height, width))
         flow = self.network(features, others, None, 1 if self.shared_statistics else b)[0]
         return resize_flow(flow, h, w)
 

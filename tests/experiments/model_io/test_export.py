@@ -173,7 +173,7 @@ def test_rounding_may_grow_with_the_flow():
         ({"file_format": "TFLITE"}, "--file-format TFLITE: unknown (possible: MINDIR, ONNX, AIR)"),
         ({"file_format": "air"}, "AIR can only be written where an Ascend device is"),
         ({"device_target": "Ascend"}, "--device ascend: there is no such device here"),
-        ({"height": 3}, "--height 3 is too small for a network of 2 pyramid levels"),
+        ({"height": 3}, "--height 3 is too small for the network, which works at multiples of 4 px"),
         ({"width": -8}, "--width -8 is too small"),
         ({"batch_size": 0}, "--batch-size 0: at least 1 is needed"),
         ({"ckpt_file": "/nowhere/x.ckpt"}, "checkpoint /nowhere/x.ckpt: there is no such file or directory"),

@@ -11,9 +11,9 @@ from experiments.model_io import onnx_graph
 from experiments.training import checkpoints
 from uflow import backend as ms
 from uflow import registry
-from uflow.models.architecture import Architecture
 from uflow.models.flow_network import FlowNetwork
 from uflow.models.inference import Inference
+from uflow.network.pwc import Pwc
 from uflow.normalization.center_scale import CenterScale
 
 NETWORKS = {
@@ -46,7 +46,7 @@ def graph_mode():
 def network_of(options, switches, seed=5):
     """A network with random biases too, and heads that make flows of several px at each level."""
     name = "none" if switches is None else "center_scale"
-    network = FlowNetwork(Architecture(width=0.125, **options), registry.build("normalization", name, switches))
+    network = FlowNetwork(Pwc(width=0.125, **options), registry.build("normalization", name, switches))
     generator = np.random.default_rng(seed)
     for place, parameter in network.parameters_and_names():
         shape = parameter.shape

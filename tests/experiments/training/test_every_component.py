@@ -47,7 +47,7 @@ def choices():
     What makes a graph large, the teacher above all, is compiled once and not in every second run.
     """
     names = {axis: registry.names(axis) for axis in registry.AXES}
-    simple = dict.fromkeys(names, "none") | {"photometric": "l1"}
+    simple = dict.fromkeys(names, "none") | {"photometric": "l1", "network": "pwc"}
     for rank in range(max(map(len, names.values()))):
         yield {axis: known[rank] if rank < len(known) else simple[axis] for axis, known in names.items()}
 

@@ -23,7 +23,7 @@ FOLDERS = {  # each may import those before it, and the modules at the top of it
     "studies": ("queue", "planning", "tracking", "workers", "launchers", "search", "cli"),
 }
 COMMANDS = {
-    "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "predict", "run", "train"),
+    "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "new", "predict", "run", "train"),
     "analysis": ("ledger",),
     "studies": ("run", "sync"),
 }

@@ -16,7 +16,7 @@ DOCUMENTS = {
     path.name: path.read_text() for path in (*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")))
 }
 README = DOCUMENTS["README.md"]
-COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights")
+COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights", "new")
 MODULES = (
     "studies.cli.arguments",
     "studies.sync",

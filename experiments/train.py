@@ -27,7 +27,6 @@ from experiments.data.catalog import names
 from experiments.data.pairs import DataError
 from experiments.data.skipping import Skipping
 from experiments.execution import inputs, runner
-from experiments.presets import PRESETS
 from experiments.records import faults, json_files, layout
 from experiments.records.atomic import check_writable
 from experiments.records.run_settings import RunSettings
@@ -35,6 +34,7 @@ from experiments.spec import ExperimentSpec, canonical, changed, default_spec, f
 from experiments.tracking.redaction import check_place
 from experiments.training import device, process_group, weights
 from experiments.training.console import EPOCH, Monitor
+from experiments.training.presets import PRESETS
 from experiments.training.weights import NAMED
 from uflow import extensions
 from uflow.ops.precision import LEVELS

@@ -31,6 +31,7 @@ LONG = (
     "uflow/test_losses.py",
     "studies/test_many_machines.py",
     "experiments/training/test_parallel.py",
+    "test_guide.py",
     "experiments/faults/test_clock.py",
     "goldens/test_parity.py",
     "experiments/faults/test_truncation.py",

@@ -24,7 +24,7 @@ FOLDERS = {  # each may import those before it, and the modules at the top of it
     "studies": ("queue", "planning", "tracking", "workers", "launchers", "search", "cli"),
 }
 COMMANDS = {
-    "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "predict", "run", "train"),
+    "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "new", "predict", "run", "train"),
     "analysis": ("ledger",),
     "studies": ("run", "sync"),
 }
@@ -177,7 +177,9 @@ def test_no_module_has_a_name_that_says_nothing():
     assert not [name for name in MODULES if name.rpartition(".")[2] in nothing]
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
+)
 def test_every_place_in_the_code_that_a_page_names_is_there(page):
     text = (ROOT / page).read_text()
     places = re.findall(rf"`((?:{'|'.join(LAYERS)}|tests|benchmarks)/[a-z][\w/]*(?:\.\w+)?)`", text)

@@ -115,6 +115,7 @@ OTHERS = {  # flags of other programs that are started or named
         "--porcelain",
         "--untracked-files",
     },
+    "experiments.new": {"--extensions", "--preset", "--plan", "--eval", "--method"},  # of what it says to do next
     "experiments.run": {"--loglevel", "--force"},
     "studies.cli.ending": {"--backend-store-uri", "--artifacts-destination"},
     "studies.launchers.slurm_jobs": {"--test-only", "--me", "--states", "--noheader", "--state", "--batch", "--signal"},

@@ -12,11 +12,11 @@ from studies.presets import PRESETS
 from uflow import table
 
 ROOT = pathlib.Path(__file__).parents[1]
-DOCUMENTS = {
-    path.name: path.read_text() for path in (*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = {path.name: path.read_text() for path in sorted(ROOT.glob("README*.md"))} | {
+    path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))
 }
 README = DOCUMENTS["README.md"]
-COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights")
+COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generate", "import_weights", "new")
 MODULES = (
     "studies.cli.arguments",
     "studies.sync",
@@ -38,6 +38,7 @@ FOREIGN = {
 FOREIGN |= {"--owner", "--host", "--artifacts-destination"}
 FOREIGN |= {"--head", "--port", "--num-cpus", "--include-dashboard", "--disable-usage-stats", "--test-only"}
 FOREIGN |= {"--axis"}  # of uflow.check, which has no parser
+FOREIGN |= {"--strict", "--multirun"}  # MkDocs, Hydra
 PORT = "train_on eval_on checkpoint_dir pre_trained pre_ckpt_path ckpt_file file_format data_dir output_dir num_shards"
 FOREIGN |= {f"--{word}" for word in [*PORT.split(), "batch_size"]}  # words that are read as others
 SBATCH = "cpus-per-task export job-name nodes open-mode output partition signal time"
@@ -59,7 +60,7 @@ def test_the_table_of_components_is_up_to_date():
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_option_of_a_command_exists(name):
     text = re.sub(r"\\\n\s*", " ", DOCUMENTS[name])
-    for module, words in re.findall(r"python -m ((?:studies|experiments|benchmarks)\.\w+)([^`\n]*)", text):
+    for module, words in re.findall(r"python -m ((?:studies|experiments|benchmarks)\.[a-z_.]+)([^`\n]*)", text):
         for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", words):
             spelled = "--" + option[2:].replace("_", "-")
             assert spelled in options_of(module), f"{module} has no {option}"
@@ -90,7 +91,7 @@ def test_every_study_and_preset_that_is_named_exists(name):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_linked_file_is_there(name):
-    folder = ROOT if name.startswith("README") else ROOT / "docs"
+    folder = ROOT if name.startswith("README") else (ROOT / "docs" / name).parent
     for target in re.findall(r"\]\(([^)#:]+)\)", DOCUMENTS[name]):
         assert (folder / target).exists(), target
 

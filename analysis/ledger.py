@@ -16,7 +16,7 @@ from experiments.cli.flags import Parser
 from experiments.cli.terminal import ended
 from experiments.records import layout
 from experiments.records.json_files import atomic_write
-from experiments.records.plan import StudyError
+from experiments.records.plan import StudyError, studies_in
 
 PAGE = "ledger.html"
 
@@ -80,12 +80,9 @@ def overview(out: str | pathlib.Path, claims: Sequence[Claim] = CLAIMS) -> Overv
         StudyError: if there is no study in `out`.
     """
     out = pathlib.Path(out)
-    folders = sorted(path.parent for path in out.glob(f"*/{layout.PLAN}"))
-    if not folders:
-        raise StudyError(f"{out}: no study in it (give the --out of studies.run, which holds STUDY/plan.json)")
     found: dict[str, list[Evidence]] = {}
     studies, problems = [], []
-    for folder in folders:
+    for folder in studies_in(out):
         try:
             data = load_study(folder)
             findings = ledger(data, claims, data.plan.alpha)

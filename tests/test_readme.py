@@ -20,6 +20,8 @@ COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generat
 MODULES = (
     "studies.cli.arguments",
     "studies.sync",
+    "analysis.compact",
+    "analysis.ledger",
     "benchmarks.step",
     "benchmarks.overhead",
     *(f"experiments.{word}" for word in COMMANDS),

@@ -13,8 +13,7 @@ from analysis.paper.claims import CLAIMS, NONE, OTHER_DATA, SAME_DATA, Choices, 
 from analysis.results.comparison import Comparison, judge, measure, shares
 from analysis.results.load import StudyData
 from analysis.results.metric_kinds import metric_kind
-from experiments.records import layout
-from experiments.records.json_files import RecordError, read_json
+from experiments.records.json_files import RecordError
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
@@ -227,7 +226,7 @@ def _spec(data: StudyData, label: str) -> dict[str, Any]:
         return dict(_flatten(next(iter(records.values())).spec, ""))
     for seed in data.plan.arm(label).runs:
         with contextlib.suppress(RecordError):
-            plain = read_json(data.run_directory(label, seed) / layout.SPEC)
+            plain = data.planned_spec(label, seed)
             if isinstance(plain, dict):
                 return _used(dict(_flatten(plain, "")))
     return dict(data.plan.arm(label).changes)

@@ -5,7 +5,7 @@ OUT/
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
     <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
-                                            queue.journal, report/
+                                            queue.journal, report/; runs.jsonl.gz where only results are kept
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ WORKER_LOCK = "worker.lock"  # held by the worker that has taken the run
 PLAN = "plan.json"
 SEARCH = "search.json"
 YARDSTICKS = "yardsticks.json"
+KEPT_RUNS = "runs.jsonl.gz"  # results of all its runs, instead of the directories of the runs
 SEARCH_JOURNAL = "search.journal"
 QUEUE = "queue.journal"
 MIRROR = "mirror.json"

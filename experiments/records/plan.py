@@ -146,6 +146,14 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
     )
 
 
+def studies_in(out: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of all studies of a directory, by name; raises `StudyError` if there is none."""
+    folders = sorted(path.parent for path in out.glob(f"*/{layout.PLAN}"))
+    if not folders:
+        raise StudyError(f"{out}: no study in it (give the --out of studies.run, which holds STUDY/plan.json)")
+    return folders
+
+
 def gate_from(plain: Any) -> Gate:
     """The gate in a `plan.json`.
 

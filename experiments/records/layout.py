@@ -2,6 +2,7 @@
 
 OUT/
     mlflow.db                               MLflow's store, unless another one was given
+    ledger.html                             the findings of the paper in all studies, the report of a campaign
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
     <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
@@ -16,6 +17,7 @@ import pathlib
 RUNS = "runs"
 PREFIXES = "prefixes"
 MLFLOW = "mlflow.db"
+LEDGER = "ledger.html"
 # of a run
 SPEC = "spec.json"
 METRICS = "metrics.jsonl"

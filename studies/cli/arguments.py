@@ -267,13 +267,11 @@ def _of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str])
 
 
 def _with_data(campaign: Any, sources: Mapping[str, str]) -> Any:
-    """The campaign with one more kind of data: that of `--data`, evaluated on that of `--eval`."""
+    """The campaign with that kind of data too, or instead of one of its name, and evaluated on that of `--eval`."""
     from experiments.data.catalog import canonical as names_of
     from experiments.data.source_text import unplaced
 
     kind = re.sub(r"\W+", "_", unplaced(names_of(sources["data.source"])), flags=re.ASCII)
-    if kind in campaign.kinds:
-        kind = f"{kind}_given"
     return dataclasses.replace(campaign, kinds=dict(campaign.kinds) | {kind: dict(sources)})
 
 

@@ -122,32 +122,42 @@ def reported(command: Command) -> CommandResult:
             ending.update_mirror(mirror, part)
         left = sum(run["state"] in ("waiting", "running") for run in status_view.status(part.folder)["runs"])
         results.append(ending.reported(part, mirror, left))
-    return _together(command, results)
+    return _together(command, results, command.out)
 
 
 def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
     """Like `reported`, but only looks at the results: writes to another folder, or nothing."""
     there = [part for part in command.parts if plan_store.stored(part.folder) is not None]
     results = [ending.looked_at(part, place and place / part.study.name / layout.REPORT) for part in there]
-    return _together(command, results)
+    return _together(command, results, place)
 
 
-def _together(command: Command, results: Sequence[CommandResult]) -> CommandResult:
-    """The results of the studies as one."""
+def _together(command: Command, results: Sequence[CommandResult], place: pathlib.Path | None) -> CommandResult:
+    """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere."""
+    from analysis.paper.overview import overview
+    from analysis.report.ledger_page import as_page, as_text
+    from experiments.records.json_files import atomic_write
+
     if not results:
         raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
-    lines = []
+    found = overview(command.out, names={part.study.name for part in command.parts})
+    if place:
+        atomic_write(place / layout.LEDGER, as_page(found, place=place))
+    lines = [as_text(found)]
     for result in results:
         told = result.plain
         words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
         lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
+    lines += [f"report: {place / layout.LEDGER}"] if place else []
     code = FAILED if any(result.code == FAILED for result in results) else DONE
     plain = {
         "campaign": command.study.name,
         "out": str(command.out),
+        "report": str(place / layout.LEDGER) if place else None,
         "exit_code": code,
         "failed": sum(len(result.plain["failed"]) for result in results),
         "left": sum(result.plain["left"] for result in results),
         "studies": [result.plain for result in results],
+        "transfer": [transfer.plain for transfer in found.transfers],
     }
     return CommandResult(code, plain, "\n".join(lines))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from analysis import compact, ledger
+from analysis.paper.overview import overview
+from analysis.report.ledger_page import as_text
 from analysis.report.write import make_report
 from analysis.results.load import load_study
 from experiments.records.json_files import write_json
@@ -66,7 +68,7 @@ def test_every_table_comes_out_byte_for_byte_as_from_the_runs(out, capsys):
 
 def test_the_ledger_reads_what_was_kept(out, capsys):
     to = kept(out, capsys)
-    texts = [ledger.as_text(ledger.overview(folder)).replace(str(folder), "OUT") for folder in (out, to)]
+    texts = [as_text(overview(folder)).replace(str(folder), "OUT") for folder in (out, to)]
     assert texts[0] == texts[1] and "wang - none" in texts[0]
 
 

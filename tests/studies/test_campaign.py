@@ -129,6 +129,30 @@ def test_every_study_is_one_that_all_commands_read(continued, monkeypatch, capsy
     assert json.loads(capsys.readouterr().out)["counts"]["completed"] == 6
 
 
+def test_what_is_kept_of_it_is_reported_like_the_runs(continued, monkeypatch, capsys):
+    from analysis import compact
+    from studies import run
+
+    at, _ = continued
+    monkeypatch.chdir(at)
+    assert compact.main(["out", "--to", "kept"]) == 0
+    capsys.readouterr()
+    words = ["occlusion_ablation", "--preset", "smoke", "--tracking-uri", "none", "--report-only"]
+    tables = []
+    for out in ("out", "kept"):
+        assert run.main([*words, "--out", out]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] and "none (baseline)" in tables[0]
+
+
+def test_it_ends_with_the_findings_and_whether_they_carry_over(continued):
+    at, seen = continued
+    assert "findings of the paper in 4 studies of" in seen["text"] and f"report: {at}/out/ledger.html" in seen["text"]
+    text = " ".join(seen["text"].split())
+    assert "synthetic and photos: 4 arms compared on both same verdict: " in text
+    assert "Do verdicts carry over to other data?" in (at / "out" / "ledger.html").read_text()
+
+
 def test_the_status_counts_every_run_once(continued, monkeypatch, capsys):
     from studies import run
 

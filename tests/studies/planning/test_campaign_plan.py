@@ -90,7 +90,6 @@ def test_a_clip_without_ground_truth_is_trained_on_and_evaluated_on_what_has_it(
         (["--add-seeds", "2"], "--add-seeds is for one study"),
         (["--set", "selfsup.name=none"], "selfsup_ablation, selfsup_ablation_photos: 'selfsup.name' is what the arms"),
         (["--set", "train.stps=3"], "studies.run: unknown option 'train.stps'; did you mean 'train.steps'?"),
-        (["--data", "photos"], "kind 'photos_given' is the same as 'photos'"),
         (["--status"], "studies.run: nothing of this study was planned in"),
         (["--report-only"], "nothing of tiny was planned in"),
         (["--preset", "paper"], "studies.run: preset 'paper' needs a GPU or Ascend"),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from analysis.paper.overview import overview
+from analysis.report import figures
 from analysis.report.ledger_page import as_page, as_text
 from experiments.cli.flags import Parser
 from experiments.cli.terminal import ended
@@ -23,6 +24,7 @@ def parser() -> Parser:
         " verdicts carry over from one kind to another.",
     )
     made.add_argument("out", type=pathlib.Path, help="directory of all results, the --out of studies.run")
+    made.add_argument("--picture", type=pathlib.Path, metavar="FILE", help="draw all findings, as .svg or .png")
     return made
 
 
@@ -30,13 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the ledger and writes its page; 0, or 2 with one sentence if there is nothing to read."""
     chosen = parser().parse_args(arguments)
     try:
+        if chosen.picture and chosen.picture.suffix not in (".svg", ".png"):
+            raise StudyError(f"--picture {chosen.picture}: must end in .svg or .png")
         found = overview(chosen.out)
-        atomic_write(chosen.out / layout.LEDGER, as_page(found))
+        if chosen.picture:
+            atomic_write(chosen.picture, figures.findings(found, chosen.picture.suffix[1:]))
+        atomic_write(chosen.out / layout.LEDGER, as_page(found, figures.findings(found).decode()))
     except (StudyError, OSError) as error:
         print(f"analysis.ledger: {error}", file=sys.stderr)
         return 2
     print(as_text(found))
-    print(f"written to {chosen.out / layout.LEDGER}")
+    print(f"written to {chosen.out / layout.LEDGER}{f', drawn in {chosen.picture}' if chosen.picture else ''}")
     return 0
 
 

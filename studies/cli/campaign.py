@@ -135,6 +135,7 @@ def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
 def _together(command: Command, results: Sequence[CommandResult], place: pathlib.Path | None) -> CommandResult:
     """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere."""
     from analysis.paper.overview import overview
+    from analysis.report import figures
     from analysis.report.ledger_page import as_page, as_text
     from experiments.records.json_files import atomic_write
 
@@ -142,7 +143,7 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
         raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
     found = overview(command.out, names={part.study.name for part in command.parts})
     if place:
-        atomic_write(place / layout.LEDGER, as_page(found, place=place))
+        atomic_write(place / layout.LEDGER, as_page(found, figures.findings(found).decode(), place))
     lines = [as_text(found)]
     for result in results:
         told = result.plain

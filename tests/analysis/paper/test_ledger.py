@@ -5,6 +5,7 @@ import pytest
 from analysis import ledger
 from analysis.paper.claims import CLAIMS
 from analysis.paper.overview import overview
+from analysis.report import figures
 from analysis.report.write import write_report
 
 ALL = "epe/synthetic/all"
@@ -85,3 +86,33 @@ def test_a_finding_is_said_for_each_kind_of_data_with_percent_failures_and_runs(
     assert "do verdicts carry over to other data? synthetic and photos: 1 arms compared on both" in text
     page = (out / "ledger.html").read_text()
     assert f'<a href="runs/{other.runs["wang"][0]}/">' in page and "Do verdicts carry over" in page
+
+
+def test_the_picture_has_a_row_for_every_pair_of_arms_and_for_what_was_not_run(out, capsys):
+    for name in ("ledger.svg", "ledger.png"):
+        assert ledger.main([str(out), "--picture", str(out / name)]) == 0
+        assert f"drawn in {out / name}" in capsys.readouterr().out
+    assert (out / "ledger.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    svg, found = (out / "ledger.svg").read_text(), overview(out)
+    rows = [e for entry in found.entries for e in entry.evidence]
+    assert len(rows) == 3 and svg.count(">not run<") == sum(not entry.evidence for entry in found.entries)
+    for e in rows:
+        words = f"{e.finding.status}  {e.finding.percent_text}   {e.study}: {e.finding.better}"
+        assert words.replace("&", "&amp;") in svg
+    for colour in (figures.BLUE, figures.GREEN, figures.GREY):  # reproduced, not seen, undecided
+        assert colour.lower() in svg.lower()
+    assert figures.ORANGE.lower() not in svg.lower()
+    assert svg == figures.findings(found).decode()
+    assert (out / "ledger.html").read_text().count("<svg") == 1
+
+
+def test_a_wide_interval_does_not_hide_the_others():
+    assert figures._ends([(-10.0, -12.0, -8.0), (2.0, -90.0, 94.0)]) == pytest.approx((-22, 22))
+    assert figures._ends([(-10.0, None, None)]) == pytest.approx((-10.5, 0.5))
+    assert figures._ends([]) == pytest.approx((-1, 1))
+
+
+def test_a_picture_of_another_kind_is_refused_and_nothing_is_written(out, capsys):
+    before = sorted(out.rglob("*"))
+    assert ledger.main([str(out), "--picture", str(out / "ledger.jpg")]) == 2
+    assert "must end in .svg or .png" in capsys.readouterr().err and sorted(out.rglob("*")) == before

@@ -24,7 +24,7 @@ FOLDERS = {  # each may import those before it, and the modules at the top of it
 }
 COMMANDS = {
     "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "predict", "run", "train"),
-    "analysis": ("compact", "ledger"),
+    "analysis": ("compact", "ledger", "tables"),
     "studies": ("run", "sync"),
 }
 OWNERS = {

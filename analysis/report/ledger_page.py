@@ -10,7 +10,7 @@ from typing import Any
 from analysis.paper.overview import Evidence, Overview
 from analysis.report.footnotes import p_text
 from analysis.report.html import inline_svg
-from analysis.report.text_tables import WIDTH
+from analysis.report.text_tables import WIDTH, escape_markdown
 from analysis.results.transfer import FEW_ARMS, Effect, Transfer
 from experiments.records import layout
 
@@ -92,6 +92,30 @@ def _told(evidence: Evidence) -> str:
     finding, frames = evidence.finding, evidence.finding.comparison.frames
     words = [finding.about, finding.percent_text, f"failed {evidence.failed}", f"{frames} frames" if frames else ""]
     return "; ".join(filter(None, [*words, finding.reason]))
+
+
+def as_markdown(found: Overview) -> str:
+    """The ledger in GitHub's Markdown: a row for each pair of arms that tests a finding."""
+    header = ("finding", "data", "verdict", "effect [95 %]", "%", "failed", "seeds", "frames", "study: arms")
+    rows = [header, (":--",) * 3 + ("--:",) * 5 + (":--",)]
+    for entry in found.entries:
+        for e in entry.evidence:
+            f = e.finding
+            seeds, frames = f"{len(f.comparison.differences)} of {f.comparison.ended}", f.comparison.frames or "-"
+            effect, percent = f.interval or "-", f.percent_text.removesuffix(" %") or "-"
+            arms = f"{e.study}: {f.better} - {f.worse}"
+            rows.append((entry.claim.claim, e.kind, f.status, effect, percent, e.failed, seeds, frames, arms))
+        if not entry.evidence:
+            rows.append((entry.claim.claim, "", "not run", *[""] * 6))
+    return "".join(f"| {' | '.join(escape_markdown(str(cell)) for cell in row)} |\n" for row in rows)
+
+
+def transfer_as_markdown(found: Overview) -> str:
+    """How far verdicts carry over, in Markdown: a list for each two kinds of data."""
+    lines = []
+    for first, *rest in map(about_transfer, found.transfers):
+        lines += [f"{escape_markdown(first)}:", "", *(f"- {escape_markdown(line)}" for line in rest), ""]
+    return "\n".join(lines or ["No two kinds of data have an arm in common.\n"])
 
 
 def as_page(found: Overview, figure: str = "", place: pathlib.Path | None = None) -> str:

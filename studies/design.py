@@ -1,4 +1,4 @@
-"""A study as a value: a question, the arms that answer it, and what they change; needs no MindSpore."""
+"""Studies and campaigns as values: questions, the arms that answer them, and what they change; needs no MindSpore."""
 
 from __future__ import annotations
 
@@ -149,6 +149,50 @@ class Study:
                 )
             )
         return tuple(arm for arm in self.arms if arm.label in labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """Several studies, each on several kinds of data, under one out directory.
+
+    Attributes:
+        name: how the command line calls it.
+        question: one sentence.
+        studies: their names.
+        kinds: what all arms change for a kind of data, by dotted key, by its name; on the kind that changes nothing a
+            study is what it is without the campaign.
+    """
+
+    name: str
+    question: str
+    studies: tuple[str, ...]
+    kinds: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` naming everything that is wrong with the campaign."""
+        found = [f"there are no {what} in it" for what in ("studies", "kinds") if not getattr(self, what)]
+        found += [f"study {s!r} is named twice" for s in sorted(set(self.studies)) if self.studies.count(s) > 1]
+        found += [f"kind {kind!r} must be an identifier, such as photos" for kind in self.kinds if not _is_name(kind)]
+        found += [
+            f"kind {kind!r} is the same as {other!r}"
+            for (other, changes), (kind, same) in itertools.combinations(self.kinds.items(), 2)
+            if changes == same
+        ]
+        if found:
+            raise ValueError(f"campaign {self.name!r}: {'; '.join(found)}")
+
+    @property
+    def parts(self) -> tuple[tuple[str, str, str], ...]:
+        """Study, kind of data, and the name of the folder of both; the kinds of a study beside each other."""
+        return tuple(
+            (study, kind, f"{study}_{kind}" if changes else study)
+            for study in self.studies
+            for kind, changes in self.kinds.items()
+        )
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and text.isascii()
 
 
 def vary(axis: str, names: Iterable[str]) -> tuple[Arm, ...]:

@@ -1,9 +1,13 @@
-"""The command: `python -m studies.run STUDY` plans, runs, resumes by itself and ends with the table."""
+"""The command: `python -m studies.run STUDY` plans, runs, resumes by itself and ends with the table.
+
+On a campaign it does so for all of its studies as one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +22,7 @@ from studies.queue.endings import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, Canno
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a study; see `studies.cli.arguments.parser` for the exit codes."""
+    """Runs a study or a campaign; see `studies.cli.arguments.parser` for the exit codes."""
     words = list(sys.argv[1:] if argv is None else argv)
     given = parser().parse_args(words)
     try:
@@ -38,20 +42,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _result(command: Command) -> CommandResult:
-    from studies.cli import plan_view, status_view
+    from studies.cli import campaign, plan_view, status_view
 
     if command.action == "list":
-        found = plan_view.studies()
+        found = plan_view.studies() + plan_view.campaigns()
         return CommandResult(DONE, found, plan_view.list_text(found))
+    if command.action == "status" and command.parts:
+        found = campaign.status(command, _running_elsewhere(command))
+        return CommandResult(DONE, found, campaign.status_text(found))
     if command.action == "status":
         found = status_view.status(command.folder, _running_elsewhere(command))
         return CommandResult(DONE, found, status_view.as_text(found))
+    if command.action == "report-only" and command.parts:
+        return campaign.looked_at(command, command.report_dir)
     if command.action == "report-only":
         return looked_at(command, command.report_dir)
     if command.action == "plan":
         return _previewed(command)
     if command.action == "worker":
         return _joined(command)
+    if command.parts:
+        plan, parts = _joined_plans(command)
+        again = [run.directory for run in plan.all_runs] if command.retry_failed else []
+        return _run(plan, parts, command, again, None)
     stop = None
     if command.study.searched:
         tuned = _tuned(command)
@@ -62,7 +75,7 @@ def _result(command: Command) -> CommandResult:
         return _until_decided(command, stop)
     plan, content = _planned(command)
     again = [run.directory for run in plan.all_runs] if command.retry_failed else []
-    return _run(plan, content, command, again, stop)
+    return _run(plan, [(plan, content)], command, again, stop)
 
 
 def _planned(command: Command) -> tuple[Any, Any]:
@@ -75,15 +88,26 @@ def _planned(command: Command) -> tuple[Any, Any]:
     return plan, plan_store.merged(plan, command.out, bool(command.looks))
 
 
+def _joined_plans(command: Command) -> tuple[Any, list[tuple[Any, Any]]]:
+    """The plan of a campaign, and the plans of its studies with the content of their files."""
+    from studies.planning.campaign_plan import each, joined
+
+    parts = each({part.study.name: functools.partial(_planned, part) for part in command.parts})
+    return joined(command.study, [plan for plan, _ in parts]), parts
+
+
 def _previewed(command: Command) -> CommandResult:
     from experiments.training.device import available
-    from studies.cli import plan_view
+    from studies.cli import campaign, plan_view
     from studies.planning import costs, plan_store
 
-    plan, _ = _planned(command)
+    plan, _ = _joined_plans(command) if command.parts else _planned(command)
     target = command.cards[0].target
     known = costs.known(command.out, available() if target == "auto" else target, plan.preset.name)
     todo = plan_store.pending(plan, command.out, command.workers, again=command.retry_failed)
+    if command.parts:
+        found = campaign.plan_content(plan, command, todo, known)
+        return CommandResult(DONE, found, campaign.plan_text(plan, found))
     todo = plan_view.with_searched(plan, todo)
     found = plan_view.plan_content(plan, todo, command.workers, known)
     text = plan_view.plan_text(plan, found)
@@ -224,7 +248,7 @@ def _until_decided(command: Command, stop: Callable[[], bool] | None) -> Command
         passed = number < len(made) - 1 and not plan_store.pending(plan, command.out) and not again
         if not passed:
             print(f"look {number + 1} of {len(looks.counts)}, after {count} seeds, at {', '.join(plan.labels)}")
-            result = _run(plan, content, command, again, stop)
+            result = _run(plan, [(plan, content)], command, again, stop)
             again = []
             if result.code == INTERRUPTED or result.plain["left"]:
                 return result  # a look at some of the runs would be no look
@@ -240,13 +264,16 @@ def _until_decided(command: Command, stop: Callable[[], bool] | None) -> Command
 
 def _run(
     plan: Any,
-    content: Any,
+    parts: Sequence[tuple[Any, Any]],
     command: Command,
     again: Sequence[str],
     stop: Callable[[], bool] | None,
 ) -> CommandResult:
-    """Does what is left to do of a plan and reports; the first thing that writes."""
-    from studies.cli import plan_view, tidying
+    """Does what is left to do of a plan and reports; the first thing that writes.
+
+    `parts` are the plans of studies that are kept, with the contents of their files: of a campaign several.
+    """
+    from studies.cli import campaign, plan_view, tidying
     from studies.launchers.supervisor import start_of
     from studies.planning import plan_store
     from studies.queue import attempts
@@ -254,12 +281,13 @@ def _run(
     out = command.out
     start = start_of(*command.launcher)
     _check_places(command)
-    if plan.note:
-        print(f"note: {plan.note}")
-    if dropped := plan_view.gate_dropped(plan):
-        print(f"note: {dropped}")
+    notes = [note for part, _ in parts for note in (part.note, plan_view.gate_dropped(part)) if note]
+    for note in dict.fromkeys(notes):
+        print(f"note: {note}")
     print(f"{plan.study.name}: {plan.study.question}")
-    plan_store.write(plan, out, content, fresh=command.fresh)
+    for part, content in parts:
+        plan_store.write(part, out, content, fresh=command.fresh)
+    command.folder.mkdir(exist_ok=True)  # a campaign has no plan of its own in it, but the queue
     for directory in attempts.set_aside(layout.run_directory(out, name) for name in again):
         print(f"done again: {directory.name}")
     todo = plan_store.pending(plan, out, command.workers)
@@ -280,6 +308,8 @@ def _run(
     left = len(plan_store.pending(plan, out))
     if not left:
         tidying.prune_prefixes(out)
+    if command.parts:
+        return campaign.reported(command)
     return reported(command, mirror, left)
 
 

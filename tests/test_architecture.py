@@ -25,7 +25,7 @@ FOLDERS = {  # each may import those before it, and the modules at the top of it
 }
 COMMANDS = {
     "experiments": ("convert", "evaluate", "export", "generate", "import_weights", "new", "predict", "run", "train"),
-    "analysis": ("ledger",),
+    "analysis": ("compact", "ledger", "tables"),
     "studies": ("run", "sync"),
 }
 OWNERS = {

@@ -20,6 +20,8 @@ COMMANDS = ("run", "train", "evaluate", "predict", "export", "convert", "generat
 MODULES = (
     "studies.cli.arguments",
     "studies.sync",
+    "analysis.compact",
+    "analysis.ledger",
     "benchmarks.step",
     "benchmarks.overhead",
     *(f"experiments.{word}" for word in COMMANDS),
@@ -83,7 +85,7 @@ def test_every_module_that_is_run_exists(name):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_study_and_preset_that_is_named_exists(name):
     for study in re.findall(r"studies\.run ([a-z_]+)", DOCUMENTS[name]):
-        assert study in catalog.names()
+        assert study in (*catalog.names(), *catalog.campaigns())
     for words in re.findall(r"--preset ([a-z|\\]+)", DOCUMENTS[name]):
         known = {*PRESETS, "chairs", "sintel", "kitti"}
         assert set(words.replace("\\", "").split("|")) <= known
@@ -99,7 +101,8 @@ def test_every_linked_file_is_there(name):
 def test_all_studies_are_listed():
     table = README.partition("## Studies")[2].partition("\n\n| option |")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == list(catalog.names()), "rows under Studies in README.md"
+    known = sorted((*catalog.names(), *catalog.campaigns()))
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == known, "rows under Studies in README.md"
 
 
 def test_all_data_sets_are_listed():

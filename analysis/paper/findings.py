@@ -13,8 +13,7 @@ from analysis.paper.claims import CLAIMS, NONE, OTHER_DATA, SAME_DATA, Choices, 
 from analysis.results.comparison import Comparison, judge, measure, shares
 from analysis.results.load import StudyData
 from analysis.results.metric_kinds import metric_kind
-from experiments.records import layout
-from experiments.records.json_files import RecordError, read_json
+from experiments.records.json_files import RecordError
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
@@ -37,6 +36,7 @@ class Finding:
         reason: one clause.
         left_out: seeds that did not pass the gate of the study.
         ungated: the same finding with these seeds; `None` if there are none.
+        reference: mean of B over the seeds that completed in both, which effects are in percent of.
     """
 
     claim: Claim
@@ -48,6 +48,24 @@ class Finding:
     reason: str = ""
     left_out: tuple[int, ...] = ()
     ungated: Finding | None = None
+    reference: float | None = None
+
+    @property
+    def percent(self) -> tuple[float, float | None, float | None] | None:
+        """A minus B with its interval, in percent of B; `None` where nothing was measured."""
+        if self.comparison is None or self.comparison.estimate is None or not self.reference:
+            return None
+        estimate = self.comparison.estimate
+        mean, *ends = (v and 100 * v / self.reference for v in (estimate.mean, estimate.low, estimate.high))
+        return (mean, *ends)
+
+    @property
+    def percent_text(self) -> str:
+        """The same as text; empty where nothing was measured."""
+        if self.percent is None:
+            return ""
+        mean, low, high = self.percent
+        return f"{mean:+.1f}" + ("" if low is None else f" [{low:+.1f}, {high:+.1f}]") + " %"
 
     @property
     def interval(self) -> str:
@@ -68,10 +86,15 @@ class Finding:
         pairs = len(self.comparison.differences)
         words = [f"{self.better} - {self.worse}, {self.metric}: {self.interval or 'no pairs'}"]
         words.append(f"{pairs} of {self.comparison.ended} seeds completed in both")
-        if self.ungated is not None:
-            seeds = f"seed{'s' if len(self.left_out) > 1 else ''} {', '.join(map(str, self.left_out))}"
-            words.append(f"gate left out {seeds}, with which: {self.ungated.interval}, {self.ungated.status}")
-        return "; ".join(words)
+        return "; ".join([*words, *filter(None, [self.gated])])
+
+    @property
+    def gated(self) -> str:
+        """Which seeds the gate left out, and what the finding is with them; empty if it left none out."""
+        if self.ungated is None:
+            return ""
+        seeds = f"seed{'s' if len(self.left_out) > 1 else ''} {', '.join(map(str, self.left_out))}"
+        return f"gate left out {seeds}, with which: {self.ungated.interval}, {self.ungated.status}"
 
     @property
     def sentence(self) -> str:
@@ -165,7 +188,9 @@ def _findings(data: StudyData, claim: Claim) -> list[Finding]:
             {label: data.failed(label) for label in (worse, better)},
             frames={label: data.frames(label, metric) for label in (worse, better)},
         )
+        base = [value for seed, value in data.values(worse, metric).items() if seed in comparison.differences]
         names = {"claim": claim, "better": better, "worse": worse, "metric": metric}
+        names["reference"] = sum(base) / len(base) if base else None
         if comparison.ended:
             result.append(Finding(status="undecided", comparison=comparison, **names))
         else:
@@ -228,7 +253,7 @@ def _spec(data: StudyData, label: str) -> dict[str, Any]:
         return dict(_flatten(next(iter(records.values())).spec, ""))
     for seed in data.plan.arm(label).runs:
         with contextlib.suppress(RecordError):
-            plain = read_json(data.run_directory(label, seed) / layout.SPEC)
+            plain = data.planned_spec(label, seed)
             if isinstance(plain, dict):
                 return _used(dict(_flatten(plain, "")))
     return dict(data.plan.arm(label).changes)

@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from analysis.paper.findings import NOT_SEEN
+from analysis.paper.overview import Overview
 from analysis.report.text_tables import row_label
 from analysis.results.comparison import Comparison
 from analysis.results.curves import Curve, expected_best
@@ -30,6 +33,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
 )
 GREY = "#6b6b6b"
 MARKS = {"helps": ("o", BLUE), "hurts": ("s", ORANGE), "equal": ("D", GREEN), "undecided": ("x", GREY)}
+STATUS_COLOURS = {"reproduced": BLUE, "reversed": ORANGE, NOT_SEEN: GREEN, "undecided": GREY}
 LINES = [
     (colour, style) for style in ("-", (0, (5, 2)), (0, (1, 1.5))) for colour in (BLUE, ORANGE, GREEN, PINK, SKY, AMBER)
 ]
@@ -67,6 +71,49 @@ def forest(table: ComparisonTable) -> str:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
         return _svg(figure, f"forest {table.metric}")
+
+
+def findings(found: Overview, file_format: str = "svg") -> bytes:
+    """Every finding of the paper: effect in percent with its 95 % interval, a row for each pair of arms that tests it.
+
+    The kind of data is told by the mark, the verdict by colour and word. What no study tests has a row that says so.
+
+    Args:
+        found: the ledger.
+        file_format: `svg` or `png`.
+    """
+    marks = dict(zip(found.kinds, "os^DvP*X" * len(found.kinds), strict=False))
+    rows = [
+        ("" if number else entry.claim.text, e)
+        for entry in found.entries
+        for number, e in enumerate(entry.evidence or (None,))
+    ]
+    ends = _ends([e.finding.percent for _, e in rows if e and e.finding.percent])
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(13, 1.2 + 0.34 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvline(0, color=BLACK, lw=1)
+        for place, (claim, e) in enumerate(rows):
+            if claim:
+                axes.axhline(place - 0.5, color="#d9d9d9", lw=0.8)
+                axes.text(-0.02, place, _folded(claim, 70), transform=axes.get_yaxis_transform(),
+                          va="center", ha="right", fontsize=8)  # fmt: skip
+            words, colour = "not run", GREY
+            if e is not None:
+                colour = STATUS_COLOURS[e.finding.status]
+                words = f"{e.finding.status}  {e.finding.percent_text or 'no pairs'}   {e.study}: {e.finding.better}"
+                _interval(axes, place, e.finding.percent, ends, marks[e.kind], colour)
+            axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+        axes.set_xlim(ends)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks([])
+        axes.set_xlabel("difference in percent of the error of what the paper says is worse (left: as the paper says)")
+        handles = [
+            Line2D([], [], color=BLACK, marker=mark, ls="none", ms=7, label=kind) for kind, mark in marks.items()
+        ]
+        if handles:
+            axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles), frameon=False)
+        return _svg(figure, "findings").encode() if file_format == "svg" else _png(figure)
 
 
 def curves(panels: Mapping[str, Sequence[Curve]], baseline: str, most: int = 8) -> str:
@@ -198,6 +245,30 @@ def _forest_row(axes, place: int, comparison, limit: float, decimals: int) -> No
     axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", ha="left")
 
 
+def _interval(axes, place: int, percent: tuple | None, ends: tuple[float, float], mark: str, colour: str) -> None:
+    """A mean with its interval, and arrows where these go on outside the figure."""
+    if percent is None:
+        return
+    mean, low, high = percent
+    if low is not None:
+        axes.plot([max(low, ends[0]), min(high, ends[1])], [place, place], color=colour, lw=2)
+        if low < ends[0]:
+            axes.plot(ends[0], place, marker="<", color=colour, ms=7, clip_on=False)
+        if high > ends[1]:
+            axes.plot(ends[1], place, marker=">", color=colour, ms=7, clip_on=False)
+    axes.plot(mean, place, marker=mark, color=colour, ms=7, mew=1.5, ls="none")
+
+
+def _ends(found: Sequence[tuple[float, float | None, float | None]]) -> tuple[float, float]:
+    """From where to where the figure goes: 0, all means, and intervals unless they would make the rest unreadable."""
+    means = [0.0, *(mean for mean, *_ in found)]
+    most = 2 * max(map(abs, means)) or 1.0
+    low = min(means + [max(low, -most) for _, low, _ in found if low is not None])
+    high = max(means + [min(high, most) for _, _, high in found if high is not None])
+    room = 0.05 * (high - low) or 1.0
+    return low - room, high + room
+
+
 def _limit(table: ComparisonTable) -> float:
     """Half the width of the figure: all means, and intervals unless they would make the rest unreadable."""
     found = [row.comparison.estimate for row in table.rows if row.comparison and row.comparison.estimate]
@@ -239,3 +310,9 @@ def _svg(figure: Figure, salt: str) -> str:
     with matplotlib.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue().decode()
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    return buffer.getvalue()

@@ -9,7 +9,6 @@ from analysis.results.load import StudyData, evaluation_digest
 from analysis.results.metric_kinds import MetricKind
 from analysis.results.tables import ArmRow, ComparisonTable, Family
 from analysis.statistics.randomization import seeds_to_reach
-from experiments.records.run_record import earlier_attempts
 
 
 def footnotes(data: StudyData, table: ComparisonTable) -> tuple[str, ...]:
@@ -226,7 +225,7 @@ def _starts(data: StudyData) -> Iterator[str]:
 def _repeated(data: StudyData) -> Iterator[str]:
     """Runs that were done again after they had failed."""
     for label, seed in data.plan.pairs:
-        if earlier := earlier_attempts(data.run_directory(label, seed)):
+        if earlier := data.earlier_attempts(label, seed):
             yield f"{label}, seed {seed}: attempt {len(earlier) + 1}; earlier: {'; '.join(earlier)}"
 
 

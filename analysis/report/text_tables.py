@@ -81,11 +81,11 @@ def as_markdown(table: ComparisonTable, notes: Sequence[str] = (), brief: bool =
     """The table in GitHub's Markdown, footnotes as a list; a `brief` one has the columns of `BRIEF` only."""
     content = cells(table)
     shown = [place for place, name in enumerate(content[0]) if not brief or name.split(",")[0] in BRIEF]
-    header, *rows = [[_escape_markdown(row[place]) for place in shown] for row in content]
+    header, *rows = [[escape_markdown(row[place]) for place in shown] for row in content]
     marks = [":--"] + [":--" if name in ("verdict", "how failed") else "--:" for name in header[1:]]
-    lines = [f"**{_escape_markdown(title(table))}**", ""]
+    lines = [f"**{escape_markdown(title(table))}**", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]
-    lines += ["", *(f"- {_escape_markdown(note)}" for note in notes)]
+    lines += ["", *(f"- {escape_markdown(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -163,11 +163,11 @@ def parts_as_text(effects: PartEffects, width: int = WIDTH) -> str:
 
 def parts_as_markdown(effects: PartEffects) -> str:
     """The effects of the parts in GitHub's Markdown, notes as a list."""
-    header, *rows = [[_escape_markdown(cell) for cell in row] for row in part_cells(effects)]
+    header, *rows = [[escape_markdown(cell) for cell in row] for row in part_cells(effects)]
     marks = [":--" if column in (0, 1, 5, 8) else "--:" for column in range(len(header))]
-    lines = [f"**{_escape_markdown(effects.title)}**", ""]
+    lines = [f"**{escape_markdown(effects.title)}**", ""]
     lines += ["| " + " | ".join(row) + " |" for row in (header, marks, *rows)]
-    lines += ["", *(f"- {_escape_markdown(note)}" for note in effects.notes)]
+    lines += ["", *(f"- {escape_markdown(note)}" for note in effects.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -279,7 +279,8 @@ def _align(line: Sequence[str], columns: Sequence[int], widths: Sequence[int]) -
     return "  ".join(_just(line[c], widths[c], c in (0, 7, 11)) for c in columns).rstrip()
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """The text with what Markdown would read as its own escaped."""
     for sign in ("\\", "`", "*", "_", "|", "<"):
         text = text.replace(sign, "\\" + sign)
     return text.replace("](", "]\\(").replace("+-", "±").replace("\n", " ")

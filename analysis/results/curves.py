@@ -10,8 +10,6 @@ import numpy as np
 
 from analysis.results.load import StudyData
 from analysis.statistics.paired import mean_interval
-from experiments.records import layout
-from experiments.records.run_record import read_metrics
 
 BINS = 60
 FEWEST = 3  # seeds for a band
@@ -44,7 +42,7 @@ def logged_keys(data: StudyData, limit: int = 3) -> tuple[str, ...]:
     """
     keys: dict[str, None] = {}
     for label, seed in data.records:
-        for line in read_metrics(data.run_directory(label, seed) / layout.METRICS):
+        for line in data.curve(label, seed):
             keys.update(dict.fromkeys(key for key, value in line.items() if key != "step" and _is_finite(value)))
         if keys:
             break
@@ -92,7 +90,7 @@ def expected_best(values: Sequence[float]) -> list[float]:
 
 
 def _series(data: StudyData, label: str, seed: int, key: str) -> list[tuple[float, float]]:
-    lines = read_metrics(data.run_directory(label, seed) / layout.METRICS)
+    lines = data.curve(label, seed)
     # A resumed run logs some steps again: the later line counts.
     found = {line["step"]: line[key] for line in lines if _is_finite(line.get(key)) and _is_finite(line["step"])}
     return sorted(found.items())

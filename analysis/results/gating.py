@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from experiments.records import layout
 from experiments.records.plan import Gate
-from experiments.records.run_record import RunRecord, read_metrics
+from experiments.records.run_record import RunRecord
 
 Pair = tuple[str, int]
 
@@ -56,19 +54,21 @@ class Gating:
         }
 
 
-def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[Pair, pathlib.Path]) -> Gating:
+def gating(
+    gate: Gate, records: Mapping[Pair, RunRecord], curve: Callable[[Pair], Iterable[Mapping[str, Any]]]
+) -> Gating:
     """Which seeds pass the gate, by the learning curves of their finished runs.
 
     Args:
         gate: the gate.
         records: what was found, by (arm, seed).
-        directories: where the files of the runs are.
+        curve: gives the lines of the learning curve of an (arm, seed).
     """
     values: dict[int, float] = {}
     problems = []
     for seed in dict.fromkeys(seed for _, seed in records):
         runs = [pair for pair in records if pair[1] == seed]
-        found = {_value(gate, directories[pair]) for pair in runs} - {None}  # a damaged curve has lost it
+        found = {_value(gate, curve(pair)) for pair in runs} - {None}  # a damaged curve has lost it
         if len({value > gate.limit for value in found}) > 1:
             problems.append(f"seed {seed}: its arms differ at the gate already")
         elif not found:
@@ -79,9 +79,8 @@ def gating(gate: Gate, records: Mapping[Pair, RunRecord], directories: Mapping[P
     return Gating(gate=gate, values=values, records=out, problems=tuple(f"gate: {p}; it counts" for p in problems))
 
 
-def _value(gate: Gate, directory: pathlib.Path) -> float | None:
+def _value(gate: Gate, lines: Iterable[Mapping[str, Any]]) -> float | None:
     """The value at the gate's step, and no later one, for there the arms may have parted."""
-    lines: Iterable[Mapping[str, Any]] = read_metrics(directory / layout.METRICS)
     key = f"validation/{gate.metric}"
     found = (line.get(key) for line in lines if line["step"] == gate.step)
     return next((float(value) for value in found if isinstance(value, (int, float)) and math.isfinite(value)), None)

@@ -10,9 +10,10 @@ from typing import Any
 
 from analysis.results.gating import Gating, gating
 from experiments.records import layout
-from experiments.records.json_files import RecordError, read_json
+from experiments.records.json_files import RecordError
 from experiments.records.plan import StudyError, StudyPlan, read_plan
-from experiments.records.run_record import RunRecord, read_result
+from experiments.records.run_record import RunRecord
+from experiments.records.runs import Runs, runs_of
 from experiments.records.search import Search, read_search
 from experiments.records.yardsticks import Yardsticks, read_yardsticks
 
@@ -26,6 +27,7 @@ class StudyData:
     Attributes:
         directory: `<out>/<study>`.
         plan: what was to be run.
+        runs: where what is known of the runs is read from.
         records: what was found, by (arm, seed); only records that may be compared with each other, and only of seeds
             that passed the gate, if there is one.
         costs: content of `cost.json`, by (arm, seed), where there is one.
@@ -38,6 +40,7 @@ class StudyData:
 
     directory: pathlib.Path
     plan: StudyPlan
+    runs: Runs
     records: Mapping[Pair, RunRecord]
     costs: Mapping[Pair, Mapping[str, Any]]
     missing: tuple[Pair, ...]
@@ -47,8 +50,20 @@ class StudyData:
     yardsticks: Yardsticks | None = None
 
     def run_directory(self, label: str, seed: int) -> pathlib.Path:
-        """Where the files of a planned run are."""
+        """Where the files of a planned run are, or were before only its result was kept."""
         return layout.run_directory(self.directory.parent, self.plan.arm(label).runs[seed])
+
+    def curve(self, label: str, seed: int) -> Iterator[dict[str, Any]]:
+        """The lines of the learning curve of a run, by ascending step."""
+        return self.runs.curve(self.plan.arm(label).runs[seed])
+
+    def earlier_attempts(self, label: str, seed: int) -> tuple[str, ...]:
+        """How earlier attempts at a run ended, oldest first."""
+        return self.runs.earlier_attempts(self.plan.arm(label).runs[seed])
+
+    def planned_spec(self, label: str, seed: int) -> Any:
+        """The content of the `spec.json` of a planned run; raises `RecordError` if there is none."""
+        return self.runs.spec(self.plan.arm(label).runs[seed])
 
     @property
     def done(self) -> int:
@@ -83,7 +98,8 @@ class StudyData:
 def load_study(directory: str | pathlib.Path) -> StudyData:
     """The records of the study in `directory`, with what is missing and what was left out.
 
-    A `result.json` that is corrupt, cut off, or of another run is left out. So is one of another protocol, spec format,
+    The runs are read from their directories or, where only their results were kept, from one file in `directory`; a
+    `result.json` that is corrupt, cut off, or of another run is left out. So is one of another protocol, spec format,
     component revision or code, evaluation data or training data than the others; arms that differ in training data on
     purpose (a change named `data...`) are held against the arms with the same change, also in the evaluation data if
     those follow the training data.
@@ -93,21 +109,25 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     """
     directory = pathlib.Path(directory)
     plan = read_plan(directory)
+    try:
+        runs = runs_of(directory)
+    except RecordError as error:
+        raise StudyError(str(error)) from None
     records: dict[Pair, RunRecord] = {}
     costs: dict[Pair, Mapping[str, Any]] = {}
     missing: list[Pair] = []
     problems: dict[str, None] = {}  # a dictionary, so that a run shared by two arms is named once
     for label, seed in plan.pairs:
-        run = layout.run_directory(directory.parent, plan.arm(label).runs[seed])
-        if not layout.finished(run):
+        run = plan.arm(label).runs[seed]
+        if not runs.finished(run):
             missing.append((label, seed))
             continue
         try:
-            records[label, seed] = _read_run(run, seed + plan.arm(label).seed_offset)
+            records[label, seed] = _read_run(runs, run, seed + plan.arm(label).seed_offset)
         except RecordError as error:
             problems[f"left out: {error}"] = None
             continue
-        if (cost := _read_cost(run)) is not None:
+        if (cost := _read_cost(runs, run)) is not None:
             costs[label, seed] = cost
     search = None
     try:
@@ -124,15 +144,13 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
     records = {pair: record for pair, record in records.items() if pair not in refused}
     gated = None
     if plan.gate:
-        folders = {
-            (label, seed): layout.run_directory(directory.parent, plan.arm(label).runs[seed]) for label, seed in records
-        }
-        gated = gating(plan.gate, records, folders)
+        gated = gating(plan.gate, records, lambda pair: runs.curve(plan.arm(pair[0]).runs[pair[1]]))
         problems.update(dict.fromkeys(gated.problems))
         records = {pair: record for pair, record in records.items() if pair not in gated.records}
     return StudyData(
         directory=directory,
         plan=plan,
+        runs=runs,
         records=records,
         costs={pair: cost for pair, cost in costs.items() if pair in records},
         missing=tuple(missing),
@@ -150,22 +168,19 @@ def _is_of(yardsticks: Yardsticks, plan: StudyPlan, records: Mapping[Pair, RunRe
     return yardsticks.protocol == plan.protocol and evaluated == {yardsticks.digest}
 
 
-def _read_run(run: pathlib.Path, seed: int) -> RunRecord:
-    path = run / layout.RESULT
+def _read_run(runs: Runs, run: str, seed: int) -> RunRecord:
     try:
-        record = read_result(run)
+        record = runs.result(run)
     except (TypeError, AttributeError, RecursionError) as error:  # entries of a type that no run writes
-        raise RecordError(f"{path}: not a run record ({error})") from None
-    if record.run_id != run.name.rsplit("__", 1)[-1]:
-        raise RecordError(f"{path}: holds run {record.run_id!r}, not the run of its directory")
+        raise RecordError(f"run {run}: not a run record ({error})") from None
     if record.spec.get("seed", seed) != seed:
-        raise RecordError(f"{path}: is of seed {record.spec['seed']}, the plan has seed {seed} there")
+        raise RecordError(f"run {run}: is of seed {record.spec['seed']}, the plan has seed {seed} there")
     return record
 
 
-def _read_cost(run: pathlib.Path) -> Mapping[str, Any] | None:
+def _read_cost(runs: Runs, run: str) -> Mapping[str, Any] | None:
     try:
-        cost = read_json(run / layout.COST)
+        cost = runs.cost(run)
     except RecordError:  # costs are a convenience: without them the results still stand
         return None
     return cost if isinstance(cost, dict) else None

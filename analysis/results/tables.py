@@ -139,6 +139,12 @@ def comparison_tables(data: StudyData, metrics: Sequence[str], alpha: float = 0.
     return tuple(found)
 
 
+def deciding_comparisons(data: StudyData) -> list[Comparison]:
+    """The comparisons of the deciding table, each judged in its family at the level of the study."""
+    kind, groups = metric_kind(data.plan.metric), _groups(data, measured(data, data.plan.metric))
+    return [c for _, group in groups for c in judge(group, [kind] * len(group), data.plan.alpha)]
+
+
 def _groups(data: StudyData, comparisons: Sequence[Comparison]) -> list[tuple[str, list[Comparison]]]:
     """The families of the deciding table: name and comparisons."""
     design = find_factorial(data.plan)

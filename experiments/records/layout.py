@@ -2,10 +2,11 @@
 
 OUT/
     mlflow.db                               MLflow's store, unless another one was given
+    ledger.html                             the findings of the paper in all studies, the report of a campaign
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
     <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
-                                            queue.journal, report/
+                                            queue.journal, report/; runs.jsonl.gz where only results are kept
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pathlib
 RUNS = "runs"
 PREFIXES = "prefixes"
 MLFLOW = "mlflow.db"
+LEDGER = "ledger.html"
 # of a run
 SPEC = "spec.json"
 METRICS = "metrics.jsonl"
@@ -33,6 +35,7 @@ WORKER_LOCK = "worker.lock"  # held by the worker that has taken the run
 PLAN = "plan.json"
 SEARCH = "search.json"
 YARDSTICKS = "yardsticks.json"
+KEPT_RUNS = "runs.jsonl.gz"  # results of all its runs, instead of the directories of the runs
 SEARCH_JOURNAL = "search.journal"
 QUEUE = "queue.journal"
 MIRROR = "mirror.json"

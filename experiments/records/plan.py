@@ -66,6 +66,7 @@ class StudyPlan:
         alpha: level of the tests after adjustment; less than 0.05 where it is shared out over several looks.
         notes: sentences for the footnotes of every table.
         gate: what a seed must have reached to count, if the study has such a rule.
+        changes: what was asked for in all arms, by dotted key; places of data are left out.
     """
 
     study: str
@@ -81,6 +82,12 @@ class StudyPlan:
     alpha: float = 0.05
     notes: tuple[str, ...] = ()
     gate: Gate | None = None
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The kind of data that the arms train on: what was asked for, else that of the deciding metric."""
+        return str(self.changes.get("data.source") or (*self.metric.split("/"), "")[1])
 
     @property
     def references(self) -> dict[str, str]:
@@ -143,7 +150,16 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
         alpha=plain.get("alpha", 0.05),
         notes=tuple(plain.get("notes", ())),
         gate=gate_from(plain["gate"]) if "gate" in plain else None,
+        changes=plain["changes"] if isinstance(plain.get("changes"), dict) else {},
     )
+
+
+def studies_in(out: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of all studies of a directory, by name; raises `StudyError` if there is none."""
+    folders = sorted(path.parent for path in out.glob(f"*/{layout.PLAN}"))
+    if not folders:
+        raise StudyError(f"{out}: no study in it (give the --out of studies.run, which holds STUDY/plan.json)")
+    return folders
 
 
 def gate_from(plain: Any) -> Gate:

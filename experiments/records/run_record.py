@@ -63,8 +63,12 @@ class RunRecord:
 
 def write_result(directory: str | os.PathLike, record: RunRecord) -> None:
     """Writes `result.json`, the last file of a run: its existence means that the run is done."""
-    plain = sealed({"format": FORMAT, **dataclasses.asdict(record)})
-    write_json(pathlib.Path(directory) / layout.RESULT, plain)
+    write_json(pathlib.Path(directory) / layout.RESULT, as_plain(record))
+
+
+def as_plain(record: RunRecord) -> dict[str, Any]:
+    """The content of a `result.json`, with its checksum."""
+    return sealed({"format": FORMAT, **dataclasses.asdict(record)})
 
 
 def sealed(plain: Mapping[str, Any]) -> dict[str, Any]:

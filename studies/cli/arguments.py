@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import os
 import pathlib
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -20,7 +22,7 @@ from uflow import extensions
 
 T = TypeVar("T")
 ACTIONS = {
-    "list": "the studies, their questions and their arms",
+    "list": "the studies, their questions and their arms, and the campaigns",
     "plan": "show the runs and the expected time; writes nothing",
     "status": "how far the study is, run by run; writes nothing",
     "report-only": "print the report on what is there; writes nothing",
@@ -31,12 +33,13 @@ def parser() -> flags.Parser:
     """The command line."""
     made = flags.Parser(
         prog="python -m studies.run",
-        description="Runs or continues a study and ends with its table. The same command again trains nothing.",
+        description="Runs or continues a study, and ends with its table, or a campaign of several studies on several"
+        " kinds of data, and ends with a report on all of them. The same command again trains nothing.",
         epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with"
         " runs that the machine could not do; 4 the code or the data has changed since the study was planned; 130"
         " interrupted, to be continued by the same command.",
     )
-    made.add_argument("study", nargs="?", help="a name of --list, or the path of a study file (ends in .py)")
+    made.add_argument("study", nargs="?", help="a name of --list, or the path of a file (ends in .py)")
     _add_actions(made)
     _add_plan(made)
     made.shared("out", help="where all files go (default: results/PRESET)")
@@ -163,6 +166,7 @@ class Command:
         fresh: whether it is planned anew.
         report_dir: where `--report-only` writes to, if anywhere.
         words: of the command line.
+        parts: of a campaign, the commands on its studies; `study` is the campaign then.
     """
 
     action: str = "run"
@@ -180,6 +184,7 @@ class Command:
     fresh: bool = False
     report_dir: pathlib.Path | None = None
     words: tuple[str, ...] = ()
+    parts: tuple[Command, ...] = ()
 
     @property
     def out(self) -> pathlib.Path:
@@ -210,16 +215,79 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
     Raises:
         PlanError: naming everything that is wrong with them.
     """
-    from studies.planning import catalog, plan_store, planner
+    from studies.design import Campaign
+    from studies.planning import catalog, planner
 
     if given.action == "list":
         return Command(action="list", json=given.json)
     if not given.study:
-        raise planner.PlanError(f"which study? one of {', '.join(catalog.names())}, or a path; --list explains them")
+        known = ", ".join((*catalog.names(), *catalog.campaigns()))
+        raise planner.PlanError(f"which study? one of {known}, or a path; --list explains them")
     extensions.load(given.extensions)
     problems = _Problems()
-    study, only = _study(given, problems)
+    asked = problems.tried(lambda: catalog.load(given.study))
     problems.tried(every_claim)  # which the report asks for when all is trained
+    if isinstance(asked, Campaign):
+        return _of_campaign(asked, given, words, problems)
+    return _of_study(asked, given, words, problems)
+
+
+ONE_STUDY = ("arms", "search", "search_over", "until_decided", "add_seeds")  # what cannot be meant for several
+
+
+def _of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], problems: _Problems) -> Command:
+    """The command on a campaign: that on each of its studies with each kind of data, and what these have in common."""
+    from experiments.records.run_settings import sources_of
+    from studies.planning.campaign_plan import each
+    from studies.planning.catalog import load
+    from studies.planning.planner import PlanError
+
+    if asked := [f"--{name.replace('_', '-')}" for name in ONE_STUDY if getattr(given, name) is not None]:
+        verb = "is" if len(asked) == 1 else "are"
+        raise PlanError(
+            f"{', '.join(asked)} {verb} for one study, and {campaign.name} is a campaign of {len(campaign.studies)}:"
+            f" give the name of a study ({', '.join(campaign.studies)}) with the same --out"
+        )
+    more = sources_of(given.data, given.eval)
+    if given.data:
+        campaign = _with_data(campaign, more)
+        given = argparse.Namespace(**vars(given) | {"data": None, "eval": None})
+
+    def part(study: str, kind: str, folder: str) -> Command:
+        known = dataclasses.replace(load(study), name=folder)
+        return _of_study(known, given, words, _Problems(problems), campaign.kinds[kind])
+
+    parts = each({folder: functools.partial(part, *names, folder) for *names, folder in campaign.parts})
+    first = parts[0]
+    changes = {k: v for k, v in first.request.changes.items() if k not in next(iter(campaign.kinds.values()))} | more
+    request = dataclasses.replace(first.request, changes=changes)
+    queue = queue_name(campaign, request) if first.settings.storage else campaign.name
+    settings = dataclasses.replace(first.settings, study=campaign.name, queue=queue, tracking=None)
+    return dataclasses.replace(
+        first, study=campaign, request=request, settings=settings, stored=None, parts=tuple(parts)
+    )
+
+
+def _with_data(campaign: Any, sources: Mapping[str, str]) -> Any:
+    """The campaign with that kind of data too, or instead of one of its name, and evaluated on that of `--eval`."""
+    from experiments.data.catalog import canonical as names_of
+    from experiments.data.source_text import unplaced
+
+    kind = re.sub(r"\W+", "_", unplaced(names_of(sources["data.source"])), flags=re.ASCII)
+    return dataclasses.replace(campaign, kinds=dict(campaign.kinds) | {kind: dict(sources)})
+
+
+def _of_study(
+    asked: Any,
+    given: argparse.Namespace,
+    words: Sequence[str],
+    problems: _Problems,
+    changes: Mapping[str, Any] | None = None,
+) -> Command:
+    """The command on a study, with what a kind of data changes in all of its arms."""
+    from studies.planning import plan_store, planner
+
+    study, only = _study(asked, given, problems)
     preset = _preset(given, problems)
     cards = problems.tried(lambda: parse(given.device)) or (Card("auto"),)
     workers = _default_workers(cards) if given.workers is None else given.workers
@@ -232,7 +300,7 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
     launcher = _launcher(given, out, problems)
     problems += _contradictions(given, workers, settings)
     stored = problems.tried(lambda: plan_store.stored(out / study.name)) if study and not given.fresh else None
-    request, looks = _request(given, study, preset, stored, problems)
+    request, looks = _request(given, study, preset, stored, problems, changes or {})
     if not problems:
         queue = queue_name(study, request) if settings.storage else study.name
         settings = dataclasses.replace(settings, study=study.name, queue=queue)
@@ -246,11 +314,8 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
     raise planner.PlanError("\n".join(dict.fromkeys(problems)))
 
 
-def _study(given: argparse.Namespace, problems: _Problems) -> tuple[Any, tuple[str, ...]]:
-    """The study, and the options that are searched if it searches; `None` if there is no such study."""
-    from studies.planning import catalog
-
-    study = problems.tried(lambda: catalog.load(given.study))
+def _study(study: Any, given: argparse.Namespace, problems: _Problems) -> tuple[Any, tuple[str, ...]]:
+    """The study as it is asked for, and the options that are searched if it searches; `None` if there is none."""
     if study and given.search is not None:
         study = problems.tried(lambda: searched(study, given.search)) or study
     only = _list(given.search_over)
@@ -339,13 +404,20 @@ def _contradictions(given: argparse.Namespace, workers: int, settings: Any) -> l
     return found
 
 
-def _request(given: argparse.Namespace, study: Any, preset: Any, stored: Any, problems: _Problems) -> tuple[Any, Any]:
+def _request(
+    given: argparse.Namespace,
+    study: Any,
+    preset: Any,
+    stored: Any,
+    problems: _Problems,
+    kind: Mapping[str, Any],
+) -> tuple[Any, Any]:
     """What is wanted of the study, and when it is looked at; `None` if that is not known, or not asked for."""
     from experiments.cli.flags import parse_changes
     from experiments.records.run_settings import sources_of
     from studies.planning import planner, sequential
 
-    changes = (problems.tried(lambda: parse_changes(given.set)) or {}) | sources_of(given.data, given.eval)
+    changes = (problems.tried(lambda: parse_changes(given.set)) or {}) | sources_of(given.data, given.eval) | dict(kind)
     seeds, arms = problems.tried(lambda: planner.parse_seeds(given.seeds)) if given.seeds else None, _list(given.arms)
     if preset and not given.seeds:
         seeds = tuple(range(study.seeds.get(preset.name, preset.seeds) if study else preset.seeds))

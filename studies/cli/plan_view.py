@@ -19,6 +19,14 @@ def studies() -> list[dict[str, Any]]:
     return [described(catalog.load(name)) for name in catalog.names()]
 
 
+def campaigns() -> list[dict[str, Any]]:
+    """The campaigns of the package with their questions, studies and kinds of data."""
+    found = map(catalog.load, catalog.campaigns())
+    return [
+        {"campaign": c.name, "question": c.question, "studies": list(c.studies), "kinds": list(c.kinds)} for c in found
+    ]
+
+
 def described(study: Study) -> dict[str, Any]:
     """A study as plain data."""
     return {
@@ -32,9 +40,14 @@ def described(study: Study) -> dict[str, Any]:
 
 
 def list_text(found: Sequence[Mapping[str, Any]]) -> str:
-    """The list for a terminal: of each study the question, the arms that run by default, and the others."""
+    """The list for a terminal: of each study the question, the arms that run by default, and the others; campaigns."""
     lines = []
     for study in found:
+        if "campaign" in study:
+            lines.append(f"{study['campaign']:26s} {study['question']}")
+            lines.append(f"{'':26s} a campaign of: {', '.join(study['studies'])}")
+            lines.append(f"{'':26s} on: {', '.join(study['kinds'])}")
+            continue
         lines.append(f"{study['study']:26s} {study['question']}")
         lines.append(f"{'':26s} arms: {', '.join(study['core'])}")
         if rest := [label for label in study["arms"] if label not in study["core"]]:

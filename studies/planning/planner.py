@@ -104,6 +104,14 @@ class Plan:
         """The runs of the arms, after those that they start from."""
         return self.starts + self.runs
 
+    @property
+    def groups(self) -> tuple[tuple[PlannedRun, ...], ...]:
+        """The runs that may share training, those of a seed, in the order in which they should be done."""
+        by_seed: dict[int, list[PlannedRun]] = {}
+        for run in self.all_runs:
+            by_seed.setdefault(run.seed, []).append(run)
+        return tuple(map(tuple, by_seed.values()))
+
     @functools.cached_property
     def shared_steps(self) -> tuple[int, ...]:
         """Steps until which runs of one seed may train the same, ascending."""
@@ -409,14 +417,10 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
 def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
     """The runs in the order in which workers should take them.
 
-    The first runs of a seed train what its other runs start from and share. With as many seeds under way as there are
-    workers, no worker has to wait for another one's shared part.
+    The first run of a group, such as a seed, trains what the others of it start from and share. With as many groups
+    under way as there are workers, no worker has to wait for another one's shared part.
     """
-    by_seed: dict[int, list[PlannedRun]] = {}
-    for run in plan.all_runs:
-        by_seed.setdefault(run.seed, []).append(run)
-    groups = list(by_seed.values())
-    ordered = []
+    groups, ordered = plan.groups, []
     for begin in range(0, len(groups), max(1, workers)):
         some = groups[begin : begin + max(1, workers)]
         ordered += [group[0] for group in some] + [run for group in some for run in group[1:]]

@@ -46,7 +46,7 @@ def finished(name, metrics=("epe/synthetic/all",)):
         )
         for run in plan.runs
     }  # fmt: skip
-    return StudyData(directory=None, plan=study, records=records, costs={}, missing=(), problems=())
+    return StudyData(directory=None, plan=study, runs=None, records=records, costs={}, missing=(), problems=())
 
 
 @pytest.mark.parametrize("name", NAMES)

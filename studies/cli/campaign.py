@@ -1,0 +1,165 @@
+"""What a command on a campaign answers: how long it takes, how far it is, and its one report."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from experiments.records import layout
+from studies.cli import ending, plan_view, status_view
+from studies.cli.arguments import Command
+from studies.cli.ending import CommandResult
+from studies.planning import plan_store
+from studies.planning.campaign_plan import CampaignPlan, each
+from studies.planning.costs import Costs, estimate
+from studies.planning.planner import PlanError, PlannedRun, saved_steps
+from studies.queue.endings import DONE, FAILED
+
+
+def plan_content(plan: CampaignPlan, command: Command, todo: Sequence[PlannedRun], known: Costs) -> dict[str, Any]:
+    """Runs of every study and kind of data, those that several of them share, and how long what is left takes."""
+    waiting = {run.directory for run in todo}
+    time = estimate(plan, todo, command.workers, known)
+    parts = [
+        {
+            "study": study,
+            "kind": kind,
+            "directory": folder,
+            "arms": len(part.labels),
+            "seeds": sorted({run.seed for run in part.runs}),
+            "runs": len({run.directory for run in part.all_runs}),
+            "todo": len(waiting & {run.directory for run in part.all_runs}),
+        }
+        for (study, kind, folder), part in zip(plan.study.parts, plan.parts, strict=True)
+    ]
+    return {
+        "campaign": plan.study.name,
+        "question": plan.study.question,
+        "preset": plan.preset.name,
+        "out": str(command.out),
+        "kinds": list(plan.study.kinds),
+        "studies": parts,
+        "runs": len(plan.all_runs),
+        "shared_runs": sum(part["runs"] for part in parts) - len(plan.all_runs),
+        "todo": len(todo),
+        "workers": command.workers,
+        "seconds": time.seconds,
+        "seconds_by": time.source,
+        "all_steps": sum(run.spec.train.steps for run in todo),
+        "saved_steps": saved_steps(plan, todo),
+        "saved_seconds": time.saved_seconds,
+    }
+
+
+def plan_text(plan: CampaignPlan, content: Mapping[str, Any]) -> str:
+    """The plan for a terminal, a line for every study and kind of data."""
+    width = max(len(part["study"]) for part in content["studies"])
+    wide = max(len(kind) for kind in content["kinds"])
+    lines = [f"{plan.study.name}: {plan.study.question}", f"preset {plan.preset.name}: {plan.preset.about}"]
+    lines += [
+        f"  {part['study']:{width}s}  {part['kind']:{wide}s}  {part['arms']} arms, {len(part['seeds'])} seeds:"
+        f" {part['runs']} runs, {part['todo']} to do"
+        for part in content["studies"]
+    ]
+    if content["shared_runs"]:
+        lines.append(f"{content['shared_runs']} of these runs belong to more than one study and are made once")
+    if content["saved_steps"]:
+        lines.append(
+            f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
+            f" {plan_view.duration(content['saved_seconds'])}"
+        )
+    if content["todo"]:
+        lines.append(f"time estimated {content['seconds_by']}")
+    lines.append(
+        f"{content['todo']} of {content['runs']} runs to do, about {plan_view.duration(content['seconds'])} with"
+        f" {content['workers']} workers, into {content['out']}"
+    )
+    return "\n".join(lines)
+
+
+def status(command: Command, elsewhere: Collection[str] = ()) -> dict[str, Any]:
+    """How far each study is, see `status_view.status`, and how many runs there are in each state, every run once.
+
+    Raises:
+        PlanError: if nothing was planned.
+    """
+    found = each(
+        {part.study.name: lambda part=part: status_view.status(part.folder, elsewhere) for part in command.parts}
+    )
+    runs = {run["directory"]: run["state"] for study in found for run in study["runs"]}
+    counts = {state: sum(own == state for own in runs.values()) for state in status_view.STATES}
+    return {"campaign": command.study.name, "counts": counts | {"planned": len(runs)}, "studies": found}
+
+
+def status_text(found: Mapping[str, Any]) -> str:
+    """The status for a terminal: a line for all, then one for every study."""
+
+    def told(counts: Mapping[str, int]) -> str:
+        return (
+            f"{counts['completed']} of {counts['planned']} runs completed, {counts['failed']} failed,"
+            f" {counts['running']} running, {counts['waiting']} waiting"
+        )
+
+    width = max(len(pathlib.PurePath(study["directory"]).name) for study in found["studies"])
+    lines = [f"{found['campaign']}: {told(found['counts'])}"]
+    return "\n".join([*lines, *(f"  {study['study']:{width}s}  {told(study['counts'])}" for study in found["studies"])])
+
+
+def reported(command: Command) -> CommandResult:
+    """Writes the report of every study, sends MLflow what it lacks, and writes the report of the campaign.
+
+    The exit code is that of a study: 3 if a run failed, or was left that should have been done.
+    """
+    from studies.tracking.mirror_thread import open_mirror
+
+    results = []
+    for part in command.parts:
+        mirror = None
+        if part.settings.tracking:
+            mirror = open_mirror(part.settings.tracking, part.study.name, part.out)
+            mirror.begin(part.study.question)
+            ending.update_mirror(mirror, part)
+        left = sum(run["state"] in ("waiting", "running") for run in status_view.status(part.folder)["runs"])
+        results.append(ending.reported(part, mirror, left))
+    return _together(command, results, command.out)
+
+
+def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
+    """Like `reported`, but only looks at the results: writes to another folder, or nothing."""
+    there = [part for part in command.parts if plan_store.stored(part.folder) is not None]
+    results = [ending.looked_at(part, place and place / part.study.name / layout.REPORT) for part in there]
+    return _together(command, results, place)
+
+
+def _together(command: Command, results: Sequence[CommandResult], place: pathlib.Path | None) -> CommandResult:
+    """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere."""
+    from analysis.paper.other_papers import every_claim
+    from analysis.paper.overview import overview
+    from analysis.report import figures
+    from analysis.report.ledger_page import as_page, as_text
+    from experiments.records.json_files import atomic_write
+
+    if not results:
+        raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
+    found = overview(command.out, every_claim(), names={part.study.name for part in command.parts})
+    if place:
+        atomic_write(place / layout.LEDGER, as_page(found, figures.findings(found).decode(), place))
+    lines = [as_text(found)]
+    for result in results:
+        told = result.plain
+        words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
+        lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
+    lines += [f"report: {place / layout.LEDGER}"] if place else []
+    code = FAILED if any(result.code == FAILED for result in results) else DONE
+    plain = {
+        "campaign": command.study.name,
+        "out": str(command.out),
+        "report": str(place / layout.LEDGER) if place else None,
+        "exit_code": code,
+        "failed": sum(len(result.plain["failed"]) for result in results),
+        "left": sum(result.plain["left"] for result in results),
+        "studies": [result.plain for result in results],
+        "transfer": [transfer.plain for transfer in found.transfers],
+    }
+    return CommandResult(code, plain, "\n".join(lines))

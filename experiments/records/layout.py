@@ -5,7 +5,7 @@ OUT/
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
     <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
-                                            queue.journal, report/
+                                            queue.json, report/
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ WORKER_LOCK = "worker.lock"  # held by the worker that has taken the run
 PLAN = "plan.json"
 SEARCH = "search.json"
 YARDSTICKS = "yardsticks.json"
-SEARCH_JOURNAL = "search.journal"
-QUEUE = "queue.journal"
+SEARCH_LOCK = "tuning.lock"  # there as soon as a search has begun
+QUEUE = "queue.json"
 MIRROR = "mirror.json"
 STUDY_LOG = "study.log"
 REPORT = "report"

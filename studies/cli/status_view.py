@@ -27,7 +27,7 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         PlanError: if nothing was planned there.
     """
     plan = printable(stored(folder))
-    if plan is None and (folder / layout.SEARCH_JOURNAL).exists():
+    if plan is None and (folder / layout.SEARCH_LOCK).exists():
         ended = found.trials if (found := search.read_search(folder)) else {}
         return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:

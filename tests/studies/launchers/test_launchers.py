@@ -208,7 +208,7 @@ def test_a_ray_of_its_own_listens_on_loopback_shows_no_address_and_gives_runs_ba
     assert 2 <= len(done) < RUNS
     wait_until(lambda: not [pid for pid in running if psutil.pid_exists(pid)])
     waiting, running = settings(tmp_path, storage=database).open_queue().states()
-    assert not running and len(waiting) == RUNS - len(done) and not waiting & done
+    assert not running and len(waiting) == RUNS - len(done) and not set(waiting) & done
     assert all(begun(tmp_path)[name] == 1 for name in done)
 
 

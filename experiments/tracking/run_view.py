@@ -60,6 +60,11 @@ class Tracked:
         """True if it has a result."""
         return layout.finished(self.files)
 
+    @property
+    def begun(self) -> bool:
+        """True if there is anything of it to show."""
+        return self.spec.exists() and (self.done or (self.files / layout.METRICS).exists())
+
     def points(self, lines: Iterable[Mapping[str, Any]] | None = None) -> Iterator[tuple[Point, float]]:
         """Values of the learning curve by name and step, then the final values, at step 0; a point may come twice.
 
@@ -134,17 +139,6 @@ class Tracked:
     def seal(self) -> str:
         """A digest of the files; a store that holds it as a tag holds everything."""
         return sealed((path, folder or "") for path, folder in self.artifacts())
-
-    def stamp(self) -> tuple[int, ...]:
-        """Changes when the learning curve or the result do."""
-        found = []
-        for name in (layout.METRICS, layout.RESULT):
-            try:
-                about = (self.files / name).stat()
-                found += [about.st_mtime_ns, about.st_size]
-            except OSError:
-                found += [0, 0]
-        return tuple(found)
 
 
 def tracked(

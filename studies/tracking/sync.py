@@ -63,7 +63,7 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
             for trial in trials:
                 run = trial_run(runs, label, trial, {**about, "stage": "search"})
                 found += [*earlier(run), run]
-    return [run for run in found if run.spec.exists() and (run.done or any(run.stamp()))]
+    return [run for run in found if run.begun]
 
 
 def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[str, Any]) -> Tracked:

@@ -15,7 +15,6 @@ from experiments.records import json_files, layout, run_record
 from experiments.spec import flatten
 
 FILES = (layout.SPEC, layout.RESULT, layout.COST, layout.METRICS, layout.LOG)
-FOLDERS = {"pictures": "*"}
 _STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
 Point = tuple[str, int]
@@ -131,9 +130,8 @@ class Tracked:
         found = [(self.files / name, None) for name in FILES if (self.files / name).exists()]
         if not (self.files / layout.SPEC).exists():
             found.append((self.spec, None))
-        for folder, pattern in FOLDERS.items():
-            paths = [path for path in sorted((self.files / folder).glob(pattern)) if path.is_file()]
-            found += [(path, folder) for path in paths]
+        pictures = sorted(path for path in (self.files / layout.PICTURES).glob("*") if path.is_file())
+        found += [(path, layout.PICTURES) for path in pictures]
         return found
 
     def seal(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import socket
@@ -29,6 +30,7 @@ from studies.queue.file_queue import Lease, Queue, now
 from studies.queue.job import HEARTBEAT, Job, job_from
 
 T = TypeVar("T")
+PATIENCE = 600.0  # s for which a database that is away is waited for
 GRACE_BEATS = 8  # a run is given to another worker after so many intervals without a sign of life
 TABLE = "uflow_queue"
 _MADE = (
@@ -69,7 +71,6 @@ class DatabaseQueue(Queue):
         name: of the queue, the same for all who work on a study.
         storage: address of the database.
         heartbeat: seconds between signs of life of a worker.
-        patience: seconds for which a database that is away is waited for.
         stop: asked while it is waited for.
 
     Raises:
@@ -82,11 +83,10 @@ class DatabaseQueue(Queue):
         name: str,
         storage: str,
         heartbeat: int = HEARTBEAT,
-        patience: float = 600.0,
         stop: Callable[[], bool] = lambda: False,
     ):
         self.folder, self.runs, self.name = folder, folder.parent / layout.RUNS, name
-        self.storage, self.patience, self.stop = storage, patience, stop
+        self.storage, self.stop = storage, stop
         self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
         self._doubted: dict[tuple[str, int], float] = {}
         self._engine = sql.create_engine(address(storage), **ENGINE)
@@ -115,7 +115,7 @@ class DatabaseQueue(Queue):
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The result of an action on the database, tried again for a while if it is away."""
-        until, told = now() + self.patience, False
+        until, told = now() + PATIENCE, False
         while True:
             try:
                 return action()
@@ -131,15 +131,15 @@ class DatabaseQueue(Queue):
     def enqueue(self, jobs: Sequence[Job]) -> None:
         """Adds the runs that are neither done nor in the queue, and those whose worker is gone."""
         self.release_abandoned()
-        known = {run: (attempt, state) for run, attempt, state in self._execute(_KNOWN)}
-        new = [job for job in jobs if job.directory not in known or _is_older(*known[job.directory], job)]
-        if new:
-            offered = self.exchange.results()
-            self._add([job for job in new if not self._has_result(job, offered)])
+        known = {run: attempt if state == "waiting" else math.inf for run, attempt, state in self._execute(_KNOWN)}
+        if new := [job for job in jobs if known.get(job.directory, 0) < job.attempt]:
+            offered = self.exchange.attempts("result")
 
-    def _has_result(self, job: Job, offered: Mapping[str, int]) -> bool:
-        here = layout.finished(self.runs / job.directory)
-        return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
+            def has_result(job: Job) -> bool:
+                here = layout.finished(self.runs / job.directory)
+                return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
+
+            self._add([job for job in new if not has_result(job)])
 
     def _add(self, jobs: Sequence[Job]) -> None:
         rows = [
@@ -271,11 +271,6 @@ def _job(run: str, content: Any) -> Job | None:
     except ValueError:
         return None
     return job if job is not None and job.directory == run else None
-
-
-def _is_older(attempt: int, state: str, job: Job) -> bool:
-    """True for a run that waits for an attempt that has come to its end after all."""
-    return state == "waiting" and attempt < job.attempt
 
 
 def _is_final(why: str) -> bool:

@@ -56,6 +56,8 @@ class Queue:
         self.folder, self.runs, self.name = folder, folder.parent / layout.RUNS, folder.name
         if not locks.work_in(folder):
             raise StorageError(f"{folder}: files cannot be locked there; give another --out, or --storage")
+        self._stamp, self._known = (), {}  # of the list, as it was read last, and the runs in it
+        self._done: set[tuple[str, int]] = set()  # attempts that have a result, which are not looked at again
 
     def close(self) -> None:
         """Gives up what is held open; nothing here."""
@@ -68,6 +70,7 @@ class Queue:
             except json_files.DamagedError as error:
                 print(f"{error}; the queue is made anew from the plan", file=sys.stderr, flush=True)
                 known = {}
+            self._done -= {(job.directory, job.attempt) for job in jobs}  # a result may have been taken away
             new = [job for job in jobs if job.directory not in known or known[job.directory].attempt < job.attempt]
             if added := {job.directory: job for job in new if not self.is_done(job)}:
                 listed = [dataclasses.asdict(job) for job in (known | added).values()]
@@ -80,20 +83,32 @@ class Queue:
             DamagedError: if the list is not what was written.
         """
         path = self.folder / layout.QUEUE
-        if not path.exists():
-            return {}
-        plain = json_files.read_json(path)
-        run_record.check_seal(plain, str(path))
-        jobs = map(job_from, plain.get("jobs", ()) if isinstance(plain, dict) else ())
-        return {job.directory: job for job in jobs if job is not None}
-
-    def _left(self) -> list[Job]:
-        """The runs that are not done: those that nobody has taken yet, then by when that was."""
         try:
-            left = [job for job in self._jobs().values() if not self.is_done(job)]
-        except json_files.DamagedError:  # whoever has planned the runs makes it anew
-            return []
-        return sorted(left, key=lambda job: self._taken(job.directory))
+            about = path.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = about.st_ino, about.st_mtime_ns, about.st_size
+        if stamp != self._stamp:
+            plain = json_files.read_json(path)
+            run_record.check_seal(plain, str(path))
+            jobs = map(job_from, plain.get("jobs", ()) if isinstance(plain, dict) else ())
+            self._stamp, self._known = stamp, {job.directory: job for job in jobs if job is not None}
+        return self._known
+
+    def _left(self) -> Iterator[Job]:
+        """The runs that are not done: those that nobody has taken yet, then by when that was."""
+        taken = []
+        with contextlib.suppress(json_files.DamagedError):  # whoever has planned the runs makes it anew
+            for job in self._jobs().values():
+                if (job.directory, job.attempt) in self._done:
+                    continue
+                if self.is_done(job):
+                    self._done.add((job.directory, job.attempt))
+                elif when := self._taken(job.directory):
+                    taken.append((when, job))
+                else:
+                    yield job
+        yield from (job for _, job in sorted(taken, key=lambda pair: pair[0]))
 
     def _lock(self, directory: str) -> pathlib.Path:
         return self.runs / directory / layout.WORKER_LOCK
@@ -109,7 +124,7 @@ class Queue:
         directory = self.runs / job.directory
         if not layout.finished(directory):
             return False
-        return attempt_of(directory) >= job.attempt or failed(directory) is None
+        return job.attempt == 1 or attempt_of(directory) >= job.attempt or failed(directory) is None
 
     def offer_specs(self, specs: Mapping[str, Any]) -> None:
         """Hands the specs of runs, by directory, to workers that do not see this directory; here all do."""

@@ -27,7 +27,7 @@ from experiments.records.run_settings import plain
 from experiments.tracking.redaction import without_secrets
 from studies.queue.attempts import attempt_of, set_aside, set_aside_held
 from studies.queue.endings import DRIFT, ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, DriftError, StorageError
-from studies.queue.file_queue import Lease, Queue
+from studies.queue.file_queue import Queue
 from studies.queue.job import HEARTBEAT, Job
 from studies.queue.pruning import record_pruned, watch
 from studies.tracking.mirror_thread import Mirroring
@@ -107,7 +107,13 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
         idle = time.monotonic()
         while not stop():
             if (claim := queue.claim()) is not None:
-                _do(settings, queue, claim, mirroring, stop, server)
+                done = False
+                try:
+                    with queue.kept(claim, stop) as over:
+                        ready = functools.partial(prepare, settings, queue, claim.job)
+                        done = not over() and run_one(settings, claim.job, mirroring, over, server, ready) is not None
+                finally:
+                    queue.ended(claim, done)
                 idle = time.monotonic()
                 continue
             if not settings.linger:
@@ -118,25 +124,6 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
                 break
             time.sleep(POLL_SECONDS)
     return INTERRUPTED if stop() else 0
-
-
-def _do(
-    settings: WorkerSettings,
-    queue: Queue,
-    claim: Lease,
-    mirroring: Mirroring,
-    stop: Callable[[], bool],
-    server: ForkServer | None,
-) -> None:
-    """Does a run that was taken, and says so; gives it back if it was not done."""
-    record = None
-    try:
-        with queue.kept(claim, stop) as over:
-            if not over():
-                ready = functools.partial(prepare, settings, queue, claim.job)
-                record = run_one(settings, claim.job, mirroring, over, server, ready)
-    finally:
-        queue.ended(claim, record is not None)
 
 
 def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
@@ -209,13 +196,9 @@ def run_one(
         ready()
         should_prune = watch(job.thresholds, directory)
         with mirroring.following(directory, job.arm, job.seed, job.about):
-            done = not should_prune() and train(  # it may have been stopped just before that was recorded
-                settings.execution,
-                directory,
-                job.shared_steps,
-                lambda: stop() or should_prune(),
-                start=server and server.start,
-            )
+            start, over = server and server.start, lambda: stop() or should_prune()
+            # it may have been stopped just before that was recorded
+            done = not should_prune() and train(settings.execution, directory, job.shared_steps, over, start)
             if not (done or (job.thresholds and record_pruned(job.thresholds, directory))):
                 return None
     return run_record.read_result(directory)

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy
 from postgres import Postgres
 
+from experiments.records import locks
 from studies.queue.database_queue import DatabaseQueue
 from studies.queue.job import Job
 
@@ -122,6 +123,17 @@ def test_who_was_taken_for_dead_has_no_say_in_a_run_any_more(opened):
     first.heartbeat = 0.01
     first._beat(old, threading.Event())
     assert old.lost and not new.lost
+
+
+def test_who_is_stopped_while_another_process_here_holds_the_runs_lock_does_not_begin_it(opened, tmp_path):
+    queue, stops = opened(), [False, True]
+    queue.enqueue(jobs(1))
+    claim = queue.claim()
+    with queue.kept(claim, lambda: False) as over:
+        assert not over()
+    with locks.held(tmp_path / "runs" / claim.job.directory / "worker.lock"):
+        with queue.kept(claim, lambda: stops.pop(0) if stops else False) as over:
+            assert over(), "although nothing says so any more"
 
 
 def test_a_run_of_which_one_more_attempt_is_wanted_is_in_the_queue_once(opened):

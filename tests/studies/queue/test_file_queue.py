@@ -58,6 +58,23 @@ def test_every_run_is_done_once(tmp_path):
     assert q.states()[0] == []
 
 
+def test_a_run_whose_result_was_taken_away_is_done_again_when_it_is_asked_for(tmp_path):
+    q = queue(tmp_path)
+    q.enqueue(jobs(NAMES[:2]))
+    work(q, doing(tmp_path))
+    (tmp_path / "runs" / NAMES[1] / "result.json").unlink()
+    q.enqueue(jobs(NAMES[:2]))
+    assert q.states() == ([NAMES[1]], [])
+
+
+def test_a_list_that_another_process_has_written_is_read_anew(tmp_path):
+    q, other = queue(tmp_path), queue(tmp_path)
+    q.enqueue(jobs(NAMES[:1]))
+    assert other.states()[0] == NAMES[:1]
+    q.enqueue(jobs(NAMES))
+    assert other.states()[0] == NAMES
+
+
 def test_a_run_that_diverged_is_done(tmp_path):
     q = queue(tmp_path)
     q.enqueue(jobs(NAMES[:2]))

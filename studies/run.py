@@ -183,7 +183,7 @@ def _running_elsewhere(command: Command) -> set[str]:
     except ValueError as error:
         print(f"note: what other machines are at is not known: {error}", file=sys.stderr)
         return set()
-    return settings.open_queue().states()[1] if known else set()
+    return set(settings.open_queue().states()[1]) if known else set()
 
 
 def _check_places(command: Command) -> None:
@@ -202,7 +202,7 @@ def _joined(command: Command) -> CommandResult:
     from studies.launchers.supervisor import join, start_of
     from studies.planning import plan_store
 
-    planned = plan_store.stored(command.folder) is not None or (command.folder / layout.QUEUE).exists()
+    planned = plan_store.stored(command.folder) is not None or (command.folder / layout.SEARCH_LOCK).exists()
     if not command.settings.storage and not planned:
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"

@@ -72,7 +72,7 @@ def _synced(uri: str, out: pathlib.Path, study: str) -> int:
     if not sent.lacking and ended is not None:
         return DONE
     found = backlog.gap(folder)
-    print(f"{study}: {found.sentence if found else mirror.reason}", file=sys.stderr)
+    print(f"{study}: {found['sentence'] if found else mirror.reason}", file=sys.stderr)
     return MISSING
 
 

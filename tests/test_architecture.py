@@ -35,7 +35,7 @@ OWNERS = {
     "h5py": {"experiments/data/files/flo5.py"},
     "onnx": {"experiments/model_io/onnx_graph.py"},
     "onnxruntime": {"experiments/export.py"},
-    "optuna": {"studies/queue/journal.py", "studies/queue/journal_queue.py", "studies/search/sampler.py"},
+    "optuna": {"studies/search/sampler.py"},
     "ray": {"studies/launchers/ray_tasks.py"},
     "submitit": {"studies/launchers/slurm_jobs.py"},
     "sqlalchemy": {"experiments/tracking/redaction.py", "studies/queue/database_queue.py", "studies/queue/exchange.py"},

@@ -6,7 +6,7 @@ OUT/
     prefixes/                               checkpoints that several runs share the training up to
     runs/<readable name>__<run_id>/         see `experiments.records.run_record`
     <study>/                                plan.json, search.json, yardsticks.json, mirror.json, study.log,
-                                            queue.journal, report/; runs.jsonl.gz where only results are kept
+                                            queue.json, report/; runs.jsonl.gz where only results are kept
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ PLAN = "plan.json"
 SEARCH = "search.json"
 YARDSTICKS = "yardsticks.json"
 KEPT_RUNS = "runs.jsonl.gz"  # results of all its runs, instead of the directories of the runs
-SEARCH_JOURNAL = "search.journal"
-QUEUE = "queue.journal"
+SEARCH_LOCK = "tuning.lock"  # there as soon as a search has begun
+QUEUE = "queue.json"
 MIRROR = "mirror.json"
 STUDY_LOG = "study.log"
 REPORT = "report"

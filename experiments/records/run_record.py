@@ -81,7 +81,7 @@ def sealed(plain: Mapping[str, Any]) -> dict[str, Any]:
     return content | {"checksum": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _check_seal(plain: Any, where: str) -> None:
+def check_seal(plain: Any, where: str) -> None:
     """Raises `DamagedError` if a result is not what was written; one of format 1 cannot be told.
 
     A single fault never makes a result of today look like one of format 1: besides its number, which differs in two
@@ -123,7 +123,7 @@ def check_result(plain: Any, where: str, run_id: str) -> RunRecord:
         DamagedError: if its checksum says that it is not what was written.
         RecordError: if it is not that record.
     """
-    _check_seal(plain, where)
+    check_seal(plain, where)
     if not isinstance(plain, dict) or type(plain.get("format")) is not int or plain["format"] not in (1, FORMAT):
         raise RecordError(f"{where}: not a run record of format {FORMAT}")
     values = {key: value for key, value in plain.items() if key not in ("format", "checksum")}
@@ -154,7 +154,7 @@ def earlier_attempts(directory: str | os.PathLike) -> tuple[str, ...]:
     for path in sorted((pathlib.Path(directory) / layout.ATTEMPTS).glob(f"*/{layout.RESULT}")):
         try:
             plain = read_json(path)
-            _check_seal(plain, str(path))
+            check_seal(plain, str(path))
             found.append(f"{plain['status']}: {plain['reason']}")
         except (RecordError, KeyError, TypeError):
             found.append("unreadable result")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from experiments.records import json_files, layout
@@ -55,18 +55,8 @@ class _Held:
     start: int
     tags: dict[str, str]
     curve: Following
-    points: dict[str, set[int]] = dataclasses.field(default_factory=dict)
+    points: set[Point] = dataclasses.field(default_factory=set)
     certain: bool = True
-    stamp: tuple[int, ...] = ()
-
-    def has(self, point: Point) -> bool:
-        """Whether MLflow holds a value of a name at a step."""
-        return point[1] in self.points.get(point[0], ())
-
-    def add(self, points: Iterable[Point]) -> None:
-        """Remembers points that were acknowledged."""
-        for name, step in points:
-            self.points.setdefault(name, set()).add(step)
 
 
 class Mirror:
@@ -185,11 +175,7 @@ class Mirror:
 
     def update(self, run: Tracked) -> Arrived:
         """Brings MLflow up to what the files of a run say now. May be called at any time and any number of times."""
-        sent, written = [0], self._store.written
-        held = self._held.get(run.key)
-        stamp = run.stamp()
-        if held and held.certain and held.stamp == stamp and not run.done and not run.tags:
-            return Arrived(True)
+        sent, written = 0, self._store.written
         try:
             if run.done:
                 run.outcome()
@@ -198,27 +184,27 @@ class Mirror:
             return Arrived(False, reason=str(error))
 
         def action() -> bool:
+            nonlocal sent
             known = self._known(run)
             if known.tags.get(SEAL) != _seal(run):
                 lacking: dict[Point, float] = {}
                 # of a run that goes on what is new; at its end all of it is looked at once more
                 for point, value in run.points(None if run.done else known.curve.look()[0]):
-                    if not known.has(point):
+                    if point not in known.points:
                         lacking.setdefault(point, value)
                 for points in self._store.send(known.run, known.start, lacking):
-                    known.add(points)
-                    sent[0] += len(points)
+                    known.points.update(points)
+                    sent += len(points)
             self._tell(known, run.tags)
             if run.done:
                 self._finish(known, run)
-            known.stamp = stamp
             return True
 
         if self.tried(f"run {run.name}", action):
-            return Arrived(True, self._store.written > written, sent[0])
+            return Arrived(True, self._store.written > written, sent)
         held, points = self._held.get(run.key), {point for point, _ in run.points()}
-        there = sum(map(held.has, points)) if held else 0
-        return Arrived(False, self._store.written > written, sent[0], there, len(points) - there, self.reason)
+        there = len(held.points & points) if held else 0
+        return Arrived(False, self._store.written > written, sent, there, len(points) - there, self.reason)
 
     def forget(self, run: Tracked) -> None:
         """Drops what is remembered of a run that has come to its end."""
@@ -230,27 +216,16 @@ class Mirror:
         if held and held.certain:
             return held
         parent = self._parent_run()
-        tags = {
-            "uflow.kind": "run",
-            "uflow.run_id": run.run_id,
-            "uflow.arm": run.arm,
-            "uflow.attempt": str(run.attempt),
-            "mlflow.parentRunId": parent,
-            **(source := run.source()),
-        }
-        found = self._store.run(
-            f"tags.`uflow.run_id` = '{run.run_id}'",
-            lambda tags: _is(tags, run),
-            f"{printable(run.arm)} s{run.seed}",
-            tags,
-        )
-        held = _Held(
-            found.info.run_id, found.info.start_time, dict(found.data.tags), Following(run.files / layout.METRICS)
-        )
-        self._tell(held, {"mlflow.parentRunId": parent} | source)
+        place = {"mlflow.parentRunId": parent} | run.source()
+        own = {"uflow.kind": "run", "uflow.run_id": run.run_id, "uflow.arm": run.arm, "uflow.attempt": str(run.attempt)}
+        where, name = f"tags.`uflow.run_id` = '{run.run_id}'", f"{printable(run.arm)} s{run.seed}"
+        found = self._store.run(where, lambda tags: _is(tags, run), name, own | place)
+        curve = Following(run.files / layout.METRICS)
+        held = _Held(found.info.run_id, found.info.start_time, dict(found.data.tags), curve)
+        self._tell(held, place)
         if held.tags.get(SEAL) != _seal(run):
             self._store.complete(found, run.params(), run.data_sets())
-            held.add(self._store.points(found))
+            held.points.update(self._store.points(found))
         self._held[run.key] = held
         return held
 

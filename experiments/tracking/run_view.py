@@ -15,7 +15,6 @@ from experiments.records import json_files, layout, run_record
 from experiments.spec import flatten
 
 FILES = (layout.SPEC, layout.RESULT, layout.COST, layout.METRICS, layout.LOG)
-FOLDERS = {"pictures": "*"}
 _STATES = {"completed": "FINISHED", "collapsed": "FAILED", "diverged": "FAILED", "failed": "FAILED", "pruned": "KILLED"}
 
 Point = tuple[str, int]
@@ -59,6 +58,11 @@ class Tracked:
     def done(self) -> bool:
         """True if it has a result."""
         return layout.finished(self.files)
+
+    @property
+    def begun(self) -> bool:
+        """True if there is anything of it to show."""
+        return self.spec.exists() and (self.done or (self.files / layout.METRICS).exists())
 
     def points(self, lines: Iterable[Mapping[str, Any]] | None = None) -> Iterator[tuple[Point, float]]:
         """Values of the learning curve by name and step, then the final values, at step 0; a point may come twice.
@@ -126,25 +130,13 @@ class Tracked:
         found = [(self.files / name, None) for name in FILES if (self.files / name).exists()]
         if not (self.files / layout.SPEC).exists():
             found.append((self.spec, None))
-        for folder, pattern in FOLDERS.items():
-            paths = [path for path in sorted((self.files / folder).glob(pattern)) if path.is_file()]
-            found += [(path, folder) for path in paths]
+        pictures = sorted(path for path in (self.files / layout.PICTURES).glob("*") if path.is_file())
+        found += [(path, layout.PICTURES) for path in pictures]
         return found
 
     def seal(self) -> str:
         """A digest of the files; a store that holds it as a tag holds everything."""
         return sealed((path, folder or "") for path, folder in self.artifacts())
-
-    def stamp(self) -> tuple[int, ...]:
-        """Changes when the learning curve or the result do."""
-        found = []
-        for name in (layout.METRICS, layout.RESULT):
-            try:
-                about = (self.files / name).stat()
-                found += [about.st_mtime_ns, about.st_size]
-            except OSError:
-                found += [0, 0]
-        return tuple(found)
 
 
 def tracked(

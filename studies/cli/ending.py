@@ -61,8 +61,7 @@ def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | No
     failed = [pair for pair, record in ended.items() if record.status != "completed"]
     if mirror:
         sync.end_study(mirror, command.folder)
-    gap = backlog.gap(command.folder) if command.settings.tracking else None
-    lacking = gap.plain() if gap else None
+    lacking = backlog.gap(command.folder) if command.settings.tracking else None
     sacred = backlog.sacred_problems(sync.directories(command.folder))
     lines = [report.text] + ([f"report: {place}"] if place else [])
     page = backlog.page(command.folder, command.settings.tracking) if command.settings.tracking else None

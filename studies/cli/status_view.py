@@ -27,7 +27,7 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         PlanError: if nothing was planned there.
     """
     plan = printable(stored(folder))
-    if plan is None and (folder / layout.SEARCH_JOURNAL).exists():
+    if plan is None and (folder / layout.SEARCH_LOCK).exists():
         ended = found.trials if (found := search.read_search(folder)) else {}
         return {"study": folder.name, "directory": str(folder), "searching": {a: len(t) for a, t in ended.items()}}
     if plan is None:
@@ -38,7 +38,6 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         for label, seed, name in rows(plan)
     ]
     counts = {name: sum(run["state"] == name for run in runs) for name in STATES}
-    gap = backlog.gap(folder)
     return {
         "study": plan["study"],
         "preset": plan["preset"],
@@ -47,7 +46,7 @@ def status(folder: pathlib.Path, elsewhere: Collection[str] = ()) -> dict[str, A
         "counts": counts | {"planned": len(runs)},
         "left_out": plan.get("left_out", []),
         "sequential": plan.get("sequential"),
-        "mirror_gap": gap.plain() if gap else None,
+        "mirror_gap": backlog.gap(folder),
         "sacred_problems": backlog.sacred_problems(
             [layout.run_directory(folder.parent, run["directory"]) for run in runs]
         ),

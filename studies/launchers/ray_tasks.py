@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import logging
 import math
@@ -22,6 +21,7 @@ from studies.workers.subprocess_run import ROOT
 from studies.workers.worker import WorkerSettings, command_line, environment
 from uflow.registry import did_you_mean
 
+KNOWN = ("address", "num_cpus", "num_gpus", "npu")
 RETRIES = 3  # times that Ray starts a worker again whose node or process was lost
 KILLED = -int(signal.SIGKILL)
 OBJECT_STORE_BYTES = 100 * 2**20  # nothing but exit codes goes through a local Ray
@@ -33,52 +33,33 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 CONNECT_SECONDS = 10.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `--launcher-option` can say.
+def checked(options: Mapping[str, str]) -> dict[str, Any]:
+    """What `--launcher-option` asks for, by name; what of `num_gpus` and `npu` was not given follows from the card.
 
-    Attributes:
-        address: `local` for a Ray of this study alone, `auto` or HOST:PORT for a cluster that is there.
-        num_cpus: that a worker asks for; more than 1 may not fit on any node.
-        num_gpus: that a worker asks for; by default 1 for a worker on a GPU. Several can share one, as in 0.5.
-        npu: Ascend cards that a worker asks for; by default 1 for a worker on Ascend.
+    `address` is `local` for a Ray of this study alone, `auto` or HOST:PORT for a cluster that is there. `num_cpus`,
+    `num_gpus` and `npu` are what a worker asks for; several can share a card, as in 0.5.
+
+    Raises:
+        ValueError: if an option is unknown or has no such value, Ray is not installed, or Ray would show a password.
     """
-
-    address: str = "local"
-    num_cpus: float = 1.0
-    num_gpus: float | None = None
-    npu: float | None = None
-
-    @classmethod
-    def of(cls, options: Mapping[str, str]) -> Options:
-        """The options that were given.
-
-        Raises:
-            ValueError: naming the first that is unknown or has no such value.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        found: dict[str, Any] = {}
-        for key, text in options.items():
-            if key not in known:
-                hint = did_you_mean(key, known)
-                raise ValueError(f"--launcher ray has no option {key!r}{hint} (known: {', '.join(known)})")
-            found[key] = text if key == "address" else _amount(key, text)
-        address = found.get("address", "local")
-        host, _, port = address.rpartition(":")
-        if address not in ("local", "auto") and not (host and port.isdigit()):
-            raise ValueError(f"--launcher-option address must be local, auto or HOST:PORT, got {address!r}")
-        return cls(**found)
-
-    def asked(self, settings: WorkerSettings) -> dict[str, Any]:
-        """What a worker asks of Ray."""
-        target = settings.execution.card.target
-        gpus = self.num_gpus if self.num_gpus is not None else float(target == "GPU")
-        npus = self.npu if self.npu is not None else float(target == "Ascend")
-        return {"num_cpus": self.num_cpus, "num_gpus": gpus, "resources": {"NPU": npus} if npus else {}}
-
-    def fitted(self, settings: WorkerSettings) -> WorkerSettings:
-        """The settings for a worker with the cores that it asks for."""
-        return settings.scheduled(max(1, int(self.num_cpus)))
+    found: dict[str, Any] = {"address": "local", "num_cpus": 1.0}
+    for key, text in options.items():
+        if key not in KNOWN:
+            raise ValueError(
+                f"--launcher ray has no option {key!r}{did_you_mean(key, KNOWN)} (known: {', '.join(KNOWN)})"
+            )
+        found[key] = text if key == "address" else _amount(key, text)
+    host, _, port = found["address"].rpartition(":")
+    if found["address"] not in ("local", "auto") and not (host and port.isdigit()):
+        raise ValueError(f"--launcher-option address must be local, auto or HOST:PORT, got {found['address']!r}")
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError('--launcher ray needs the package ray: pip install ".[ray]"')
+    if any(map(has_secret, sys.orig_argv)):
+        raise ValueError(
+            "--launcher ray: Ray stores and shows the command line of its programs, and this one holds a password: put"
+            " the address into UFLOW_STORAGE or UFLOW_TRACKING_URI"
+        )
+    return found
 
 
 def _amount(key: str, text: str) -> float:
@@ -93,42 +74,37 @@ def _amount(key: str, text: str) -> float:
     return value
 
 
-def checked(options: Mapping[str, str]) -> Options:
-    """The options that were given.
-
-    Raises:
-        ValueError: if one is wrong, Ray is not installed, or Ray would show a password.
-    """
-    chosen = Options.of(options)
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError('--launcher ray needs the package ray: pip install ".[ray]"')
-    if any(map(has_secret, sys.orig_argv)):
-        raise ValueError(
-            "--launcher ray: Ray stores and shows the command line of its programs, and this one holds a password: put"
-            " the address into UFLOW_STORAGE or UFLOW_TRACKING_URI"
-        )
-    return chosen
+def resources(chosen: Mapping[str, Any], settings: WorkerSettings) -> dict[str, Any]:
+    """What a worker asks of Ray."""
+    target = settings.execution.card.target
+    npus = chosen.get("npu", float(target == "Ascend"))
+    return {
+        "num_cpus": chosen["num_cpus"],
+        "num_gpus": chosen.get("num_gpus", float(target == "GPU")),
+        "resources": {"NPU": npus} if npus else {},
+    }
 
 
 def starter(options: Mapping[str, str]) -> Any:
     """Starts workers as tasks of Ray.
 
     Args:
-        options: see `Options`.
+        options: see `checked`.
 
     Raises:
         ValueError: if an option is wrong, Ray is not installed, or the cluster cannot be reached.
     """
     chosen = checked(options)
-    if chosen.address != "local":
-        connect(chosen.address)
+    address, cpus = chosen["address"], chosen["num_cpus"]
+    if address != "local":
+        connect(address)
 
     def start(settings: Sequence[WorkerSettings], log_file: pathlib.Path) -> Tasks:
-        asked = [chosen.asked(each) for each in settings]
-        connect(chosen.address, sum(each["num_cpus"] for each in asked))
-        if chosen.address != "local" and settings[0].storage is None:
+        connect(address, cpus * len(settings))
+        if address != "local" and settings[0].storage is None:
             print(f"note: all machines of the Ray cluster must see {settings[0].out}; if they do not, give --storage")
-        return Tasks([chosen.fitted(each) for each in settings], asked, log_file)
+        fitted = [each.scheduled(max(1, int(cpus))) for each in settings]
+        return Tasks(fitted, resources(chosen, settings[0]), log_file)
 
     return start
 
@@ -181,18 +157,17 @@ def _signals_kept() -> Iterator[None]:
 class Tasks:
     """Workers that are tasks of Ray."""
 
-    def __init__(self, settings: Sequence[WorkerSettings], asked: Sequence[Mapping[str, Any]], log_file: pathlib.Path):
+    def __init__(self, settings: Sequence[WorkerSettings], asked: Mapping[str, Any], log_file: pathlib.Path):
         import ray
 
-        task = ray.remote(_worker_task())
+        task = ray.remote(_worker_task()).options(
+            name="uflow worker", max_retries=RETRIES, scheduling_strategy="SPREAD", **asked
+        )
         self._codes: dict[Any, int] = {}
+        # as arguments, for Ray shows and logs names, resources and environments of tasks but not these
         self._tasks = [
-            task.options(name="uflow worker", max_retries=RETRIES, scheduling_strategy="SPREAD", **resources).remote(
-                # as arguments, for Ray shows and logs names, resources and environments of tasks but not these
-                command_line(each), environment(each), str(log_file), str(ROOT)
-            )
-            for each, resources in zip(settings, asked, strict=True)
-        ]  # fmt: skip
+            task.remote(command_line(each), environment(each), str(log_file), str(ROOT)) for each in settings
+        ]
 
     def running(self) -> int:
         """How many are still there, those included that wait for a place."""

@@ -348,10 +348,8 @@ class LocalJobs:
 
 def minutes(text: str) -> float:
     """Minutes of a time as Slurm writes it: M, M:SS, H:MM:SS, D-H, D-H:MM or D-H:MM:SS."""
-    days, dash, rest = text.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    if dash:
-        hours, mins, seconds = [*parts, 0, 0][:3]
-    else:
-        hours, mins, seconds = [0, *parts, 0] if len(parts) == 1 else [0, *parts] if len(parts) == 2 else parts
-    return (int(days or 0) * 24 + hours) * 60 + mins + seconds / 60
+    days, dash, clock = text.rpartition("-")
+    parts = [*map(int, clock.split(":")), 0, 0]
+    if not dash and clock.count(":") < 2:
+        parts = [0, *parts]
+    return (int(days or 0) * 24 + parts[0]) * 60 + parts[1] + parts[2] / 60

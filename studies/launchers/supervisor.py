@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from experiments.cli.signals import stop_on_signals
-from experiments.records import faults, layout
+from experiments.records import faults, layout, locks
 from studies.launchers.progress_line import Progress
 from studies.planning.plan_store import pending
 from studies.planning.planner import Plan, PlannedRun
 from studies.queue.endings import INTERRUPTED, CannotRun
+from studies.queue.file_queue import Queue
 from studies.queue.job import jobs_of
-from studies.queue.journal_queue import Queue
 from studies.workers.cards import Card
 from studies.workers.stopping import Ending, Workers, kill_with_children
 from studies.workers.subprocess_run import start_worker
@@ -179,6 +179,11 @@ class _Work:
         queue.enqueue(jobs_of(todo, queue.runs, self.about, self.plan.shared_steps))
         return [run for run in todo if not layout.finished(queue.runs / run.directory)]
 
+    def elsewhere(self) -> int:
+        """How many runs workers on other machines are at: nobody here holds their locks."""
+        running = self.queue.states()[1] if self.settings.storage else ()
+        return sum(locks.is_free(self.queue.runs / name / layout.WORKER_LOCK) for name in running)
+
     def supervise(self, todo: Sequence[PlannedRun], settings: Sequence[WorkerSettings]) -> None:
         """Starts workers, shows what they do and waits for them; without workers, watches those of others for a while.
 
@@ -186,7 +191,7 @@ class _Work:
         """
         queue, log_file = self.queue, self.queue.folder / layout.STUDY_LOG
         progress = Progress(queue.runs, {run.directory: run.spec.train.steps for run in todo})
-        progress.elsewhere = queue.elsewhere()
+        progress.elsewhere = self.elsewhere()
         groups = [self.start(settings, log_file)] if settings else []
         replaced = 0
         began = looked = time.monotonic()
@@ -200,7 +205,7 @@ class _Work:
                     looked = time.monotonic()
                     if not self.left():
                         ending.nothing_is_left()
-                    progress.elsewhere = queue.elsewhere()
+                    progress.elsewhere = self.elsewhere()
                     killed = sum(code not in (0, INTERRUPTED, *MEANINGS) for group in groups for code in group.ended())
                     if killed > replaced < ROUNDS * len(settings) and queue.states()[0]:
                         replaced += 1

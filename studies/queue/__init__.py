@@ -1,1 +1,1 @@
-"""Which run is done by whom: a journal on one machine, a database on many."""
+"""Which run is done by whom: the locks of their folders on one machine, a database on many."""

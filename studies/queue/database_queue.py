@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import socket
@@ -21,14 +22,15 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sql
 
-from experiments.records import layout, locks, run_record
+from experiments.records import layout, locks
 from studies.queue.attempts import attempt_of
 from studies.queue.endings import StorageError
 from studies.queue.exchange import ENGINE, MAKE, Exchange, address, reason
+from studies.queue.file_queue import Lease, Queue, now
 from studies.queue.job import HEARTBEAT, Job, job_from
-from studies.queue.journal_queue import Lease, Queue, now
 
 T = TypeVar("T")
+PATIENCE = 600.0  # s for which a database that is away is waited for
 GRACE_BEATS = 8  # a run is given to another worker after so many intervals without a sign of life
 TABLE = "uflow_queue"
 _MADE = (
@@ -69,7 +71,6 @@ class DatabaseQueue(Queue):
         name: of the queue, the same for all who work on a study.
         storage: address of the database.
         heartbeat: seconds between signs of life of a worker.
-        patience: seconds for which a database that is away is waited for.
         stop: asked while it is waited for.
 
     Raises:
@@ -82,11 +83,10 @@ class DatabaseQueue(Queue):
         name: str,
         storage: str,
         heartbeat: int = HEARTBEAT,
-        patience: float = 600.0,
         stop: Callable[[], bool] = lambda: False,
     ):
         self.folder, self.runs, self.name = folder, folder.parent / layout.RUNS, name
-        self.storage, self.patience, self.stop = storage, patience, stop
+        self.storage, self.stop = storage, stop
         self.heartbeat, self.grace = heartbeat, heartbeat * GRACE_BEATS
         self._doubted: dict[tuple[str, int], float] = {}
         self._engine = sql.create_engine(address(storage), **ENGINE)
@@ -115,7 +115,7 @@ class DatabaseQueue(Queue):
 
     def _patiently(self, action: Callable[[], T]) -> T:
         """The result of an action on the database, tried again for a while if it is away."""
-        until, told = now() + self.patience, False
+        until, told = now() + PATIENCE, False
         while True:
             try:
                 return action()
@@ -131,15 +131,15 @@ class DatabaseQueue(Queue):
     def enqueue(self, jobs: Sequence[Job]) -> None:
         """Adds the runs that are neither done nor in the queue, and those whose worker is gone."""
         self.release_abandoned()
-        known = {run: (attempt, state) for run, attempt, state in self._execute(_KNOWN)}
-        new = [job for job in jobs if job.directory not in known or _is_older(*known[job.directory], job)]
-        if new:
-            offered = self.exchange.results()
-            self._add([job for job in new if not self._has_result(job, offered)])
+        known = {run: attempt if state == "waiting" else math.inf for run, attempt, state in self._execute(_KNOWN)}
+        if new := [job for job in jobs if known.get(job.directory, 0) < job.attempt]:
+            offered = self.exchange.attempts("result")
 
-    def _has_result(self, job: Job, offered: Mapping[str, int]) -> bool:
-        here = layout.finished(self.runs / job.directory)
-        return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
+            def has_result(job: Job) -> bool:
+                here = layout.finished(self.runs / job.directory)
+                return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
+
+            self._add([job for job in new if not has_result(job)])
 
     def _add(self, jobs: Sequence[Job]) -> None:
         rows = [
@@ -175,42 +175,44 @@ class DatabaseQueue(Queue):
         """What a run is, from the database; `None` if it does not know."""
         return self.exchange.fetch_spec(job)
 
-    def states(self) -> tuple[set[str], set[str]]:
-        """Directories of the runs that no worker has taken, and of those that one has."""
+    def states(self) -> tuple[list[str], list[str]]:
+        """Directories of the runs that no worker is at, first come first, and of those that one is."""
         known = self._execute(_KNOWN)
-        waiting, running = ({run for run, _, state in known if state == word} for word in ("waiting", "running"))
+        waiting, running = ([run for run, _, state in known if state == word] for word in ("waiting", "running"))
         return waiting, running
-
-    def elsewhere(self) -> int:
-        """How many runs workers on other machines are at."""
-        return sum(locks.is_free(self.runs / name / layout.WORKER_LOCK) for name in self.states()[1])
-
-    def waiting(self) -> list[str]:
-        """Directories of the runs that no worker has taken, first come first."""
-        return [run for run, _, state in self._execute(_KNOWN) if state == "waiting"]
 
     def claim(self) -> Lease | None:
         """The next run, taken by this worker; `None` if none is waiting."""
         worker = f"{socket.gethostname()}:{os.getpid()}"
         while found := self._execute(_TAKE, worker=worker):
             [(run, text, claim)] = found
-            if (job := _job(run, text)) is not None:
+            if (job := _job(run, text)) is None:
+                self._end(run, claim, "ended")
+            elif self.is_done(job):
+                self.ended(Lease(job, claim), True)
+            else:
                 return Lease(job, claim)
-            self._end(run, claim, "ended")
+        self.release_abandoned()
         return None
 
     @contextlib.contextmanager
-    def kept(self, claim: Lease) -> Iterator[Callable[[], bool]]:
-        """Gives signs of life while the block runs; yields a function that is True once the run is another worker's.
+    def kept(self, claim: Lease, stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+        """Gives signs of life while the block runs; yields what says to end it: `stop`, or that another one has it.
 
         The signs are given from a thread, for a database that does not answer must not hold up who looks after the run.
         A worker that cannot reach the database gives its run up in time before others take it.
         """
-        ended = threading.Event()
+
+        def over() -> bool:
+            return stop() or claim.lost or now() - claim.alive > 0.75 * self.grace
+
+        ended, lock = threading.Event(), self.runs / claim.job.directory / layout.WORKER_LOCK
         thread = threading.Thread(target=self._beat, args=(claim, ended), name="heartbeat", daemon=True)
         thread.start()
         try:
-            yield lambda: claim.lost or now() - claim.alive > 0.75 * self.grace
+            # one on this machine that was taken for dead may still hold the lock
+            with locks.held(lock, give_up=over) as alone:
+                yield over if alone else lambda: True
         finally:
             ended.set()
             thread.join(1.0)
@@ -236,15 +238,11 @@ class DatabaseQueue(Queue):
         """True if any run was ever put into the queue."""
         return bool(self._execute(f"select 1 from {TABLE} where queue = :queue limit 1"))
 
-    def done(self, claim: Lease, record: run_record.RunRecord) -> None:
-        """Says that a run has come to its end, and hands its files to those who do not see this directory."""
-        directory = self.runs / claim.job.directory
-        self.exchange.offer_result(claim.job, directory)
-        self._end(claim.job.directory, claim.key, record.status)
-
-    def give_back(self, claim: Lease) -> None:
-        """Puts a run that was interrupted into the queue again, unless somebody else has done so."""
-        self._end(claim.job.directory, claim.key, "waiting")
+    def ended(self, claim: Lease, done: bool) -> None:
+        """Says that a run has come to its end, and hands its files over; or that it was interrupted and waits again."""
+        if done:
+            self.exchange.offer_result(claim.job, self.runs / claim.job.directory)
+        self._end(claim.job.directory, claim.key, "ended" if done else "waiting")
 
 
 def has_queue(storage: str, queue: str) -> bool:
@@ -273,11 +271,6 @@ def _job(run: str, content: Any) -> Job | None:
     except ValueError:
         return None
     return job if job is not None and job.directory == run else None
-
-
-def _is_older(attempt: int, state: str, job: Job) -> bool:
-    """True for a run that waits for an attempt that has come to its end after all."""
-    return state == "waiting" and attempt < job.attempt
 
 
 def _is_final(why: str) -> bool:

@@ -90,8 +90,8 @@ class Exchange:
         row = {"kind": kind, "attempt": attempt}
         self._execute(_PUT, *[{**row, "run": run, "content": json.dumps(told)} for run, told in contents.items()])
 
-    def _attempts(self, kind: str) -> dict[str, int]:
-        """The runs of which something is there, and the newest attempt."""
+    def attempts(self, kind: str) -> dict[str, int]:
+        """The runs of which a `spec` or a `result` was handed over, and the newest attempt."""
         return dict(map(tuple, self._execute(_ATTEMPTS, kind=kind)))
 
     def _get(self, run: str, kind: str, attempt: int) -> Any:
@@ -101,15 +101,11 @@ class Exchange:
 
     def offer_specs(self, specs: Mapping[str, ExperimentSpec]) -> None:
         """Hands over what runs are, by directory, and what their run ids were made of."""
-        known = self._attempts("spec")
+        known = self.attempts("spec")
         new = [(run, spec) for run, spec in specs.items() if run not in known]
         for start in range(0, len(new), AT_ONCE):
             part = new[start : start + AT_ONCE]
             self._put("spec", 1, {run: {"spec": to_config(spec), "canonical": canonical(spec)} for run, spec in part})
-
-    def results(self) -> dict[str, int]:
-        """The runs of which a result was handed over, and of which attempt."""
-        return self._attempts("result")
 
     def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
         """`spec` and `canonical` of a run; `None` if they were never handed over."""

@@ -60,15 +60,11 @@ def job_from(plain: Any) -> Job | None:
 
 def jobs_of(planned: Iterable[Any], runs: pathlib.Path, about: Mapping[str, str], shared: Sequence[int]) -> list[Job]:
     """The jobs of planned runs, whose directories are in `runs`."""
+    common = {"about": dict(about), "shared_steps": tuple(shared)}
     return [
         Job(
-            directory=run.directory,
-            arm=run.arm,
-            seed=run.seed,
-            about=dict(about),
-            shared_steps=tuple(shared),
-            attempt=attempt_of(runs / run.directory),
-            thresholds=run.thresholds,
+            directory=run.directory, arm=run.arm, seed=run.seed, thresholds=run.thresholds,
+            attempt=attempt_of(runs / run.directory), **common,
         )
         for run in planned
-    ]
+    ]  # fmt: skip

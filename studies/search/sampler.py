@@ -1,19 +1,18 @@
 """Optuna's search: which setting to try next, and which one is not worth finishing.
 
 A search is made in rounds of `ROUND` settings that are chosen together, whatever the number of workers, and each choice
-has a random state of its own. So the same search chooses the same settings with one worker and with ten, and after a
-kill it goes on with the settings that it had chosen.
+has a random state of its own. So the same search chooses the same settings with one worker and with ten. It keeps
+nothing on disk: after a kill it is made again from its first round, whose runs are done already, and so to the settings
+that it had chosen.
 """
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.records import layout, locks
 from experiments.records.search import SEED
 from studies.queue.pruning import PruningThresholds, median_thresholds
 from studies.search.space import Parameter, rounded
@@ -29,24 +28,17 @@ class Sweep:
     """The search for the best setting of one arm.
 
     Args:
-        folder: the study's; the journal of its searches is kept there.
-        name: of the search; another experiment or other parameters need another name.
         parameters: what may be tried.
     """
 
-    def __init__(self, folder: pathlib.Path, name: str, parameters: Sequence[Parameter]):
+    def __init__(self, parameters: Sequence[Parameter]):
         import optuna
-
-        from studies.queue import journal
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.parameters = {parameter.key: parameter for parameter in parameters}
-
-        def created(storage: Any) -> Any:
-            return optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-
-        with locks.held(folder / "search.lock"):
-            self.study = journal.opened(folder / layout.SEARCH_JOURNAL, created)
+        self.study = optuna.create_study(direction="minimize")
+        self._round: dict[int, Any] = {}  # Optuna's trials that are under way
+        self._results: dict[int, tuple[str, float | None, str]] = {}
 
     def left(self, budget: int) -> int:
         """How many trials of a budget have no result yet."""
@@ -57,31 +49,26 @@ class Sweep:
         for trial in self.study.get_trials(deepcopy=False):
             if word := STATES.get(trial.state.name):
                 changes = {key: self._tried(key, value) for key, value in trial.params.items()}
-                yield trial.number, changes, word, trial.value, trial.user_attrs["result"][2]
+                yield trial.number, changes, word, trial.value, self._results[trial.number][2]
 
     def _tried(self, key: str, value: Any) -> Any:
         """A number with few digits, but for the arm's own."""
         return value if value == self.parameters[key].default else rounded(value)
 
     def ask(self, budget: int) -> dict[int, dict[str, Any]]:
-        """The settings of the next round by number: those that an interrupted round left, or new ones.
+        """The settings of the next round by number.
 
         The first of all is the arm's own setting, so that a search can only find a better one; what of it is outside
         the values that may be tried is drawn as in other trials.
         """
-        if all("result" in trial.user_attrs for trial in self._in_state("RUNNING")):
-            self.close()
-        numbers = [trial.number for trial in self._in_state("RUNNING")]
-        known = len(self.study.get_trials(deepcopy=False))
-        # a round that was interrupted while its settings were chosen is filled up
-        until = min(budget, -(-known // ROUND) * ROUND if numbers else (known // ROUND + 1) * ROUND)
-        asked = {}
-        for number in [*numbers, *range(known, until)]:
-            asked[number] = self._suggest(self._trial(number) if number in numbers else self.study.ask())
+        known, asked = len(self.study.get_trials(deepcopy=False)), {}
+        for number in range(known, min(budget, known + ROUND)):
+            self._round[number] = self.study.ask()
+            asked[number] = self._suggest(self._round[number])
         return asked
 
     def _sampler(self, number: int, position: int) -> Any:
-        """Draws one parameter of one trial, the same whatever was drawn before: a kill may fall between any two."""
+        """Draws one parameter of one trial, the same whatever was drawn before."""
         import warnings
 
         import optuna
@@ -94,12 +81,6 @@ class Sweep:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.PartialFixedSampler(own, sampler)
-
-    def _trial(self, number: int) -> Any:
-        import optuna
-
-        found = self.study.get_trials(deepcopy=False)[number]
-        return optuna.trial.Trial(self.study, found._trial_id)  # Optuna has no public way back to a running trial
 
     def _suggest(self, trial: Any) -> dict[str, Any]:
         chosen = {}
@@ -141,20 +122,19 @@ class Sweep:
             reason: of a failure.
             curve: steps and values of the validations on the way, of a pruned trial until it was pruned.
         """
-        trial, known = self._trial(number), self.study.get_trials(deepcopy=False)[number].intermediate_values
         for step, seen in curve:
-            if step not in known:
-                trial.report(seen, step)
-        trial.set_user_attr("result", [state, value, reason])
+            self._round[number].report(seen, step)
+        self._results[number] = state, value, reason
 
     def close(self) -> None:
         """Ends the round: from here on its results are what pruning and the next choice go by."""
         from optuna.trial import TrialState
 
-        for trial in self._in_state("RUNNING"):
-            word, value, _ = trial.user_attrs["result"]
+        for number, trial in self._round.items():
+            word, value, _ = self._results[number]
             state = next(TrialState[name] for name, known in STATES.items() if known == word)
-            self.study.tell(trial.number, value if word == "completed" else None, state=state)
+            self.study.tell(trial, value if word == "completed" else None, state=state)
+        self._round = {}
 
     def _in_state(self, name: str) -> list[Any]:
         from optuna.trial import TrialState

@@ -12,7 +12,7 @@ from experiments.data.catalog import canonical as source_names
 from experiments.execution import inputs
 from experiments.records import layout, locks, run_record
 from experiments.records.search import SEED, STATES, Trial, best, write
-from experiments.spec import ExperimentSpec, canonical, digest, problems_of
+from experiments.spec import ExperimentSpec, problems_of
 from studies.design import Study
 from studies.planning import plan_store
 from studies.planning.planner import Plan, PlanError, PlannedRun
@@ -74,14 +74,10 @@ def tune(
     folder = out / plan.study.name
     folder.mkdir(parents=True, exist_ok=True)
     specs = searched(plan)
-    with locks.held(folder / "tuning.lock", give_up=stop) as alone:  # a second command waits and finds the trials done
+    with locks.held(folder / layout.SEARCH_LOCK, give_up=stop) as alone:  # a second command waits, and all is done
         if not alone:
             return None
-        sweeps = {}
-        for label, parameters in spaces(specs, search.only, plan.study.arms).items():
-            # rounds end with the budget, so another budget is another search; what was run is not run again
-            what = [canonical(specs[label]), [(p.key, str(p.space)) for p in parameters], search.metric, search.budget]
-            sweeps[label] = Sweep(folder, f"{label}__{digest(what)}", parameters)
+        sweeps = {label: Sweep(found) for label, found in spaces(specs, search.only, plan.study.arms).items()}
         while any(sweep.left(search.budget) for sweep in sweeps.values()):
             tasks = [
                 _Task(label, number, changes, trial_spec(specs[label], changes), sweep.thresholds(search.metric))
@@ -89,6 +85,7 @@ def tune(
                 if sweep.left(search.budget)
                 for number, changes in sweep.ask(search.budget).items()
             ]
+            fresh = not all(layout.finished(layout.run_directory(out, task.spec.directory)) for task in tasks)
             if _run(plan, tasks, out, run_all):
                 return None
             for task in tasks:
@@ -96,7 +93,8 @@ def tune(
                 sweeps[task.label].record(task.number, trial.state, trial.value, trial.reason, way)
             for sweep in sweeps.values():
                 sweep.close()
-            _write(folder, search, sweeps, specs)
+            if fresh:  # not for every round that is made again
+                _write(folder, search, sweeps, specs)
         return _write(folder, search, sweeps, specs)
 
 

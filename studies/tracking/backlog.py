@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import pathlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,53 +15,7 @@ from experiments.tracking.redaction import describe, sqlite_address
 from experiments.tracking.run_view import Tracked
 
 FORMAT = 1
-NAME = layout.MIRROR
-SACRED = layout.SACRED_PROBLEMS
-
-
-@dataclasses.dataclass(frozen=True)
-class Gap:
-    """What did not reach a tracking store.
-
-    Attributes:
-        address: of the store, without credentials.
-        runs: names of the runs that lack something.
-        report: whether the study's own run lacks something.
-        points: points of their curves and final values that are not known to be there.
-        reason: the first.
-        out: directory of all results.
-        default: whether the store is the one in `out`.
-    """
-
-    address: str
-    runs: tuple[str, ...]
-    report: bool
-    points: int
-    reason: str
-    out: str
-    default: bool
-
-    @property
-    def command(self) -> str:
-        """The command that sends it."""
-        return shlex.join(
-            ["python", "-m", "studies.sync", self.out] + ([] if self.default else ["--tracking-uri", self.address])
-        )
-
-    @property
-    def sentence(self) -> str:
-        """The gap in a sentence."""
-        runs = "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
-        parts = [f"{self.points} points of {runs}"] if self.runs else []
-        parts += ["the report"] if self.report else []
-        return (
-            f"MLflow ({self.address}) lacks {' and '.join(parts)} (first: {self.reason}); to send them: {self.command}"
-        )
-
-    def plain(self) -> dict[str, Any]:
-        """The gap as plain data."""
-        shown = {name: getattr(self, name) for name in "address report points reason command sentence".split()}
-        return {"runs": list(self.runs), **shown}
+EMPTY = {"format": FORMAT, "address": "", "default": True, "reason": ""}
 
 
 def noted(mirror: Mirror, note: Callable[..., None], folder: pathlib.Path, *what: Any) -> None:
@@ -70,13 +23,14 @@ def noted(mirror: Mirror, note: Callable[..., None], folder: pathlib.Path, *what
     try:
         note(folder, mirror.uri, *what)
     except OSError as error:
-        mirror.failures.append(f"{NAME}: {error}")
+        mirror.failures.append(f"{layout.MIRROR}: {error}")
 
 
 def note(folder: pathlib.Path, uri: str, run: Tracked, arrived: Arrived) -> None:
     """Keeps what is known of a run; nothing of another store stays."""
     seal = run.seal() if arrived.complete and run.done else ""
-    entry = {"arm": run.arm, "seed": run.seed, "files": seal, "reason": _reason(arrived)}
+    reason = "" if arrived.complete else arrived.reason or "it was not asked"
+    entry = {"arm": run.arm, "seed": run.seed, "files": seal, "reason": reason}
     with _changed(folder, uri) as content:
         # a process that could not ask knows less than the one that sent
         known = 0 if arrived.complete else content["runs"].get(run.name, {}).get("there", 0)
@@ -111,29 +65,38 @@ def known(folder: pathlib.Path, uri: str, run: Tracked) -> bool:
     return run.done and entry.get("files", "") == run.seal()
 
 
-def gap(folder: pathlib.Path) -> Gap | None:
-    """What the store lacks, or `None` if nothing is known to be missing.
+def gap(folder: pathlib.Path) -> dict[str, Any] | None:
+    """What the store lacks, as plain data, or `None` if nothing is known to be missing.
+
+    `address` of the store, without credentials; names of `runs` that lack something and how many `points` of their
+    curves and final values are not known to be there; whether the study's own run lacks its `report`; the first
+    `reason`; the `command` that sends it all; and all that in a `sentence`.
 
     Args:
         folder: of the study.
     """
-    content = _read(folder)
+    content, out = _read(folder), folder.parent
     lacking = {name: entry for name, entry in content["runs"].items() if entry["reason"]}
-    reasons = [f"{e['arm']} seed {e['seed']}: {e['reason']}" for e in lacking.values()]
-    if content["reason"]:
-        reasons.append(f"the report: {content['reason']}")
+    reasons = [f"{entry['arm']} seed {entry['seed']}: {entry['reason']}" for entry in lacking.values()]
+    reasons += [f"the report: {content['reason']}"] if content["reason"] else []
     if not reasons:
         return None
     points = sum(entry["missing"] for entry in lacking.values())
-    return Gap(
-        describe(sqlite_address(folder.parent / layout.MLFLOW)) if content["default"] else content["address"],
-        tuple(lacking),
-        bool(content["reason"]),
-        points,
-        reasons[0],
-        str(folder.parent),
-        content["default"],
+    address = describe(sqlite_address(out / layout.MLFLOW)) if content["default"] else content["address"]
+    command = shlex.join(
+        ["python", "-m", "studies.sync", str(out), *([] if content["default"] else ["--tracking-uri", address])]
     )
+    parts = [f"{points} points of {len(lacking)} run{'s' * (len(lacking) > 1)}"] if lacking else []
+    parts += ["the report"] if content["reason"] else []
+    return {
+        "address": address,
+        "runs": list(lacking),
+        "report": bool(content["reason"]),
+        "points": points,
+        "reason": reasons[0],
+        "command": command,
+        "sentence": f"MLflow ({address}) lacks {' and '.join(parts)} (first: {reasons[0]}); to send them: {command}",
+    }
 
 
 def sacred_problems(directories: Iterable[pathlib.Path]) -> dict[str, Any]:
@@ -145,7 +108,7 @@ def sacred_problems(directories: Iterable[pathlib.Path]) -> dict[str, Any]:
     found = []
     for directory in directories:
         with contextlib.suppress(json_files.RecordError, TypeError, KeyError):
-            content = json_files.read_json(directory / SACRED)
+            content = json_files.read_json(directory / layout.SACRED_PROBLEMS)
             found.append((directory.name, int(content["count"]), str(content["first"])))
     return {
         "count": sum(count for _, count, _ in found),
@@ -158,7 +121,7 @@ def sentences(gap: Mapping[str, Any] | None, problems: Mapping[str, Any]) -> lis
     """What is missing, for a terminal; nothing if nothing is.
 
     Args:
-        gap: as `Gap.plain` gives it.
+        gap: as `gap` gives it.
         problems: as `sacred_problems` gives them.
     """
     found = [gap["sentence"]] if gap else []
@@ -171,10 +134,6 @@ def sentences(gap: Mapping[str, Any] | None, problems: Mapping[str, Any]) -> lis
     ]
 
 
-def _reason(arrived: Arrived) -> str:
-    return "" if arrived.complete else arrived.reason or "it was not asked"
-
-
 def _address(folder: pathlib.Path, uri: str) -> str:
     """What the file calls a store: the one beside it by name only, for the folder may be moved."""
     return layout.MLFLOW if uri == sqlite_address(folder.parent / layout.MLFLOW) else describe(uri)
@@ -183,22 +142,20 @@ def _address(folder: pathlib.Path, uri: str) -> str:
 def _read(folder: pathlib.Path) -> dict[str, Any]:
     """The file, or an empty one: it only tells what can be asked again, so a damaged one is nothing to stop for."""
     with contextlib.suppress(json_files.RecordError):
-        content = json_files.read_json(folder / NAME)
+        content = json_files.read_json(folder / layout.MIRROR)
         if isinstance(content, dict) and content.get("format") == FORMAT:
             return content
-    return {"format": FORMAT, "address": "", "default": True, "reason": "", "runs": {}}
+    return EMPTY | {"runs": {}}
 
 
 @contextlib.contextmanager
 def _changed(folder: pathlib.Path, uri: str) -> Iterator[dict[str, Any]]:
     """The content, to be changed by one process at a time and written if it was."""
     with locks.held(folder / "mirror.lock"):
-        content = _read(folder)
+        content, address = _read(folder), _address(folder, uri)
         before = json_files.dump_json(content)
-        if content["address"] != _address(folder, uri):
-            default = uri == sqlite_address(folder.parent / layout.MLFLOW)
-            content |= {"address": _address(folder, uri), "default": default, "reason": ""}
-            content |= {"experiment": "", "runs": {}}
+        if content["address"] != address:
+            content |= EMPTY | {"address": address, "default": address == layout.MLFLOW, "experiment": "", "runs": {}}
         yield content
         if json_files.dump_json(content) != before:
-            json_files.write_json(folder / NAME, content)
+            json_files.write_json(folder / layout.MIRROR, content)

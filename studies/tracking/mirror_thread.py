@@ -7,7 +7,6 @@ import pathlib
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,7 +46,7 @@ class Mirroring:
         self._noted: dict[str, Arrived] = {}
         self._changed = threading.Condition()
         self._current: list[Tracked] = []
-        self._ended: deque[Tracked] = deque()
+        self._ended: list[Tracked] = []
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -68,46 +67,34 @@ class Mirroring:
     def following(self, directory: pathlib.Path, arm: str, seed: int, about: Mapping[str, Any]) -> Iterator[None]:
         """Mirrors a run while the block goes on, and its end afterwards; nothing waits for that."""
         run = tracked(directory, arm, seed, about)
-        with self._changed:
-            self._current.append(run)
-            self._start()
+        self._current.append(run)
+        if self._mirror and self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+            self._thread.start()
         try:
             yield
         finally:
             with self._changed:
                 self._current.remove(run)
-            self.ended(run)
-
-    def ended(self, run: Tracked) -> None:
-        """Mirrors the last state of a run."""
-        with self._changed:
-            self._ended.append(run)
-            self._start()
-            self._changed.notify()
-
-    def _start(self) -> None:
-        if self._mirror and self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
-            self._thread.start()
+                self._ended.append(run)
+                self._changed.notify()
 
     def _work(self) -> None:
-        pause = 0.0
-        while True:
+        pause, closing = 0.0, False
+        while not closing:
             with self._changed:
                 self._changed.wait_for(lambda: self._closing or self._ended, pause)
-                ended, current, closing = list(self._ended), list(self._current), self._closing
-                self._ended.clear()
+                ended, current, closing = self._ended, list(self._current), self._closing
+                self._ended = []
             began = time.monotonic()
             if ended:
                 self._mirror.again()  # once more at the end of a run, whatever happened before
             for run in ended:
                 self._update(run)
                 self._mirror.forget(run)
-            if not self._mirror.waiting:
-                for run in current:
+            for run in current:
+                if not self._mirror.waiting:
                     self._update(run)
-            if closing and not self._ended:
-                return
             pause = max(PERIOD, (time.monotonic() - began) / SHARE)
 
     def _update(self, run: Tracked) -> None:

@@ -59,17 +59,13 @@ def tracked_runs(folder: pathlib.Path) -> list[Tracked]:
             run = tracked(_inside(runs, name), arm, seed, about)
             found += [*earlier(run), run]
     if tried := search.read_search(folder):
+        told = {**about, "stage": "search"}
         for label, trials in tried.trials.items():
             for trial in trials:
-                run = trial_run(runs, label, trial, {**about, "stage": "search"})
+                arm, tags = f"{label}, trial {trial.number}", {"uflow.trial": trial.state}
+                run = tracked(_inside(runs, trial.run), arm, search.SEED, told, tags)
                 found += [*earlier(run), run]
-    return [run for run in found if run.spec.exists() and (run.done or any(run.stamp()))]
-
-
-def trial_run(runs: pathlib.Path, label: str, trial: search.Trial, about: dict[str, Any]) -> Tracked:
-    """A trial of a search."""
-    tags = {"uflow.trial": trial.state}
-    return tracked(_inside(runs, trial.run), f"{label}, trial {trial.number}", search.SEED, about, tags)
+    return [run for run in found if run.begun]
 
 
 def sync_runs(mirror: Mirror, folder: pathlib.Path, say: Callable[[str], None] = lambda line: None) -> Sent:

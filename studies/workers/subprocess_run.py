@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from experiments.records import layout, locks
 from experiments.records.run_settings import RunSettings
@@ -83,33 +83,12 @@ class Execution(RunSettings):
         return RunSettings(**known | {"device": self.card.target, "shared_steps": tuple(shared_steps)})
 
 
-class Process(Protocol):
-    """A process as it is watched: what `subprocess.Popen` offers of one.
-
-    Attributes:
-        pid: its number; `None` as long as it is not known.
-        returncode: its exit code, negative for a signal; `None` as long as it runs.
-    """
-
-    pid: int | None
-    returncode: int | None
-
-    def wait(self, timeout: float) -> int:
-        """The exit code; raises `subprocess.TimeoutExpired`."""
-
-    def send_signal(self, number: int) -> None:
-        """Sends a signal."""
-
-    def kill(self) -> None:
-        """Ends the process and what it has started, at once."""
-
-
 def train(
     execution: Execution,
     directory: pathlib.Path,
     shared_steps: Sequence[int],
     stop: Callable[[], bool],
-    start: Callable[[pathlib.Path, Sequence[int]], Process] | None = None,
+    start: Callable[[pathlib.Path, Sequence[int]], Any] | None = None,
 ) -> bool:
     """Does a run to its end, which is its `result.json`; False if it was asked to stop.
 
@@ -122,7 +101,8 @@ def train(
         directory: of the run.
         shared_steps: steps until which other runs train the same.
         stop: asked all the time.
-        start: starts the process, by default `fresh`.
+        start: starts the process, by default `fresh`; it returns what offers `pid`, `returncode`, `wait`, `send_signal`
+            and `kill` of a `subprocess.Popen`, the last for what it has started too.
 
     Raises:
         CannotRun: if the run cannot be done here, for want of disk space or data.
@@ -178,7 +158,7 @@ class _Spent:
         return self._seconds
 
 
-def _watched(process: Process, limits: Limits, spent: _Spent, stop: Callable[[], bool]) -> str:
+def _watched(process: Any, limits: Limits, spent: _Spent, stop: Callable[[], bool]) -> str:
     """Waits for a process; why it was ended, or nothing."""
     exceeded, asked, wait = "", 0.0, 0.02
     while True:
@@ -261,7 +241,7 @@ class _Fresh(subprocess.Popen):
             os.killpg(self.pid, signal.SIGKILL)
 
 
-def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> Process:
+def fresh(execution: Execution, directory: pathlib.Path, shared_steps: Sequence[int]) -> subprocess.Popen:
     """Starts a run in a process that loads everything anew."""
     command = [sys.executable, "-m", execution.program, *words_of(execution, directory, shared_steps)]
     with open(directory / layout.LOG, "ab") as log:

@@ -22,13 +22,13 @@ from typing import Any
 
 from experiments.cli import flags
 from experiments.cli.signals import stop_on_signals
-from experiments.records import faults, json_files, layout, locks, run_record
+from experiments.records import faults, json_files, layout, run_record
 from experiments.records.run_settings import plain
 from experiments.tracking.redaction import without_secrets
 from studies.queue.attempts import attempt_of, set_aside, set_aside_held
 from studies.queue.endings import DRIFT, ENVIRONMENT, INTERRUPTED, USAGE, CannotRun, DriftError, StorageError
+from studies.queue.file_queue import Queue
 from studies.queue.job import HEARTBEAT, Job
-from studies.queue.journal_queue import Lease, Queue
 from studies.queue.pruning import record_pruned, watch
 from studies.tracking.mirror_thread import Mirroring
 from studies.workers.fork_server import ForkServer, can_fork
@@ -41,7 +41,6 @@ MEANINGS = {
     ENVIRONMENT: "its machine could not do a run",
 }
 POLL_SECONDS = 1.0
-RECOVER_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class WorkerSettings:
         execution: how runs are started.
         study: name of the study.
         queue: name of its queue.
-        storage: address of the queue's database; `None` for a journal in the study's folder.
+        storage: address of the queue's database; `None` for a file in the study's folder.
         heartbeat: seconds between signs of life, in a database.
         linger: seconds without anything to do, for this worker or another, after which it ends; 0 ends it as soon as
             no run is waiting.
@@ -105,53 +104,26 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
         server = ForkServer(settings.execution) if can_fork(settings.execution) else None
         if server:
             stack.callback(server.close)
-        idle = recovered = time.monotonic()
+        idle = time.monotonic()
         while not stop():
             if (claim := queue.claim()) is not None:
-                _do(settings, queue, claim, mirroring, stop, server)
+                done = False
+                try:
+                    with queue.kept(claim, stop) as over:
+                        ready = functools.partial(prepare, settings, queue, claim.job)
+                        done = not over() and run_one(settings, claim.job, mirroring, over, server, ready) is not None
+                finally:
+                    queue.ended(claim, done)
                 idle = time.monotonic()
                 continue
             if not settings.linger:
                 break
-            if time.monotonic() - recovered > RECOVER_SECONDS:
-                recovered = time.monotonic()
-                queue.release_abandoned()
             if any(queue.states()):
                 idle = time.monotonic()  # what another worker is at may come back
             if time.monotonic() - idle > settings.linger:
                 break
             time.sleep(POLL_SECONDS)
     return INTERRUPTED if stop() else 0
-
-
-def _do(
-    settings: WorkerSettings,
-    queue: Queue,
-    claim: Lease,
-    mirroring: Mirroring,
-    stop: Callable[[], bool],
-    server: ForkServer | None,
-) -> None:
-    """Does a run that was taken, and says so; gives it back if it was not done."""
-    record = None
-    try:
-        with queue.kept(claim) as lost:
-            if queue.is_done(claim.job):
-                record = run_record.read_result(layout.run_directory(settings.out, claim.job.directory))
-            else:
-                record = run_one(
-                    settings,
-                    claim.job,
-                    mirroring,
-                    lambda: stop() or lost(),
-                    server,
-                    lambda: prepare(settings, queue, claim.job),
-                )
-    finally:
-        if record is not None:
-            queue.done(claim, record)
-        else:
-            queue.give_back(claim)
 
 
 def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
@@ -215,28 +187,21 @@ def run_one(
 ) -> run_record.RunRecord | None:
     """Trains one run in a process of its own, forked from a server's if there is one; `None` if it was interrupted.
 
-    `ready` is called before, when the run is this worker's alone. A trial that should be pruned is ended and recorded.
+    The run's `worker.lock` is held. `ready` is called before. A trial that should be pruned is ended and recorded.
     """
     directory = layout.run_directory(settings.out, job.directory)
-    with locks.held(directory / layout.WORKER_LOCK, give_up=stop) as alone:
-        if not alone:
-            return None
-        if attempt_of(directory) < job.attempt:
-            set_aside_held(directory)
-        if not layout.finished(directory):
-            ready()
-            should_prune = watch(job.thresholds, directory)
-            with mirroring.following(directory, job.arm, job.seed, job.about):
-                done = not should_prune() and train(  # it may have been stopped just before that was recorded
-                    settings.execution,
-                    directory,
-                    job.shared_steps,
-                    lambda: stop() or should_prune(),
-                    start=server and server.start,
-                )
-                if not (done or (job.thresholds and record_pruned(job.thresholds, directory))):
-                    return None
-        return run_record.read_result(directory)
+    if attempt_of(directory) < job.attempt:
+        set_aside_held(directory)
+    if not layout.finished(directory):
+        ready()
+        should_prune = watch(job.thresholds, directory)
+        with mirroring.following(directory, job.arm, job.seed, job.about):
+            start, over = server and server.start, lambda: stop() or should_prune()
+            # it may have been stopped just before that was recorded
+            done = not should_prune() and train(settings.execution, directory, job.shared_steps, over, start)
+            if not (done or (job.thresholds and record_pruned(job.thresholds, directory))):
+                return None
+    return run_record.read_result(directory)
 
 
 def command_line(settings: WorkerSettings) -> list[str]:

@@ -20,8 +20,8 @@ from experiments.records import run_record, search
 from studies.planning import catalog, plan_store, planner
 from studies.presets import PRESETS
 from studies.queue.database_queue import _ADD, DatabaseQueue, has_queue
+from studies.queue.file_queue import now
 from studies.queue.job import Job
-from studies.queue.journal_queue import now
 from studies.workers.worker import command_line, environment
 
 HERE = pathlib.Path(__file__).parent
@@ -77,7 +77,7 @@ def offered(out, storage):
         return False
     queue = open_queue(out, storage)
     try:
-        return bool(queue.waiting())
+        return bool(queue.states()[0])
     finally:
         queue.close()
 
@@ -88,7 +88,7 @@ def check_all_here(out, storage, runs):
     assert plan_store.pending(plan, out) == []
     for run in plan.runs:
         assert run_record.read_result(out / "runs" / run.directory).status == "completed"
-    assert open_queue(out, storage).states() == (set(), set())
+    assert open_queue(out, storage).states() == ([], [])
 
 
 def files_with(secret, *folders):
@@ -244,7 +244,7 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
     assert done.returncode == 4
     assert "train.learning_rate" in done.stderr and "0.5 now" in done.stderr and "Traceback" not in done.stderr
     assert not list(there.rglob("spec.json"))
-    assert queue.waiting() == [run.directory]  # for another worker
+    assert queue.states()[0] == [run.directory]  # for another worker
 
 
 def test_a_worker_that_the_database_does_not_answer_gives_its_run_up_before_others_take_it(server, storage, machines):
@@ -252,14 +252,14 @@ def test_a_worker_that_the_database_does_not_answer_gives_its_run_up_before_othe
     queue = open_queue(here, storage)
     queue.enqueue([Job(directory=launching.plan(2).runs[0].directory)])
     claim = queue.claim()
-    with queue.kept(claim) as lost:
+    with queue.kept(claim, lambda: False) as lost:
         taken = claim.alive
         wait_for(lambda: claim.alive > taken)  # a sign of life has arrived
         with paused(server):
             wait_for(lost)
     assert not claim.lost  # nobody said so: it knows by itself
     queue.heartbeat = queue.grace = 100_000  # no sign comes any more, and nothing depends on how long anything takes
-    with queue.kept(claim) as lost:
+    with queue.kept(claim, lambda: False) as lost:
         for silent, given_up in ((0.5, False), (0.74, False), (0.76, True), (1.0, True)):
             claim.alive = now() - silent * queue.grace
             assert lost() == given_up
@@ -302,18 +302,18 @@ def test_old_signs_of_life_are_looked_at_twice(storage, machines):
     observer, worker = open_queue(here, storage), open_queue(there, storage)
     observer.enqueue([Job(directory=name) for name in names])
     living, dead = worker.claim(), worker.claim()
-    with worker.kept(living) as lost:
+    with worker.kept(living, lambda: False) as lost:
         with psycopg.connect(storage, autocommit=True) as connection:
             connection.execute("update uflow_queue set signed = signed - interval '1 hour'")
         observer.release_abandoned()
-        assert observer.states() == (set(), set(names))
+        assert sorted(observer.states()[1]) == sorted(names)
 
         def given_up():
             observer.release_abandoned()
             return observer.states()[0]
 
         wait_for(given_up)
-        assert observer.states() == ({dead.job.directory}, {living.job.directory}) and not lost()
+        assert observer.states() == ([dead.job.directory], [living.job.directory]) and not lost()
 
 
 def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker(storage, machines):
@@ -330,7 +330,7 @@ def test_a_result_that_an_outage_had_kept_back_is_handed_over_by_the_next_worker
     assert not queue.is_done(job)
     again = launch(there, storage, 2, 1, "join", "linger=1", "heartbeat=1")
     wait_for(lambda: queue.is_done(job))
-    assert queue.states() == (set(), {run.directory})  # it did not have to be taken again for that
+    assert queue.states() == ([], [run.directory])  # it did not have to be taken again for that
     assert again.wait() == 0 and once(here, there) == {}
 
 
@@ -359,7 +359,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
         queue._add([Job(directory=name)])
     for content in ("{", "[]", "5", json.dumps({"directory": "another__0123456789ab"}), json.dumps({"directory": 5})):
         queue._execute(_ADD, run="run__0123456789ab", attempt=1, job=content)
-        assert queue.claim() is None and queue.states() == (set(), set())
+        assert queue.claim() is None and queue.states() == ([], [])
 
     run = launching.plan(2).runs[0]
     job, directory = Job(directory=run.directory), here / "runs" / run.directory

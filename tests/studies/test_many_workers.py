@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +16,8 @@ from trivial_trainer import done
 
 from experiments.records import run_record
 from studies.planning import plan_store
+from studies.queue.file_queue import Queue
 from studies.queue.job import Job
-from studies.queue.journal_queue import Queue
 from studies.workers.worker import command_line
 
 HERE = pathlib.Path(__file__).parent
@@ -84,7 +83,7 @@ def check_complete(out, runs):
     assert len(list(out.glob("runs/*/result.json"))) == runs
     for run in plan.runs:
         assert run_record.read_result(out / "runs" / run.directory).status == "completed"
-    assert Queue(out / "trivial").states() == (set(), set())
+    assert Queue(out / "trivial").states() == ([], [])
 
 
 @pytest.mark.parametrize("runs", [200, pytest.param(1000, marks=pytest.mark.storm)])
@@ -118,15 +117,10 @@ def test_workers_killed_at_random_moments_lose_nothing(tmp_path):
 KILLED_BEFORE_DONE = """
 import os, pathlib, signal, sys
 from studies.workers import worker
-from studies.queue.journal_queue import Queue
-mark = pathlib.Path(sys.argv[1]) / "killed"
-done = Queue.done
-def dying(self, claim, record):
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    done(self, claim, record)
-Queue.done = dying
+from studies.queue.file_queue import Queue
+def dying(self, claim, done):
+    os.kill(os.getpid(), signal.SIGKILL)
+Queue.ended = dying
 sys.exit(worker.main())
 """
 
@@ -140,7 +134,8 @@ def test_a_worker_killed_between_result_and_queue_does_not_double_its_run(tmp_pa
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
     worker = subprocess.run([sys.executable, "-c", KILLED_BEFORE_DONE, *words], env=environment)
     assert worker.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.glob("runs/*/result.json"))) == 1 and len(queue.states()[1]) == 1
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
+    assert queue.states() == ([run.directory for run in plan.runs[1:]], [])
     assert launch(tmp_path, 6, 2).wait() == 0, terminal(tmp_path)
     check_complete(tmp_path, 6)
     assert set(trainings(tmp_path).values()) == {1}
@@ -192,7 +187,7 @@ def test_stopped_workers_give_their_runs_back(tmp_path):
     assert launcher.wait(timeout=1000) == 130 and "stopping" in terminal(tmp_path)
     wait_for(lambda: workers_of(tmp_path) == [])
     queue = Queue(tmp_path / "trivial")
-    assert len(queue.states()[0]) == 6 and queue.states()[1] == set()
+    assert len(queue.states()[0]) == 6 and queue.states()[1] == []
 
 
 def test_a_run_that_takes_too_long_or_too_much_memory_has_failed_and_the_study_goes_on(tmp_path):
@@ -256,11 +251,8 @@ def test_a_run_that_dies_three_times_has_failed_with_the_reason(tmp_path):
     assert trainings(tmp_path)[name] == 3
 
 
-def test_a_damaged_journal_is_put_aside_and_made_anew(tmp_path, monkeypatch):
-    """The journal is cut off or overwritten at random places; what has a result is not done again, the rest is."""
-    monkeypatch.setattr(
-        "studies.queue.journal_queue._TAKING", -1.0
-    )  # a run may have been taken this second, by nobody who lives
+def test_a_damaged_list_is_made_anew(tmp_path, capsys):
+    """The list is cut off or overwritten at random places; what has a result is not done again, the rest is."""
     plan = launching.plan(8)
     plan_store.write(plan, tmp_path, plan.plain())
     jobs = [Job(directory=run.directory) for run in plan.runs]
@@ -271,36 +263,32 @@ def test_a_damaged_journal_is_put_aside_and_made_anew(tmp_path, monkeypatch):
         record = run_record.RunRecord(run_id=claim.job.run_id, status="completed", spec={}, metrics={"epe/x/all": 1.0},
                                    validation={}, protocol="full/1")  # fmt: skip
         run_record.write_result(tmp_path / "runs" / claim.job.directory, record)
-        queue.done(claim, record)
-    queue.give_back(queue.claim())
-    whole, draw = (folder / "queue.journal").read_bytes(), random.Random(11)
+        queue.ended(claim, True)
+    queue.ended(queue.claim(), False)
+    whole, draw = (folder / "queue.json").read_bytes(), random.Random(11)
     left = {job.directory for job in jobs if not (tmp_path / "runs" / job.directory / "result.json").exists()}
     assert len(left) == 5
-    asides = 0
     for trial in range(300):
-        at = draw.randrange(len(whole))
-        kinds = (whole[:at], whole[:at] + b"\0" * 40, whole[:at] + b"{" + whole[at + 1 :], whole[at:], b"null\n")
-        (folder / "queue.journal").write_bytes(kinds[trial % len(kinds)])
+        at = draw.randrange(len(whole) - 1)
+        flipped = whole[:at] + bytes([whole[at] ^ 1 << draw.randrange(8)]) + whole[at + 1 :]
+        kinds = (whole[:at], whole[:at] + b"\0" * 40, flipped, whole[at + 1 :], b"null\n")
+        (folder / "queue.json").write_bytes(kinds[trial % len(kinds)])
         damaged = Queue(folder)
         damaged.enqueue(jobs)
-        # cut between two lines it is an earlier state, in which a run that is done may wait; its worker sees the result
-        waiting = [name for name in damaged.waiting() if not damaged.is_done(Job(directory=name))]
-        assert sorted(waiting) == sorted(left), trial
         taken = []
         while (claim := damaged.claim()) is not None:
-            taken += [] if damaged.is_done(claim.job) else [claim.job.directory]
-        assert sorted(taken) == sorted(left)
-        asides += len(list(folder.glob("queue.journal.damaged_*")))
-        for path in folder.glob("queue.journal*"):
-            path.unlink()
-    assert asides > 150  # most damages were such that Optuna could not have read on
+            taken.append(claim)
+        assert sorted(claim.job.directory for claim in taken) == sorted(left), trial
+        for claim in taken:
+            damaged.ended(claim, False)
+    assert capsys.readouterr().err.count("queue.json") > 200
 
 
 def test_directories_outside_of_the_runs_are_not_taken(tmp_path):
     (tmp_path / "trivial").mkdir()
+    names = ("../../evil__0123456789ab", "/etc/x__0123456789ab", "a/b__0123456789ab", "x", "", 5, None)
+    wrong = [*({"directory": name} for name in names), "rm -rf", None]
+    plain = run_record.sealed({"jobs": wrong})
+    (tmp_path / "trivial" / "queue.json").write_text(json.dumps(plain))
     queue = Queue(tmp_path / "trivial")
-    for name in ("../../evil__0123456789ab", "/etc/x__0123456789ab", "a/b__0123456789ab", "x", "", 5, None):
-        queue.study.enqueue_trial({}, user_attrs={"job": {"directory": name}})
-    queue.study.enqueue_trial({}, user_attrs={"job": "rm -rf"})
-    assert queue.claim() is None and queue.waiting() == []
-    shutil.rmtree(tmp_path / "trivial")
+    assert queue.claim() is None and queue.states() == ([], []) and not (tmp_path / "runs").exists()

@@ -100,12 +100,10 @@ def test_bad_words_are_refused_and_nothing_is_written(at, capsys, words, message
     assert code == 2 and message in err and out == "" and os.listdir(at) == []
 
 
-def test_a_worker_may_join_a_search_which_has_a_queue_before_a_plan(at, capsys):
-    from studies.queue.journal_queue import Queue
-
+def test_a_worker_may_join_a_search_which_has_begun_and_has_no_plan(at, capsys):
     folder = at / "results" / "smoke" / "occlusion_ablation_search3"
     folder.mkdir(parents=True)
-    Queue(folder)
+    (folder / "tuning.lock").touch()
     words = ["occlusion_ablation", "--search", "3", *SMOKE, "--worker", "--workers", "1", "--wait", "0"]
     code, _, err = answered(words, capsys)
     assert code == 2 and "no run of occlusion_ablation_search3 came within 0 s" in err
@@ -116,7 +114,7 @@ def test_a_search_is_shown_planned_and_refused_by_its_plan(at, finish, capsys):
     asked = PlanRequest(preset=PRESETS["smoke"], seeds=(0, 1))
     words = ["occlusion_ablation", "--search", "3", *SMOKE, "--out", str(at)]
     (at / study.name).mkdir()
-    (at / study.name / "search.journal").write_text("")
+    (at / study.name / "tuning.lock").touch()
     trials = {"none": (search.Trial(number=0, changes={}, run="r", state="completed", value=1.0),)}
     search.write(at / study.name / "search.json", "m", 3, trials, {}, {"none": {"x": 1}})
     code, text, _ = answered([*words, "--status"], capsys)

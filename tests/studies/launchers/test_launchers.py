@@ -208,7 +208,7 @@ def test_a_ray_of_its_own_listens_on_loopback_shows_no_address_and_gives_runs_ba
     assert 2 <= len(done) < RUNS
     wait_until(lambda: not [pid for pid in running if psutil.pid_exists(pid)])
     waiting, running = settings(tmp_path, storage=database).open_queue().states()
-    assert not running and len(waiting) == RUNS - len(done) and not waiting & done
+    assert not running and len(waiting) == RUNS - len(done) and not set(waiting) & done
     assert all(begun(tmp_path)[name] == 1 for name in done)
 
 
@@ -223,10 +223,9 @@ def test_a_ray_of_its_own_listens_on_loopback_shows_no_address_and_gives_runs_ba
     ],
 )
 def test_a_ray_task_asks_for_the_card_of_its_worker_and_leaves_its_number_to_ray(card, number, options, asked):
-    chosen, given = ray_tasks.Options.of(options), settings(pathlib.Path("o"), card, number)
-    assert chosen.asked(given) == asked
-    fitted = chosen.fitted(given).execution
-    assert fitted.card == Card(card) and fitted.threads == int(options.get("num_cpus", 1))
+    chosen, given = ray_tasks.checked(options), settings(pathlib.Path("o"), card, number)
+    assert ray_tasks.resources(chosen, given) == asked
+    assert given.scheduled(3).execution.card == Card(card) and given.scheduled(3).execution.threads == 3
 
 
 # --- Slurm
@@ -406,4 +405,4 @@ def test_ray_is_not_shown_a_command_line_with_a_password(monkeypatch):
         arguments.read(arguments.parser().parse_args(["occlusion_ablation", "--preset", "smoke", "--launcher", "ray"]))
     assert PASSWORD not in str(error.value)
     monkeypatch.setattr(sys, "orig_argv", ["python", "--storage=postgresql://uflow@db.example:5432/studies"])
-    assert ray_tasks.checked({}).address == "local"
+    assert ray_tasks.checked({})["address"] == "local"

@@ -13,8 +13,8 @@ from studies.planning import catalog, plan_store
 from studies.planning.planner import PlanRequest, make
 from studies.presets import PRESETS
 from studies.queue import attempts
+from studies.queue.file_queue import Queue
 from studies.queue.job import Job
-from studies.queue.journal_queue import Queue
 from studies.workers.subprocess_run import Execution
 from studies.workers.worker import WorkerSettings, prepare
 

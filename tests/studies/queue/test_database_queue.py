@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy
 from postgres import Postgres
 
+from experiments.records import locks
 from studies.queue.database_queue import DatabaseQueue
 from studies.queue.job import Job
 
@@ -70,8 +71,8 @@ def test_taking_and_ending_a_run_cost_the_same_whatever_waits(opened):
     for start, count in ((0, 10), (10, MANY)):
         queue.enqueue(jobs(count, start))
         claim = queue.claim()
-        costs.append([counted(queue, queue.claim), counted(queue, lambda c=claim: queue.give_back(c))])
-    assert costs[0] == costs[1] and costs[1] == [(1, 1), (1, 0)]
+        costs.append([counted(queue, queue.claim), counted(queue, lambda c=claim: queue.ended(c, False))])
+    assert costs[0] == costs[1] and costs[1] == [(2, 1), (1, 0)]
     plan = queue._execute(
         "explain select run from uflow_queue where queue = :queue and state = 'waiting' order by position limit 1"
     )
@@ -86,7 +87,7 @@ def test_putting_runs_and_specs_into_the_queue_takes_a_few_statements(opened):
     specs = {job.directory: spec for job in given}
     assert counted(queue, lambda: queue.offer_specs(specs))[0] < 10
     assert counted(queue, lambda: queue.offer_specs(specs)) == (1, 1200)
-    assert queue.fetch_spec(given[700])["spec"] and queue.waiting() == [job.directory for job in given]
+    assert queue.fetch_spec(given[700])["spec"] and queue.states()[0] == [job.directory for job in given]
 
 
 def test_many_at_once_never_take_one_run_twice(opened):
@@ -106,7 +107,7 @@ def test_many_at_once_never_take_one_run_twice(opened):
         thread.join()
     names = [claim.job.directory for mine in taken for claim in mine]
     assert sorted(names) == sorted(job.directory for job in jobs(200))
-    assert queues[0].states() == (set(), set(names))
+    assert (sorted(queues[0].states()[1]), queues[0].states()[0]) == (sorted(names), [])
 
 
 def test_who_was_taken_for_dead_has_no_say_in_a_run_any_more(opened):
@@ -117,18 +118,29 @@ def test_who_was_taken_for_dead_has_no_say_in_a_run_any_more(opened):
     second._end(old.job.directory, old.key, "waiting")  # what is done with a run whose worker is taken for dead
     new = second.claim()
     assert new.job == old.job and new.key != old.key
-    first.give_back(old)
-    assert first.states() == (set(), {new.job.directory}), "the run is the second one's"
+    first.ended(old, False)
+    assert first.states() == ([], [new.job.directory]), "the run is the second one's"
     first.heartbeat = 0.01
     first._beat(old, threading.Event())
     assert old.lost and not new.lost
+
+
+def test_who_is_stopped_while_another_process_here_holds_the_runs_lock_does_not_begin_it(opened, tmp_path):
+    queue, stops = opened(), [False, True]
+    queue.enqueue(jobs(1))
+    claim = queue.claim()
+    with queue.kept(claim, lambda: False) as over:
+        assert not over()
+    with locks.held(tmp_path / "runs" / claim.job.directory / "worker.lock"):
+        with queue.kept(claim, lambda: stops.pop(0) if stops else False) as over:
+            assert over(), "although nothing says so any more"
 
 
 def test_a_run_of_which_one_more_attempt_is_wanted_is_in_the_queue_once(opened):
     queue = opened()
     queue.enqueue(jobs(2))
     queue.enqueue(jobs(1, attempt=2))
-    assert queue.waiting() == [job.directory for job in (*jobs(1, 1), *jobs(1))]
+    assert queue.states()[0] == [job.directory for job in (*jobs(1, 1), *jobs(1))]
     queue.enqueue(jobs(1))
     assert [queue.claim().job.attempt for _ in range(2)] == [1, 2] and queue.claim() is None
 
@@ -136,8 +148,8 @@ def test_a_run_of_which_one_more_attempt_is_wanted_is_in_the_queue_once(opened):
 def test_a_run_that_was_given_back_comes_after_those_that_wait(opened):
     queue = opened()
     queue.enqueue(jobs(3))
-    queue.give_back(queue.claim())
-    assert queue.waiting() == [job.directory for job in (*jobs(2, 1), *jobs(1))]
+    queue.ended(queue.claim(), False)
+    assert queue.states()[0] == [job.directory for job in (*jobs(2, 1), *jobs(1))]
 
 
 def test_two_studies_share_a_database(opened, storage, tmp_path):
@@ -145,6 +157,6 @@ def test_two_studies_share_a_database(opened, storage, tmp_path):
     here, there = opened(), DatabaseQueue(tmp_path / "other", "other", storage)
     here.enqueue(jobs(2))
     there.enqueue(jobs(3))
-    assert len(here.waiting()) == 2 and len(there.waiting()) == 3
-    assert [there.claim() is None for _ in range(4)] == [False, False, False, True] and len(here.waiting()) == 2
+    assert len(here.states()[0]) == 2 and len(there.states()[0]) == 3
+    assert [there.claim() is None for _ in range(4)] == [False, False, False, True] and len(here.states()[0]) == 2
     there.close()

@@ -1,7 +1,5 @@
-import itertools
 import math
 
-import optuna
 import pytest
 
 from experiments.records import json_files, search
@@ -23,13 +21,10 @@ def error(changes):
     return abs(math.log(changes["train.learning_rate"] / 3e-4)) + 0.5 * changes["smoothness.level"]
 
 
-def play(sweep, budget, until=math.inf):
-    """Plays a search; is killed at the action `until`: the result of a trial, or the end of a round."""
-    actions = itertools.count()
+def play(sweep, budget):
+    """Plays a search."""
     while sweep.left(budget):
         for number, changes in sweep.ask(budget).items():
-            if next(actions) == until:
-                return
             value, thresholds = error(changes), sweep.thresholds("m")
             curve = [(10, value + 1.0), (20, value + 0.5)]
             missed = thresholds and thresholds.pruned_at(curve)
@@ -37,8 +32,6 @@ def play(sweep, budget, until=math.inf):
                 sweep.record(number, "pruned", missed[1], curve=[point for point in curve if point[0] <= missed[0]])
             else:
                 sweep.record(number, "completed", value, curve=curve)
-        if next(actions) == until:
-            return
         sweep.close()
 
 
@@ -119,8 +112,8 @@ def test_the_file_gives_back_what_was_written(tmp_path):
         search.read_search(tmp_path)
 
 
-def test_a_search_learns_and_prunes(tmp_path):
-    sweep = Sweep(tmp_path, "a", (RATE, LEVEL))
+def test_a_search_learns_and_prunes():
+    sweep = Sweep((RATE, LEVEL))
     play(sweep, 40)
     found = list(sweep.finished())
     assert [number for number, *_ in found] == list(range(40)) and sweep.left(40) == 0 and sweep.left(46) == 6
@@ -133,52 +126,26 @@ def test_a_search_learns_and_prunes(tmp_path):
     assert sum(importance.values()) == pytest.approx(1.0)
 
 
-def test_settings_of_a_round_are_chosen_together_within_their_ranges(tmp_path):
-    sweep = Sweep(tmp_path, "a", (RATE, LEVEL))
+def test_settings_of_a_round_are_chosen_together_within_their_ranges():
+    sweep = Sweep((RATE, LEVEL))
     asked = sweep.ask(6)
     assert list(asked) == list(range(ROUND))
     assert all(1e-5 <= c[RATE.key] <= 1e-2 and c[LEVEL.key] in (0, 1, 2) for c in asked.values())
-    assert sweep.ask(6) == asked, "what is under way is asked again, as after a kill"
     for number, changes in asked.items():
-        assert sweep.ask(6) == asked, "nothing is new before the round has ended"
         sweep.record(number, "completed", error(changes))
+    sweep.close()
     assert list(sweep.ask(6)) == [4, 5], "the budget ends within a round"
 
 
-@pytest.mark.parametrize("stops", [(0,), (4, 1, 3, 2), (6, 0, 1, 1, 7)])
-def test_a_search_that_was_killed_chooses_the_same_settings(tmp_path, stops):
-    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
-    whole = Sweep(tmp_path / "whole", "a", (RATE, LEVEL))
-    play(whole, 16)
-    for until in stops:
-        play(Sweep(tmp_path / "killed", "a", (RATE, LEVEL)), 16, until)
-    killed = Sweep(tmp_path / "killed", "a", (RATE, LEVEL))
-    play(killed, 16)
-    assert list(killed.finished()) == list(whole.finished())
+def test_a_search_that_is_made_again_chooses_the_same_settings():
+    searches = [Sweep((RATE, LEVEL)) for _ in range(2)]
+    for sweep in searches:
+        play(sweep, 16)
+    assert list(searches[0].finished()) == list(searches[1].finished())
 
 
-@pytest.mark.parametrize("cut", [1, 2, 3, 4, 6])
-def test_a_kill_between_two_options_of_a_trial_changes_nothing(tmp_path, monkeypatch, cut):
-    (tmp_path / "whole").mkdir(), (tmp_path / "killed").mkdir()
-    weight = space.Parameter("photometric.weight", Range(0.1, 10.0, log=True), 1.0)
-    whole = Sweep(tmp_path / "whole", "a", (weight, RATE, LEVEL)).ask(8)
-    left, draw = [cut], optuna.trial.Trial.suggest_float
-
-    def killed(*given, **more):
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return draw(*given, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(optuna.trial.Trial, "suggest_float", killed)
-        with pytest.raises(KeyboardInterrupt):
-            Sweep(tmp_path / "killed", "a", (weight, RATE, LEVEL)).ask(8)
-    assert Sweep(tmp_path / "killed", "a", (weight, RATE, LEVEL)).ask(8) == whole
-
-
-def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
-    sweep = Sweep(tmp_path, "a", (RATE,))
+def test_a_failed_trial_counts_and_is_never_the_best():
+    sweep = Sweep((RATE,))
     for number in sweep.ask(2):
         sweep.record(number, "failed", None, "diverged")
     sweep.close()
@@ -186,13 +153,13 @@ def test_a_failed_trial_counts_and_is_never_the_best(tmp_path):
     assert sweep.importance() == {}
 
 
-def test_the_first_setting_is_the_arms_own_where_it_may_be_tried(tmp_path):
+def test_the_first_setting_is_the_arms_own_where_it_may_be_tried():
     digits = space.Parameter("train.learning_rate", Range(1e-5, 1e-2, log=True), 0.000123456)
     outside = space.Parameter("photometric.weight", Range(0.1, 10.0), 40.0)
-    asked = Sweep(tmp_path, "a", (digits, LEVEL, outside)).ask(3)
+    asked = Sweep((digits, LEVEL, outside)).ask(3)
     assert asked[0][RATE.key] == 0.000123456 and asked[0][LEVEL.key] == 2 and 0.1 <= asked[0][outside.key] <= 10.0
     assert all(asked[number][RATE.key] not in (0.000123456, 0.0001235) for number in (1, 2))
-    again = Sweep(tmp_path, "a", (digits, LEVEL, outside))
+    again = Sweep((digits, LEVEL, outside))
     assert again.ask(3) == asked
     for number in asked:
         again.record(number, "failed", None)
@@ -200,15 +167,15 @@ def test_the_first_setting_is_the_arms_own_where_it_may_be_tried(tmp_path):
     assert [changes for _, changes, *_ in again.finished()] == list(asked.values())
 
 
-def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
-    sweep = Sweep(tmp_path, "a", (RATE,))
+def test_a_trial_counts_for_the_bar_only_after_its_round():
+    sweep = Sweep((RATE,))
     for number in sweep.ask(20):
         sweep.record(number, "completed", 1.0 + number, curve=[(10, 1.0 + number)])
         assert sweep.thresholds("m") is None
     sweep.close()
     assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 2.5),))
     for number in sweep.ask(20):
-        sweep.record(number, "completed" if number == 4 else "pruned", 9.0, curve=[(10, 9.0)] * 2)
+        sweep.record(number, "completed" if number == 4 else "pruned", 9.0, curve=[(10, 9.0)])
         assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 2.5),))
     sweep.close()
     assert sweep.thresholds("m") == PruningThresholds(metric="m", limits=((10, 3.0),)), (
@@ -217,8 +184,8 @@ def test_a_trial_counts_for_the_bar_only_after_its_round(tmp_path):
     assert [row[2:4] for row in list(sweep.finished())[4:]] == [("completed", 9.0), *[("pruned", 9.0)] * 3]
 
 
-def test_options_of_one_trial_are_drawn_independently(tmp_path):
+def test_options_of_one_trial_are_drawn_independently():
     one, other = (space.Parameter(f"photometric.{name}", Range(0.0, 1.0), 5.0) for name in ("weight", "other"))
-    asked = Sweep(tmp_path, "a", (one, other)).ask(4)
+    asked = Sweep((one, other)).ask(4)
     assert all(abs(changes[one.key] - changes[other.key]) > 0.01 for changes in asked.values())
     assert len({value for changes in asked.values() for value in changes.values()}) == 8

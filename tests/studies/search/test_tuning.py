@@ -15,8 +15,8 @@ from experiments.records import json_files, locks, run_record, search
 from experiments.spec import to_config
 from studies.launchers.progress_line import Progress
 from studies.planning import plan_store
+from studies.queue.file_queue import Queue
 from studies.queue.job import Job
-from studies.queue.journal_queue import Queue
 from studies.queue.pruning import PruningThresholds
 from studies.search import space, tuning
 from studies.tracking.mirror_thread import Mirroring
@@ -129,10 +129,9 @@ def test_a_run_that_another_search_gave_up_is_done_anew(alone, tmp_path):
     assert (given_up / "attempts" / "01" / "result.json").exists()
 
 
-def test_the_queue_and_the_progress_tell_what_was_given_up_from_what_failed(alone):
-    states = [trial.state.name for trial in Queue(alone / "trivial").study.get_trials(deepcopy=False)]
+def test_the_progress_tells_what_was_given_up_from_what_failed(alone):
     given_up = [path.parent.name for path in alone.glob("runs/*/result.json") if '"pruned"' in path.read_text()]
-    assert states.count("PRUNED") == len(given_up) > 0 and "FAIL" not in states
+    assert given_up and Queue(alone / "trivial").states() == ([], [])
     line = Progress(alone / "runs", dict.fromkeys(given_up, 12)).line()
     assert line.startswith(f"{len(given_up)}/{len(given_up)} runs") and "failed" not in line
 

@@ -208,7 +208,7 @@ def test_a_worker_is_not_held_up_by_a_server(done, proxy, monkeypatch, stalled, 
     gap = backlog.gap(out / "supervised")
     if stalled:
         assert len(proxy.requests) <= 2
-        assert gap.runs == (directory.name,) and gap.points == 23 and "losed connection" in gap.sentence
+        assert gap["runs"] == [directory.name] and gap["points"] == 23 and "losed connection" in gap["sentence"]
         assert re.search(r"\d+ MLflow updates? failed, first: ", capfd.readouterr().err)
     else:
         assert gap is None
@@ -288,15 +288,17 @@ def test_printed_commands_survive_a_shell(tmp_path):
     words = shlex.split(shown)
     assert words[words.index("--backend-store-uri") + 1] == f"sqlite:///{out / 'mlflow.db'}"
     assert words[-2:] == ["--artifacts-destination", str(out / "mlartifacts")]
-    gap = backlog.Gap("sqlite:////a b/mlflow.db", (), True, 0, "away", str(out), False)
-    assert shlex.split(gap.command)[2:] == ["studies.sync", str(out), "--tracking-uri", "sqlite:////a b/mlflow.db"]
+    (out / NAME).mkdir()
+    backlog.note_study(out / NAME, "sqlite:////a b/mlflow.db", "away")
+    command = backlog.gap(out / NAME)["command"]
+    assert shlex.split(command)[2:] == ["studies.sync", str(out), "--tracking-uri", "sqlite:////a b/mlflow.db"]
     assert shlex.split(arguments.resumed(["mine", "--out", str(out)], (0,)))[2:] == [
         "studies.run",
         "mine",
         "--out",
         str(out),
     ]
-    for line in (shown, gap.command):
+    for line in (shown, command):
         subprocess.run(["bash", "-c", f"mlflow() {{ :; }}; python() {{ :; }}; {line}"], cwd=tmp_path, check=True)
     assert not (tmp_path / "run-by-paste").exists()
 

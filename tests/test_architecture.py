@@ -71,8 +71,8 @@ def test_a_layer_imports_only_lower_layers(layer):
     assert not [(a, b) for a in IMPORTS for b in IMPORTS[a] if a.split(".")[0] == layer and b.split(".")[0] in higher]
 
 
-def test_analysis_knows_of_experiments_only_their_records_and_the_command_line_and_what_comes_from_outside():
-    allowed = ("experiments.records", "experiments.cli", "uflow.extensions", "analysis")
+def test_analysis_knows_of_experiments_only_specs_records_the_command_line_and_what_comes_from_outside():
+    allowed = ("experiments.records", "experiments.cli", "experiments.spec", "uflow.extensions", "analysis")
     assert not [
         (a, b)
         for a in IMPORTS

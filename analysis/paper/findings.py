@@ -14,6 +14,7 @@ from analysis.results.comparison import Comparison, judge, measure, shares
 from analysis.results.load import StudyData
 from analysis.results.metric_kinds import metric_kind
 from experiments.records.json_files import RecordError
+from experiments.spec import canonical, from_config
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
@@ -255,7 +256,7 @@ def _spec(data: StudyData, label: str) -> dict[str, Any]:
         with contextlib.suppress(RecordError):
             plain = data.planned_spec(label, seed)
             if isinstance(plain, dict):
-                return _used(dict(_flatten(plain, "")))
+                return dict(_flatten(_recorded(plain), ""))
     return dict(data.plan.arm(label).changes)
 
 
@@ -266,13 +267,12 @@ def _folded(spec: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"initial": NONE if len(rest) == len(spec) else SAME_DATA if same else OTHER_DATA}
 
 
-def _used(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A planned spec as a record has it, which leaves out the options of what is not used."""
-    unused = {"train.initial"} if spec.get("train.initial") == "" else set()
-    if spec.get("train.amp") == "O0":
-        unused |= {"train.amp", "train.loss_scale"}
-    unused |= {key for key in ("evaluation.height", "evaluation.width") if not spec.get(key)}
-    return {key: value for key, value in spec.items() if key not in unused}
+def _recorded(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A planned spec as a record has it, without the options of what is not used; as it is, if it is of other code."""
+    try:
+        return canonical(from_config(plain))
+    except ValueError:
+        return plain
 
 
 def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -110,7 +110,7 @@ def test_it_goes_on_with_what_is_left_and_every_run_is_done_once(continued):
     assert "20 runs, 10 of them done" in seen["text"]
     ended = {path.parent.name: len(path.read_text().splitlines()) for path in at.glob("out/runs/*/ended")}
     assert len(ended) == len(done(at)) == 20 and set(ended.values()) == {1}
-    assert sorted(path.parent.name for path in at.glob("out/*/queue.journal")) == ["tiny"]
+    assert sorted(path.parent.name for path in at.glob("out/*/queue.json")) == ["tiny"]
 
 
 def test_every_study_is_one_that_all_commands_read(continued, monkeypatch, capsys):

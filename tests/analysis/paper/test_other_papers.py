@@ -42,7 +42,7 @@ def study(simulate):
 def test_the_ledger_and_the_report_have_them_with_their_source(study, file, capsys):
     assert ledger.main([str(study.out), "--extensions", str(file)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert f"{SAID} reproduced: occlusion_ablation (short): brox - none, epe/synthetic/all: -0.500 [" in text
+    assert f"{SAID} reproduced: occlusion_ablation (short, synthetic): brox - none, epe/synthetic/all: -0.500 [" in text
     assert SAID in (study.out / "ledger.html").read_text()
     assert report.main([str(study.directory), "--extensions", str(file)]) == 0
     assert f"{SAID}: reproduced" in " ".join(capsys.readouterr().out.split())

@@ -167,7 +167,6 @@ class _Work:
     def finish(self) -> None:
         """Starts workers again and again, until all is done or they get nothing done any more."""
         idle = 0
-        self.queue.offer_specs({run.directory: run.spec for run in pending(self.plan, self.settings.out)})
         while (todo := self.left()) and not self.stop() and idle < ROUNDS:
             count = min(self.workers, len(self.queue.states()[0]))
             self.supervise(todo, assigned(self.settings, self.cards, count))
@@ -176,7 +175,8 @@ class _Work:
     def left(self) -> list[PlannedRun]:
         """The runs without a result, after what others did was fetched and what the queue lacks was put there."""
         queue, todo = self.queue, pending(self.plan, self.settings.out, self.workers)
-        queue.enqueue(jobs_of(todo, queue.runs, self.about, self.plan.shared_steps))
+        jobs = jobs_of(todo, queue.runs, self.about, self.plan.shared_steps)
+        queue.enqueue(jobs, {run.directory: run.spec for run in todo})
         return [run for run in todo if not layout.finished(queue.runs / run.directory)]
 
     def elsewhere(self) -> int:

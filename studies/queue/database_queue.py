@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from experiments.records import layout, locks
+from experiments.spec import ExperimentSpec, canonical, to_config
 from studies.queue.attempts import attempt_of
 from studies.queue.endings import StorageError
 from studies.queue.exchange import ENGINE, MAKE, Exchange, address, reason
@@ -32,9 +33,9 @@ from studies.queue.job import HEARTBEAT, Job, job_from
 T = TypeVar("T")
 PATIENCE = 600.0  # s for which a database that is away is waited for
 GRACE_BEATS = 8  # a run is given to another worker after so many intervals without a sign of life
-TABLE = "uflow_queue"
+TABLE = "uflow_runs"
 _MADE = (
-    "select pg_advisory_xact_lock(hashtext('uflow_queue'))",  # two that make it at one moment would fail
+    f"select pg_advisory_xact_lock(hashtext('{TABLE}'))",  # two that make it at one moment would fail
     f"""create table if not exists {TABLE} (
         queue text not null, run text not null, position bigserial, attempt integer not null, job text not null,
         state text not null, claim bigint not null default 0, worker text, signed timestamptz,
@@ -128,23 +129,26 @@ class DatabaseQueue(Queue):
                     told = True
                 time.sleep(1.0)
 
-    def enqueue(self, jobs: Sequence[Job]) -> None:
-        """Adds the runs that are neither done nor in the queue, and those whose worker is gone."""
+    def enqueue(self, jobs: Sequence[Job], specs: Mapping[str, ExperimentSpec] | None = None) -> None:
+        """Adds the runs that are neither done nor in the queue, and those whose worker is gone; see `Queue.enqueue`."""
         self.release_abandoned()
         known = {run: attempt if state == "waiting" else math.inf for run, attempt, state in self._execute(_KNOWN)}
         if new := [job for job in jobs if known.get(job.directory, 0) < job.attempt]:
-            offered = self.exchange.attempts("result")
+            offered = self.exchange.results()
 
             def has_result(job: Job) -> bool:
                 here = layout.finished(self.runs / job.directory)
                 return (here or offered.get(job.directory, 0) >= job.attempt) and self.is_done(job)
 
-            self._add([job for job in new if not has_result(job)])
+            self._add([job for job in new if not has_result(job)], specs or {})
 
-    def _add(self, jobs: Sequence[Job]) -> None:
-        rows = [
-            {"run": job.directory, "attempt": job.attempt, "job": json.dumps(dataclasses.asdict(job))} for job in jobs
-        ]
+    def _add(self, jobs: Sequence[Job], specs: Mapping[str, ExperimentSpec]) -> None:
+        rows = []
+        for job in jobs:
+            told = dataclasses.asdict(job)
+            if spec := specs.get(job.directory):
+                told["told"] = {"spec": to_config(spec), "canonical": canonical(spec)}
+            rows.append({"run": job.directory, "attempt": job.attempt, "job": json.dumps(told)})
         if rows:
             self._execute(_ADD, *rows)
 
@@ -167,14 +171,6 @@ class DatabaseQueue(Queue):
         directory = self.runs / job.directory
         return super().is_done(job) or self.exchange.fetch_result(job, directory)
 
-    def offer_specs(self, specs: Mapping[str, Any]) -> None:
-        """Hands the specs of runs, by directory, to workers that do not see this directory."""
-        self.exchange.offer_specs(specs)
-
-    def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
-        """What a run is, from the database; `None` if it does not know."""
-        return self.exchange.fetch_spec(job)
-
     def states(self) -> tuple[list[str], list[str]]:
         """Directories of the runs that no worker is at, first come first, and of those that one is."""
         known = self._execute(_KNOWN)
@@ -191,7 +187,9 @@ class DatabaseQueue(Queue):
             elif self.is_done(job):
                 self.ended(Lease(job, claim), True)
             else:
-                return Lease(job, claim)
+                told = json.loads(text).get("told")
+                known = isinstance(told, dict) and {"spec", "canonical"} <= told.keys()
+                return Lease(job, claim, told if known else None)
         self.release_abandoned()
         return None
 

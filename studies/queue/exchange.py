@@ -1,4 +1,4 @@
-"""What machines without a common folder hand each other through the database of the queue: specs and results.
+"""The results that machines without a common folder hand each other through the database of the queue.
 
 A table, one row for each file bundle. Content is JSON; nothing of it is ever executed, and what is
 written to disk has a name out of a fixed list or that of a picture.
@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.records import json_files, layout, locks, run_record
-from experiments.spec import ExperimentSpec, canonical, to_config
 from experiments.tracking.redaction import describe, without_secrets
 from studies.queue import attempts
 from studies.queue.job import Job
@@ -27,7 +26,6 @@ FILES = (layout.COST, layout.METRICS, layout.SACRED, layout.LOG)
 PICTURE = re.compile(r"[\w.+-]+\.png")
 MOST_BYTES = 64 * 2**20  # a run's pictures are left where they are beyond that
 LOG_BYTES = 256 * 2**10  # so much of the end of a log
-AT_ONCE = 500  # specs in a request
 
 
 def address(storage: str) -> Any:
@@ -68,11 +66,11 @@ MAKE = f"""create table if not exists {TABLE} (
     queue text not null, run text not null, kind text not null, attempt integer not null, content text not null,
     primary key (queue, run, kind, attempt))"""
 # what is there already stays, for it is the same or was there first
-_PUT = f"""insert into {TABLE} (queue, run, kind, attempt, content) values (:queue, :run, :kind, :attempt, :content)
+_PUT = f"""insert into {TABLE} (queue, run, kind, attempt, content) values (:queue, :run, 'result', :attempt, :content)
     on conflict do nothing"""
-_GET = f"""select content from {TABLE} where queue = :queue and run = :run and kind = :kind and attempt >= :attempt
+_GET = f"""select content from {TABLE} where queue = :queue and run = :run and kind = 'result' and attempt >= :attempt
     order by attempt desc limit 1"""
-_ATTEMPTS = f"select run, max(attempt) from {TABLE} where queue = :queue and kind = :kind group by run"
+_ATTEMPTS = f"select run, max(attempt) from {TABLE} where queue = :queue and kind = 'result' group by run"
 
 
 class Exchange:
@@ -85,32 +83,12 @@ class Exchange:
     def __init__(self, execute: Callable[..., Any]):
         self._execute = execute
 
-    def _put(self, kind: str, attempt: int, contents: Mapping[str, Any]) -> None:
-        """Keeps contents by run."""
-        row = {"kind": kind, "attempt": attempt}
-        self._execute(_PUT, *[{**row, "run": run, "content": json.dumps(told)} for run, told in contents.items()])
+    def _put(self, job: Job, content: Any) -> None:
+        self._execute(_PUT, run=job.directory, attempt=job.attempt, content=json.dumps(content))
 
-    def attempts(self, kind: str) -> dict[str, int]:
-        """The runs of which a `spec` or a `result` was handed over, and the newest attempt."""
-        return dict(map(tuple, self._execute(_ATTEMPTS, kind=kind)))
-
-    def _get(self, run: str, kind: str, attempt: int) -> Any:
-        """The content of the newest attempt from a number on; `None` if there is none."""
-        found = self._execute(_GET, run=run, kind=kind, attempt=attempt)
-        return json.loads(found[0][0]) if found else None
-
-    def offer_specs(self, specs: Mapping[str, ExperimentSpec]) -> None:
-        """Hands over what runs are, by directory, and what their run ids were made of."""
-        known = self.attempts("spec")
-        new = [(run, spec) for run, spec in specs.items() if run not in known]
-        for start in range(0, len(new), AT_ONCE):
-            part = new[start : start + AT_ONCE]
-            self._put("spec", 1, {run: {"spec": to_config(spec), "canonical": canonical(spec)} for run, spec in part})
-
-    def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
-        """`spec` and `canonical` of a run; `None` if they were never handed over."""
-        found = self._get(job.directory, "spec", 1)
-        return found if isinstance(found, dict) and {"spec", "canonical"} <= set(found) else None
+    def results(self) -> dict[str, int]:
+        """The runs of which a result was handed over, and the newest attempt."""
+        return dict(map(tuple, self._execute(_ATTEMPTS)))
 
     def offer_result(self, job: Job, directory: pathlib.Path) -> None:
         """Hands over the files of a run that is done, but for its checkpoints."""
@@ -125,15 +103,14 @@ class Exchange:
             pictures = {}
         encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
         files = {name: text.replace("\0", "�") for name, text in files.items()}  # PostgreSQL has no such character
-        self._put("result", job.attempt, {job.directory: {"files": files, "pictures": encoded}})
+        self._put(job, {"files": files, "pictures": encoded})
 
     def fetch_result(self, job: Job, directory: pathlib.Path) -> bool:
         """Writes what was handed over of a run, `result.json` last; True if there was a result.
 
         A result that is not that of the run is not taken, and said so.
         """
-        content = self._get(job.directory, "result", job.attempt)
-        if not isinstance(content, dict):
+        if not (found := self._execute(_GET, run=job.directory, attempt=job.attempt)):
             return False
         with locks.held(directory / layout.WORKER_LOCK, give_up=lambda: True) as alone:
             if not alone:
@@ -141,7 +118,7 @@ class Exchange:
             if layout.finished(directory):
                 attempts.set_aside_held(directory)
             try:
-                _write(directory, content, job.run_id)
+                _write(directory, json.loads(found[0][0]), job.run_id)
             except (json_files.RecordError, KeyError, TypeError, AttributeError, ValueError) as error:
                 warnings.warn(f"the result of {job.directory} in the database is not one: {error}", stacklevel=2)
                 return False

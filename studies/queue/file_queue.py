@@ -27,13 +27,14 @@ class Lease:
 
     Attributes:
         job: the run.
+        told: what the run is, `spec` and `canonical`, if its folder may lack that here.
         key: what the queue keeps it by: the lock that is held, or the number of the claim.
         alive: when the last sign of life arrived, by `now`.
         lost: whether the run is another worker's.
     """
 
-    def __init__(self, job: Job, key: Any):
-        self.job, self.key = job, key
+    def __init__(self, job: Job, key: Any, told: Mapping[str, Any] | None = None):
+        self.job, self.key, self.told = job, key, told
         self.alive, self.lost = now(), False
 
 
@@ -62,8 +63,13 @@ class Queue:
     def close(self) -> None:
         """Gives up what is held open; nothing here."""
 
-    def enqueue(self, jobs: Sequence[Job]) -> None:
-        """Adds the runs that are neither done nor in the queue, or are there for an attempt that has ended."""
+    def enqueue(self, jobs: Sequence[Job], specs: Mapping[str, Any] | None = None) -> None:
+        """Adds the runs that are neither done nor in the queue, or are there for an attempt that has ended.
+
+        Args:
+            jobs: the runs.
+            specs: what they are, by directory, for workers that do not see the folder; here all do.
+        """
         with locks.held(self.folder / "queue.lock"):
             try:
                 known = self._jobs()
@@ -125,13 +131,6 @@ class Queue:
         if not layout.finished(directory):
             return False
         return job.attempt == 1 or attempt_of(directory) >= job.attempt or failed(directory) is None
-
-    def offer_specs(self, specs: Mapping[str, Any]) -> None:
-        """Hands the specs of runs, by directory, to workers that do not see this directory; here all do."""
-
-    def fetch_spec(self, job: Job) -> Mapping[str, Any] | None:
-        """What a run is, from the queue; `None` if it does not know."""
-        return None
 
     def states(self) -> tuple[list[str], list[str]]:
         """Directories of the runs that no worker is at, first come first, and of those that one is."""

@@ -110,7 +110,7 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
                 done = False
                 try:
                     with queue.kept(claim, stop) as over:
-                        ready = functools.partial(prepare, settings, queue, claim.job)
+                        ready = functools.partial(prepare, settings, claim.job, claim.told)
                         done = not over() and run_one(settings, claim.job, mirroring, over, server, ready) is not None
                 finally:
                     queue.ended(claim, done)
@@ -126,8 +126,8 @@ def work(settings: WorkerSettings, stop: Callable[[], bool]) -> int:
     return INTERRUPTED if stop() else 0
 
 
-def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
-    """Writes the run's spec, if it is not here, out of what the database holds, and looks whether it can be run here.
+def prepare(settings: WorkerSettings, job: Job, told: Mapping[str, Any] | None) -> None:
+    """Writes the run's spec, if it is not here, out of what the queue has told, and looks whether it can be run here.
 
     Raises:
         StorageError: if the spec is nowhere.
@@ -137,7 +137,7 @@ def prepare(settings: WorkerSettings, queue: Queue, job: Job) -> None:
     from experiments.spec import canonical, differing, from_config, to_config
 
     path = layout.run_directory(settings.out, job.directory) / layout.SPEC
-    found = None if path.exists() else queue.fetch_spec(job)
+    found = None if path.exists() else told
     if not path.exists() and found is None:
         raise StorageError(f"{path}: is missing, and the queue does not know the run's spec")
     try:

@@ -71,6 +71,10 @@ def open_queue(out, storage, **changes):
     return DatabaseQueue(out / "trivial", "trivial", storage, heartbeat=1, **changes)
 
 
+def specs(plan):
+    return {run.directory: run.spec for run in plan.runs}
+
+
 def offered(out, storage):
     """Whether runs are in the queue: a worker that joins before may find nothing for too long, and go."""
     if not has_queue(storage, "trivial"):
@@ -175,8 +179,7 @@ def test_a_worker_that_slept_gives_up_the_run_that_another_was_given(storage, ma
     plan = launching.plan(2)
     plan_store.write(plan, here, plan.plain())
     queue = open_queue(here, storage)
-    queue.offer_specs({run.directory: run.spec for run in plan.runs})
-    queue.enqueue([Job(directory=run.directory) for run in plan.runs])
+    queue.enqueue([Job(directory=run.directory) for run in plan.runs], specs(plan))
     sleeper = launch(there, storage, 2, 1, "join", "linger=3", "heartbeat=1")
     wait_for(lambda: len(trainings(there)) == 1)
     asleep = [*workers_of(there)]
@@ -211,10 +214,9 @@ def test_two_launchers_can_put_a_run_into_the_queue_twice_and_it_is_done_once(st
     plan_store.write(plan, here, plan.plain())
     jobs = [Job(directory=run.directory) for run in plan.runs]
     queue = open_queue(here, storage)
-    queue.offer_specs({run.directory: run.spec for run in plan.runs})
     for each in jobs:
-        queue._add([each])
-        open_queue(there, storage)._add([each])
+        queue._add([each], specs(plan))
+        open_queue(there, storage)._add([each], specs(plan))
     both = [launch(here, storage, 6, 2),
             launch(there, storage, 6, 2, "join", "linger=2")]  # fmt: skip
     wait_for(lambda: trainings(here) and trainings(there))
@@ -234,9 +236,8 @@ def test_a_worker_whose_code_makes_another_experiment_of_a_run_refuses_it_by_nam
     from experiments.spec import canonical, to_config
 
     changed = to_config(run.spec) | {"train": to_config(run.spec)["train"] | {"learning_rate": 0.5}}
-    job = Job(directory=run.directory)
-    queue.exchange._put("spec", 1, {job.directory: {"spec": changed, "canonical": canonical(run.spec)}})
-    queue.enqueue([job])
+    told = {"directory": run.directory, "told": {"spec": changed, "canonical": canonical(run.spec)}}
+    queue._execute(_ADD, run=run.directory, attempt=1, job=json.dumps(told))
     settings = launching.settings(there, storage)
     given = os.environ | environment(settings) | {"PYTHONPATH": str(HERE.parents[1])}
     command = [sys.executable, "-m", "studies.workers.worker", *command_line(settings)]
@@ -304,7 +305,7 @@ def test_old_signs_of_life_are_looked_at_twice(storage, machines):
     living, dead = worker.claim(), worker.claim()
     with worker.kept(living, lambda: False) as lost:
         with psycopg.connect(storage, autocommit=True) as connection:
-            connection.execute("update uflow_queue set signed = signed - interval '1 hour'")
+            connection.execute("update uflow_runs set signed = signed - interval '1 hour'")
         observer.release_abandoned()
         assert sorted(observer.states()[1]) == sorted(names)
 
@@ -356,7 +357,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
     here, _ = machines
     queue = open_queue(here, storage)
     for name in ("../../evil__0123456789ab", "/tmp/evil__0123456789ab", "plain"):
-        queue._add([Job(directory=name)])
+        queue._add([Job(directory=name)], {})
     for content in ("{", "[]", "5", json.dumps({"directory": "another__0123456789ab"}), json.dumps({"directory": 5})):
         queue._execute(_ADD, run="run__0123456789ab", attempt=1, job=content)
         assert queue.claim() is None and queue.states() == ([], [])
@@ -369,7 +370,7 @@ def test_what_the_database_holds_cannot_write_outside_and_is_checked(storage, ma
     def offered(result, **changes):
         server_content = {"files": {"result.json": json.dumps(result), "../evil": "x"} | changes,
                           "pictures": {"../evil.png": "eA==", "good.png": "eA=="}}  # fmt: skip
-        queue.exchange._put("result", offered.attempt, {job.directory: server_content})
+        queue.exchange._put(Job(directory=job.directory, attempt=offered.attempt), server_content)
         offered.attempt += 1
         return queue.is_done(Job(directory=job.directory, attempt=offered.attempt - 1))
 

@@ -13,7 +13,6 @@ from studies.planning import catalog, plan_store
 from studies.planning.planner import PlanRequest, make
 from studies.presets import PRESETS
 from studies.queue import attempts
-from studies.queue.file_queue import Queue
 from studies.queue.job import Job
 from studies.workers.subprocess_run import Execution
 from studies.workers.worker import WorkerSettings, prepare
@@ -120,5 +119,5 @@ def test_a_worker_does_not_take_a_failure_of_before_for_that_of_a_new_attempt(tm
     (directory / "result.json").unlink()
     plan_store.write(plan, tmp_path, plan.plain())
     settings = WorkerSettings(execution=Execution(out=tmp_path), study=plan.study.name, queue=plan.study.name)
-    prepare(settings, Queue(tmp_path / plan.study.name), Job(directory=directory.name, attempt=attempt))
+    prepare(settings, Job(directory=directory.name, attempt=attempt), None)
     assert run_record.earlier_attempts(tmp_path / "runs" / plan.starts[0].directory) == earlier

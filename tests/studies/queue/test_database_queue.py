@@ -8,6 +8,7 @@ import sqlalchemy
 from postgres import Postgres
 
 from experiments.records import locks
+from experiments.spec import to_config
 from studies.queue.database_queue import DatabaseQueue
 from studies.queue.job import Job
 
@@ -74,20 +75,18 @@ def test_taking_and_ending_a_run_cost_the_same_whatever_waits(opened):
         costs.append([counted(queue, queue.claim), counted(queue, lambda c=claim: queue.ended(c, False))])
     assert costs[0] == costs[1] and costs[1] == [(2, 1), (1, 0)]
     plan = queue._execute(
-        "explain select run from uflow_queue where queue = :queue and state = 'waiting' order by position limit 1"
+        "explain select run from uflow_runs where queue = :queue and state = 'waiting' order by position limit 1"
     )
-    assert "uflow_queue_waiting" in str(plan)
+    assert "uflow_runs_waiting" in str(plan)
 
 
 def test_putting_runs_and_specs_into_the_queue_takes_a_few_statements(opened):
     queue, spec = opened(), launching.plan(2).runs[0].spec
     given = jobs(1200)
-    assert counted(queue, lambda: queue.enqueue(given))[0] < 10
-    assert counted(queue, lambda: queue.enqueue(given)) == (2, 1200)  # looks for abandoned ones, and what is there
     specs = {job.directory: spec for job in given}
-    assert counted(queue, lambda: queue.offer_specs(specs))[0] < 10
-    assert counted(queue, lambda: queue.offer_specs(specs)) == (1, 1200)
-    assert queue.fetch_spec(given[700])["spec"] and queue.states()[0] == [job.directory for job in given]
+    assert counted(queue, lambda: queue.enqueue(given, specs))[0] < 10
+    assert counted(queue, lambda: queue.enqueue(given, specs)) == (2, 1200)  # abandoned ones, and what is there
+    assert queue.states()[0] == [job.directory for job in given] and queue.claim().told["spec"] == to_config(spec)
 
 
 def test_many_at_once_never_take_one_run_twice(opened):

@@ -23,17 +23,27 @@ from benchmarks.cases import CASES, SEED, Case
 SIDES = ("uflow", "eager", "compile", "exact")  # `exact` is `eager` with double precision, for comparison only
 
 
-def uflow_side(case: Case, mode: str, directory: pathlib.Path) -> Callable[[], Any]:
-    """This project's training step or inference, compiled; leaves the parameters and the results of a first call."""
+def uflow_side(
+    case: Case, mode: str, directory: pathlib.Path, target: str = "CPU", amp: str = "O0"
+) -> Callable[[], Any]:
+    """This project's training step or inference, compiled; leaves the parameters and the results of a first call.
+
+    Args:
+        case: the size.
+        mode: `step`, `selfsup` or `inference`.
+        directory: where the results are left.
+        target: the device.
+        amp: precision of the step, one of `uflow.ops.precision.LEVELS`.
+    """
     from experiments.data.loader import Batch
-    from experiments.spec import components
+    from experiments.spec import changed, components
     from experiments.training import device, step
     from uflow import backend as ms
     from uflow.models.flow_network import FlowNetwork, initialize
     from uflow.models.inference import Inference
 
-    device.prepare("CPU", 0, directory / "mindspore")
-    spec = case.spec(mode == "selfsup")
+    device.prepare(target, 0, directory / "mindspore")
+    spec = changed(case.spec(mode == "selfsup"), {"train.amp": amp})
     network = FlowNetwork(spec.network, spec.normalization)
     initialize(network, SEED)
     names = [name for name, _ in network.parameters_and_names()]

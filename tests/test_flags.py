@@ -17,6 +17,8 @@ WITHOUT_FLAGS = {
     "uflow.check": "takes files, or one axis",
     "studies.workers.fork_server": "is started by a worker, with JSON",
     "benchmarks.side": "is started by benchmarks.step, with JSON",
+    "benchmarks.accelerator_parts": "is started by benchmarks.accelerator, with four words",
+    "benchmarks.component_values": "is started by benchmarks.accelerator_parts, with names",
     "benchmarks.trivial_run": "is started by a worker, in place of experiments.run",
 }
 
@@ -76,7 +78,9 @@ def test_a_flag_cut_short_is_refused_with_the_one_that_is_meant(command, capsys)
             assert "did you mean '--" in said, f"{word}: {said}"
 
 
-PATHS = {("experiments.convert", "data"), ("experiments.import_weights", "out")}  # a folder, and a file
+PATHS = {  # files, and a folder
+    *(("experiments.convert", "data"), ("experiments.import_weights", "out"), ("benchmarks.accelerator", "out")),
+}
 
 
 def test_a_flag_means_the_same_in_every_command():
@@ -107,6 +111,7 @@ def strings(text):
 
 
 OTHERS = {  # flags of other programs that are started or named
+    "benchmarks.accelerator_parts": {"--query-gpu", "--format", "--version"},
     "uflow.check": {"--axis"},
     "uflow.kernels.build": {"--version"},
     "experiments.records.code_version": {

@@ -66,8 +66,10 @@ def gating(
     """
     values: dict[int, float] = {}
     problems = []
-    for seed in dict.fromkeys(seed for _, seed in records):
-        runs = [pair for pair in records if pair[1] == seed]
+    of_seed: dict[int, list[Pair]] = {}
+    for pair in records:
+        of_seed.setdefault(pair[1], []).append(pair)
+    for seed, runs in of_seed.items():
         found = {_value(gate, curve(pair)) for pair in runs} - {None}  # a damaged curve has lost it
         if len({value > gate.limit for value in found}) > 1:
             problems.append(f"seed {seed}: its arms differ at the gate already")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
 ENUMERATED = 15  # up to 2^15 sign vectors are looked at one by one
+_AT_ONCE = 4096  # sign vectors
 
 
 def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
@@ -22,18 +24,26 @@ def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
     array = np.asarray(list(differences), float)
     if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"sign flips need finite differences, got {list(differences)}")
-    n = len(array)
-    if n <= ENUMERATED:
-        # The other half of the vectors has the first sign turned and the same |sum|.
-        codes = np.arange(2 ** (n - 1))
-        signs = 1 - 2 * ((codes[:, None] >> np.arange(n)) & 1)
-    else:
-        signs = np.random.default_rng(seed).choice((-1, 1), size=(2**ENUMERATED, n))
-        signs[0] = 1
-    sums = np.abs(signs @ array)
+    signs = _signs(len(array), seed)
+    sums = np.abs(np.concatenate([signs[k : k + _AT_ONCE] @ array for k in range(0, len(signs), _AT_ONCE)]))
     observed = abs(array.sum())
     # Sums that are equal on paper differ in their last digits, by the order in which they were added.
     return float(np.mean(sums >= observed - 1e-9 * np.abs(array).sum()))
+
+
+@functools.lru_cache(maxsize=2)  # the comparisons of a study mostly have the same number of differences
+def _signs(n: int, seed: int) -> np.ndarray:
+    """Sign vectors of `n` differences, one a row, as bytes, for with thousands of differences there are many."""
+    if n <= ENUMERATED:
+        # The other half of the vectors has the first sign turned and the same |sum|.
+        codes = np.arange(2 ** (n - 1))
+        return (1 - 2 * ((codes[:, None] >> np.arange(n)) & 1)).astype(np.int8)
+    generator = np.random.default_rng(seed)
+    signs = np.empty((2**ENUMERATED, n), np.int8)
+    for k in range(0, len(signs), _AT_ONCE):
+        signs[k : k + _AT_ONCE] = generator.choice((-1, 1), size=(_AT_ONCE, n))
+    signs[0] = 1
+    return signs
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float:

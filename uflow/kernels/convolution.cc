@@ -13,10 +13,12 @@
 namespace uflow {
 namespace {
 
-constexpr int ROWS = LANES == 16 ? 8 : 4;  // outputs of a tile; with WIDE accumulators each they fill the registers
-constexpr int WIDE = 2;                    // vectors of a tile
+// Outputs of a tile at most; with WIDE accumulators each they fill the 32 registers of AVX-512, and of the 16 of AVX2
+// what two vectors of values and a weight leave
+constexpr int ROWS = LANES == 16 ? 8 : 6;
+constexpr int WIDE = 2;  // vectors of a tile
 constexpr int PANEL = WIDE * LANES;
-constexpr int BLOCK = 192;                 // taps of a panel at a time: 24 KB with AVX-512, fits the first-level cache
+constexpr int BLOCK = 192;  // taps of a panel at a time: 24 KB with AVX-512, fits the first-level cache
 typedef Of<4>::Vector Four;
 
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
@@ -69,19 +71,24 @@ void embed(const Tensor4& from, const float* active, const Field& field, float* 
   }
 }
 
-int block_rows(int64_t left) { return left >= ROWS ? ROWS : left > 4 ? 8 : left > 2 ? 4 : left > 1 ? 2 : 1; }
+// Outputs of the next tile when so many are left, which may be fewer. A tile of one or two waits for its sums most of the
+// time, so where six would leave such a one the last two have four
+int block_rows(int64_t left) {
+  if (ROWS == 6 && (left == 7 || left == 8)) return 4;
+  return left > 4 ? ROWS : left > 2 ? 4 : left > 1 ? 2 : 1;
+}
 
 int64_t padded_rows(int64_t outputs) {
   int64_t total = 0;
-  for (int64_t m = 0; m < outputs; m += ROWS) total += block_rows(outputs - m);
+  while (total < outputs) total += block_rows(outputs - total);
   return total;
 }
 
 // The weights in the order in which `correlate` reads them: blocks of outputs, in them taps, in them outputs
 void pack_weights(const float* weight, int64_t step, int64_t outputs, const Taps& taps, float* to) {
   const int64_t count = taps.weight.size();
-  for (int64_t m = 0; m < outputs; m += ROWS) {
-    const int rows = block_rows(outputs - m);
+  for (int64_t m = 0, rows; m < outputs; m += rows) {
+    rows = block_rows(outputs - m);
     for (int i = 0; i < rows; i++) {
       const float* from = weight + (m + i) * step;
       const bool real = m + i < outputs;
@@ -110,7 +117,7 @@ void multiply(const float* weights, const float* panel, int64_t count, float* ti
 
 void multiply(int rows, const float* weights, const float* panel, int64_t count, float* tile) {
   switch (rows) {
-    case 8: return multiply<8>(weights, panel, count, tile);
+    case ROWS: return multiply<ROWS>(weights, panel, count, tile);
     case 4: return multiply<4>(weights, panel, count, tile);
     case 2: return multiply<2>(weights, panel, count, tile);
     default: return multiply<1>(weights, panel, count, tile);
@@ -176,8 +183,8 @@ void correlate(const float* values, int64_t sample, int64_t step, const Taps& ta
         gather(run, values + n * sample, taps.value.data() + t, some, place, panel);
         const float* w = weights;
         float* rows = tile;
-        for (int64_t m = 0; m < outputs; m += ROWS) {
-          const int r = block_rows(outputs - m);
+        for (int64_t m = 0, r; m < outputs; m += r) {
+          r = block_rows(outputs - m);
           multiply(r, w + t * r, panel, some, rows);
           w += count * r;
           rows += r * PANEL;
@@ -325,7 +332,7 @@ void outer(bool wide, const float* g, const float* v, int64_t rows, int64_t widt
 void outer(int r, bool wide, const float* g, const float* v, int64_t rows, int64_t width, int64_t row, int64_t pixel,
            float* tile) {
   switch (r) {
-    case 8: return outer<8>(wide, g, v, rows, width, row, pixel, tile);
+    case ROWS: return outer<ROWS>(wide, g, v, rows, width, row, pixel, tile);
     case 4: return outer<4>(wide, g, v, rows, width, row, pixel, tile);
     case 2: return outer<2>(wide, g, v, rows, width, row, pixel, tile);
     default: return outer<1>(wide, g, v, rows, width, row, pixel, tile);
@@ -365,8 +372,8 @@ void weight_gradient(const Tensor4& x, const Tensor4& dy, const float* active, c
       from = m;
     }
     float* to = gs + n * dy.plane() * padded;
-    for (int64_t o = 0; o < outputs; o += ROWS) {
-      const int r = block_rows(outputs - o);
+    for (int64_t o = 0, r; o < outputs; o += r) {
+      r = block_rows(outputs - o);
       if (outputs - o < r) memset(to, 0, dy.plane() * r * 4);
       channels_last(from + o * dy.plane(), dy.plane(), std::min<int64_t>(r, outputs - o), dy.plane(), r, to);
       to += dy.plane() * r;
@@ -396,8 +403,8 @@ void weight_gradient(const Tensor4& x, const Tensor4& dy, const float* active, c
           const float* d = gs + n * dy.plane() * padded;
           const bool wide = length - tile * PANEL > LANES;
           float* sum = sums + job * padded * PANEL;
-          for (int64_t o = 0; o < outputs; o += ROWS) {
-            const int r = block_rows(outputs - o);
+          for (int64_t o = 0, r; o < outputs; o += r) {
+            r = block_rows(outputs - o);
             outer(r, wide, d + y * dy.w * r, v, rows, dy.w, g.stride * row, g.stride * x.c, sum);
             d += dy.plane() * r;
             sum += r * PANEL;

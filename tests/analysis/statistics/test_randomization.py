@@ -33,6 +33,16 @@ def test_sign_flips_by_hand():
     assert sign_flip_p([5.0]) == 1 and sign_flip_p([0.0, 0.0]) == 1
 
 
+def test_with_many_differences_the_signs_are_those_that_the_seed_draws():
+    generator = np.random.default_rng(1)
+    for n, seed in ((16, 0), (20, 3), (20, 0), (16, 0)):  # what is kept of one is not taken for another
+        differences = generator.normal(0.3, 1.0, n)
+        signs = np.random.default_rng(seed).choice((-1, 1), size=(2**15, n))
+        signs[0] = 1
+        share = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9)
+        assert sign_flip_p(differences, seed) == share and 0 < share < 1
+
+
 def test_ties_by_rounding_count_as_ties():
     assert sign_flip_p([0.1, 0.2, -0.3]) == 1  # 0.1 + 0.2 - 0.3 is 5.6e-17, not 0
 

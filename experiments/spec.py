@@ -13,7 +13,7 @@ from experiments.data.synthetic.options import UNUSED
 from experiments.spec_options import DataOptions, EvaluationOptions, TrainOptions
 from uflow import options, registry
 from uflow.components import SCHEDULED, Components
-from uflow.interfaces import Network, Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
+from uflow.interfaces import Augmentation, Network, Normalization, Occlusion, Photometric, SelfSupervision, Smoothness
 from uflow.models import compatibility
 from uflow.registry import AXES
 
@@ -40,6 +40,7 @@ class ExperimentSpec:
     normalization: Normalization
     selfsup: SelfSupervision
     network: Network
+    augmentation: Augmentation
     train: TrainOptions = TrainOptions()
     data: DataOptions = DataOptions()
     evaluation: EvaluationOptions = EvaluationOptions()
@@ -103,6 +104,8 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     for axis, known in AXES.items():
         if known.later and (config[axis]["name"], config[axis]["revision"]) == (known.default, 1):
             del config[axis]["name"], config[axis]["revision"]
+            if not config[axis]:
+                del config[axis]
     if not config["train"]["initial"]:
         del config["train"]["initial"]
     if config["train"]["amp"] == "O0":

@@ -15,7 +15,7 @@ from uflow.components import Components
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = ("uflow", "experiments", "analysis", "studies")  # each may import those before it
 FOLDERS = {  # each may import those before it, and the modules at the top of its package that are no commands
-    "uflow": ("kernels", "ops", *Components.axes(), "models", "network", "losses"),
+    "uflow": ("kernels", "ops", *Components.axes(), "augmentation", "models", "network", "losses"),
     "experiments": (
         *("records", "cli", "data", "tracking", "training", "evaluation", "visualization", "model_io", "execution"),
     ),

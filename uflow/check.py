@@ -170,6 +170,18 @@ def _wrong_gradients(network: interfaces.FlowCell, arrays: Sequence[np.ndarray])
     return "" if any(gradient.asnumpy().any() for gradient in found) else "all are 0"
 
 
+def _augmentation(component: Any, entry: Entry) -> Iterator[Check]:
+    given = _random(2, HEIGHT, WIDTH, 3)
+    frames = given.copy()
+
+    def seen(seed: int = 0) -> np.ndarray:
+        return np.asarray(component(frames, np.random.default_rng(seed)))
+
+    yield "frames of the same shape", lambda: _not_shaped(seen(), given.shape)
+    yield "decided by the generator", lambda: "" if np.array_equal(seen(), seen()) else "equal generators, other frames"
+    yield "what is given stays", lambda: "" if np.array_equal(seen() is not None and frames, given) else "it is changed"
+
+
 def _selfsup(component: Any, entry: Entry) -> Iterator[Check]:
     if "teacher" not in entry.needs:
         return
@@ -202,6 +214,7 @@ _OF_AXIS = {
     "normalization": _normalization,
     "selfsup": _selfsup,
     "network": _network,
+    "augmentation": _augmentation,
 }
 
 

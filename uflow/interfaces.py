@@ -195,3 +195,18 @@ class Network(Protocol):
         Args:
             normalization: what is to be done to features before they are compared.
         """
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """What else is done to what the network sees, after all that `data.augmentation` says? It uses NumPy alone."""
+
+    def __call__(self, frames: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Both frames of a pair as the network is to see them, (2, H, W, 3); what lies outside of [0, 1] is clipped.
+
+        The losses compare the frames without this, so nothing may move. What is given must not be changed in place.
+
+        Args:
+            frames: (2, H, W, 3), float32, intensities in [0, 1].
+            generator: the source of all randomness, so that equal runs see equal frames.
+        """

@@ -43,6 +43,7 @@ AXES = {
     "normalization": Axis(interfaces.Normalization, "center_scale"),
     "selfsup": Axis(interfaces.SelfSupervision, "teacher_student"),
     "network": Axis(interfaces.Network, "pwc", later=True),
+    "augmentation": Axis(interfaces.Augmentation, "none", later=True),
 }
 
 

@@ -18,7 +18,9 @@ from experiments.spec import canonical, from_config
 
 NOT_SEEN = "not seen at this scale"
 STATUSES = ("reproduced", "reversed", NOT_SEEN, "undecided", "not run")
-_IMPLIED = {"network.name": "pwc", "network.revision": 1}  # not said in records of runs of the first network
+_IMPLIED = {  # not said in records, for there were runs before these axes
+    "network.name": "pwc", "network.revision": 1, "augmentation.name": "none", "augmentation.revision": 1,
+}  # fmt: skip
 # Paths, and what the scenes look like, which the digests of the data stand for.
 _IGNORED, _SCENES = ("seed", "data.source", "evaluation.source"), "data.scenes."
 

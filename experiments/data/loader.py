@@ -13,6 +13,7 @@ from experiments.data.augmentation.geometric import Sample
 from experiments.data.augmentation.options import AugmentationOptions
 from experiments.data.augmentation.resize import resize_sparse_flow
 from experiments.data.pairs import DataError, Pair, PairSet
+from uflow.interfaces import Augmentation
 
 # Frames of a set that fits are decoded and resized once.
 MEMORY = 2**30
@@ -85,6 +86,7 @@ class Batches:
         truth: ground truth that is wanted, out of `flow` and `occlusion`.
         part: which part of each batch is made, and of how many equal ones, for a device among others.
         margin: px around the crop that batches have too.
+        more: what is done after that to what the network sees; `None` is nothing.
 
     Raises:
         DataError: if there are no pairs, the wanted ground truth is not there, or a size or the seed is out of range;
@@ -103,6 +105,7 @@ class Batches:
         truth: frozenset[str] = frozenset(),
         part: tuple[int, int] = (0, 1),
         margin: int = 0,
+        more: Augmentation | None = None,
     ) -> None:
         if len(pair_set) == 0:
             raise DataError(f"{pair_set.name} has no pairs to train on")
@@ -117,10 +120,11 @@ class Batches:
             raise DataError(f"the seed of batches must be in [0, 2^32), got {seed}")
         self.pair_set, self.batch_size, self.seed = pair_set, batch_size, seed
         self.height, self.width = height, width
-        self.augmentation, self.fit, self.truth, self.margin = augmentation, fit, truth, margin
+        self.augmentation, self.fit, self.truth = augmentation, fit, truth
+        self.margin, self.more = margin, more
         share = batch_size // parts
         self.slots = range(number * share, (number + 1) * share)
-        self._changes_colors = _changes_colors(augmentation)
+        self._changes_colors = more is not None or _changes_colors(augmentation)
         self._kept: dict[int, Sample] = {}
         self._keeps = len(pair_set) * 2 * 3 * height * width * np.float32().itemsize <= MEMORY and fit == "resize"
         self._order = functools.lru_cache(maxsize=2)(self._order_of)
@@ -159,7 +163,14 @@ class Batches:
         sample = self._sample(self.indices(step)[slot])
         generator = np.random.default_rng([self.seed, _AUGMENTATION, step, slot])
         sample = vary_geometry(sample, self.augmentation, self.height, self.width, generator, self.margin)
-        return sample, vary_colors(sample.frames, self.augmentation, generator) if self._changes_colors else None
+        if not self._changes_colors:
+            return sample, None
+        seen = vary_colors(sample.frames, self.augmentation, generator)
+        if self.more is not None:
+            seen = np.clip(self.more(seen, generator), 0.0, 1.0, dtype=np.float32)
+            if seen.shape != sample.frames.shape:
+                raise ValueError(f"the augmentation gives frames of shape {seen.shape}, expected {sample.frames.shape}")
+        return sample, seen
 
     def _sample(self, index: int) -> Sample:
         """A pair before it is changed, at the size of the result unless that is cut out of it."""

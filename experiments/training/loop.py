@@ -21,7 +21,7 @@ from experiments.training import checkpoints, step, weights
 from experiments.training.run_files import CurveFile, Place, State
 from experiments.training.shared_prefix import TEACHER, load_prefix, prefix_folder, save_prefix, without_teacher
 from uflow import backend as ms
-from uflow import schedule
+from uflow import registry, schedule
 from uflow.interfaces import FlowCell
 from uflow.losses.extent import EXTENT
 from uflow.models.flow_network import initialize
@@ -178,9 +178,9 @@ class _Job:
         data, train = self.spec.data, self.spec.train
         truth = wanted_truth(self.spec)
         size = train.batch_size, data.height, data.width
-        group = self.place.group
-        part = group.rank, group.size
-        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, part, data.margin)
+        part = self.place.group.rank, self.place.group.size
+        more = None if registry.entry_of(self.spec.augmentation).name == "none" else self.spec.augmentation
+        return Batches(self.pairs, *size, self.spec.seed, data.augmentation, data.fit, truth, part, data.margin, more)
 
     def freeze_teacher(self) -> None:
         """Gives a frozen teacher, or one that is an average from now on, the network as it is."""

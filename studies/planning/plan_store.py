@@ -121,7 +121,7 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
 
 def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Which files of components have changed between two specs, as the rest of a sentence."""
-    parts = [(then.get(axis, {}), now[axis]) for axis in registry.AXES]
+    parts = [(then.get(axis, {}), now.get(axis, {})) for axis in registry.AXES]
     kept = [(old.get("extension"), new.get("extension")) for old, new in parts if old.get("name") == new.get("name")]
     changed = {new for old, new in kept if old != new}
     files = sorted({str(known.extension.file) for known in registry.brought() if known.extension.digest in changed})

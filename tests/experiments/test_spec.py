@@ -313,6 +313,7 @@ def other_network(monkeypatch):
 def test_the_network_that_there_was_before_others_is_not_named_in_what_names_a_run(other_network):
     assert "name" not in canonical(SMALL)["network"] and "pwc" not in SMALL.directory
     assert to_config(SMALL)["network"]["name"] == "pwc" and to_config(SMALL)["network"]["revision"] == 1
+    assert "augmentation" not in canonical(SMALL) and to_config(SMALL)["augmentation"]["name"] == "none"
     assert changed(SMALL, {"network.name": "pwc"}).run_id == SMALL.run_id == "67b8cdfb50a5"
     other = changed(SMALL, {"network.name": "other"})
     assert canonical(other)["network"] == {"name": "other", "revision": 1, "width": 2.0}
@@ -332,7 +333,7 @@ def test_networks_are_told_apart_and_asked_what_they_can_do(other_network):
         changed(other, {"network.levels": 3})
     with pytest.raises(ValueError, match=r"network.width must be a number in \[1, 3\], got 4"):
         changed(other, {"network.width": 4})
-    (problem,) = problems_of(changed(other, {"initial.network.name": "pwc"}))
+    problem, *_ = problems_of(changed(other, {"initial.network.name": "pwc"}))
     assert problem.endswith("whose weights do not fit: network.name is pwc there and other here")
     assert problems_of(changed(other, {"data.height": 100})) == ["data.height 100 is 100"]
     assert problems_of(changed(other, {"data.height": 101})) == []

@@ -110,14 +110,22 @@ print("codes", codes)
 def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_folder_bring(file, tmp_path, capsys):
     parts = tmp_path / "parts"
     parts.mkdir()
-    for name, text in {"plain": BLOCKS["plain.py"], "mask": MASK, "reader": READER}.items():
+    for name, text in {
+        "plain": BLOCKS["plain.py"],
+        "gamma": BLOCKS["gamma.py"],
+        "mask": MASK,
+        "reader": READER,
+    }.items():
         (parts / f"{name}.py").write_text(text)
     file.write_text(
         file.read_text()
         .replace('(Arm("mine", {"photometric.name": "gradients"}),)', 'vary("photometric", ("gradients", "l1"))')
         .replace('baseline="mine"', 'baseline="l1"')
         .replace("import Arm, Study", "import Study, vary")
-        .replace('"network.levels": 2, "network.width": 0.0625,', '"network.name": "plain", "network.channels": 4,')
+        .replace(
+            '"network.levels": 2, "network.width": 0.0625,',
+            '"network.name": "plain", "network.channels": 4, "augmentation.name": "gamma",',
+        )
         .replace('"occlusion.name": "none"', '"occlusion.name": "close", "occlusion.start": 0')
     )
     asked = [*words("mine_study.py", "out", "--data", f"tiny:{parts}", "--device", "cpu"), "--extensions", "parts"]
@@ -126,12 +134,12 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
     directory, _ = sorted((tmp_path / "out" / "runs").iterdir(), key=lambda path: "gradients" not in path.name)
     record = run_record.read_result(directory)
     extensions.load([file, parts])
-    chosen = {"photometric": "gradients", "occlusion": "close", "network": "plain"}
+    chosen = {"photometric": "gradients", "occlusion": "close", "network": "plain", "augmentation": "gamma"}
     digests = {axis: registry.entry(axis, name).extension.digest for axis, name in chosen.items()}
     assert record.status == "completed"
     assert {axis: record.spec[axis]["extension"] for axis in chosen} == digests
     assert {axis: record.spec[axis]["name"] for axis in chosen} == chosen and record.spec["network"]["channels"] == 4
-    assert "_gradients-close-" in directory.name and "-plain_s0__" in directory.name
+    assert "_gradients-close-" in directory.name and "-plain-gamma_s0__" in directory.name
 
     used = tmp_path / "used.py"
     used.write_text(USED)

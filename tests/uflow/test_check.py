@@ -105,6 +105,29 @@ def test_a_network_that_is_wrong_in_one_way_fails_that_check(tmp_path, capsys, r
     assert len(lines) == 7 and code == bool(failed)
 
 
+GAMMA = re.search(r"`gamma.py`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+POWER = "return frames**power"
+
+
+@pytest.mark.parametrize(
+    "wrong, failed",
+    [
+        (POWER, ""),
+        ("return frames[:1]", "frames of the same shape"),
+        ("import numpy; return frames ** numpy.random.default_rng().uniform()", "decided by the generator"),
+        ("frames **= power; return frames", "what is given stays"),
+    ],
+)
+def test_an_augmentation_that_is_wrong_in_one_way_fails_that_check(tmp_path, capsys, wrong, failed):
+    assert POWER in GAMMA
+    (tmp_path / "gamma.py").write_text(GAMMA.replace(POWER, wrong))
+    code = check.main([str(tmp_path / "gamma.py")])
+    lines = [line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1]]
+    found = [line[1] for line in lines if line[2] == "failed"]
+    assert failed in found or not failed and not found
+    assert len(lines) == 4 and code == bool(failed)
+
+
 def test_what_cannot_be_compiled_and_what_lacks_an_option_is_named(checked, capsys):
     code, found = checked("photometric", "no_such_name(image)", options="")
     assert code == 1 and {"has what its axis asks for", "a finite scalar"} <= found

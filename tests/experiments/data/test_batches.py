@@ -219,6 +219,25 @@ def test_photometric_changes_are_for_the_network_only():
     assert changed.seen_first.min() >= 0 and changed.seen_first.max() <= 1
 
 
+def test_one_more_augmentation_comes_last_and_is_for_the_network_only():
+    changes = 2, 32, 48, 0, AugmentationOptions()
+    plain, again = (Batches(SCENES, *changes).batch(3) for _ in range(2))
+    added = [Batches(SCENES, *changes, more=lambda frames, g: frames + g.uniform(1.5, 2) * 0.1).batch(3) for _ in "ab"]
+    assert np.array_equal(plain.first, added[0].first) and np.array_equal(added[0].seen_second, added[1].seen_second)
+    shift = [np.float32(seen - before) for seen, before in zip(added[0].seen_first, plain.seen_first, strict=True)]
+    inside = [s[(p > 0) & (p < 0.79)] for s, p in zip(shift, plain.seen_first, strict=True)]
+    assert all(0.149 < s.min() and s.max() < 0.201 and np.ptp(s) < 1e-6 for s in inside)
+    assert abs(inside[0].mean() - inside[1].mean()) > 1e-4 and added[0].seen_first.max() == 1
+    assert np.array_equal(plain.seen_first, again.seen_first) and added[0].seen_first.dtype == np.float32
+    alone = Batches(SCENES, 2, 32, 48, 0, flips(), more=lambda frames, g: 1 - frames).batch(3)
+    np.testing.assert_array_equal(alone.seen_second, 1 - alone.second)
+
+
+def test_an_augmentation_that_changes_the_size_is_named():
+    with pytest.raises(ValueError, match=r"gives frames of shape \(2, 31, 48, 3\), expected \(2, 32, 48, 3\)"):
+        Batches(SCENES, 2, 32, 48, 0, flips(), more=lambda frames, g: frames[:, 1:]).batch(0)
+
+
 def test_truth_goes_with_its_pair_and_is_flipped_with_it():
     batches = Batches(SCENES, 3, 32, 48, 0, flips(True, True), truth=EVERYTHING)
     signs = set()

@@ -281,9 +281,10 @@ def _run(
     out = command.out
     start = start_of(*command.launcher)
     _check_places(command)
-    notes = [note for part, _ in parts for note in (part.note, plan_view.gate_dropped(part)) if note]
-    for note in dict.fromkeys(notes):
-        print(f"note: {note}")
+    for part, _ in parts:
+        about = f"{part.study.name}: " if command.parts else ""
+        for note in filter(None, (part.note, plan_view.gate_dropped(part))):
+            print(f"note: {about}{note}")
     print(f"{plan.study.name}: {plan.study.question}")
     for part, content in parts:
         plan_store.write(part, out, content, fresh=command.fresh)

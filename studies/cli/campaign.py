@@ -151,6 +151,9 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
         words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
         lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
     lines += [f"report: {place / layout.LEDGER}"] if place else []
+    if shown := results[0].plain["mlflow"]:
+        lines += ["compare the runs in a browser:", f"  {shown}"]
+    lines += [result.plain["mirror_gap"]["sentence"] for result in results if result.plain["mirror_gap"]]
     code = FAILED if any(result.code == FAILED for result in results) else DONE
     plain = {
         "campaign": command.study.name,

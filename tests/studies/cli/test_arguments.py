@@ -160,8 +160,12 @@ def test_a_second_value_without_its_flag_is_refused_with_what_it_needs(at, capsy
 def test_the_list_is_the_same_as_text_and_as_json(at, capsys):
     code, text, _ = answered(["--list"], capsys)
     found = json.loads(answered(["--list", "--json"], capsys)[1])
-    assert code == 0 and [study["study"] for study in found] == list(catalog.names())
-    for study in found:
+    campaigns = [entry for entry in found if "campaign" in entry]
+    studies = found[: len(found) - len(campaigns)]
+    assert code == 0 and [study["study"] for study in studies] == list(catalog.names())
+    assert [campaign["campaign"] for campaign in campaigns] == list(catalog.campaigns())
+    assert all(f"a campaign of: {', '.join(c['studies'])}" in text and c["question"] in text for c in campaigns)
+    for study in studies:
         assert study["question"] in text and set(study["core"]) <= set(study["arms"])
     flat = " ".join(text.split())
     assert "arms: none, wang, brox with --arms all, and in preset paper: fb_abs" in flat

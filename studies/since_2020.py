@@ -37,6 +37,7 @@ STUDY = Study(
             "bilateral": {"smoothness.name": "bilateral"},
             "consistency": {"occlusion.consistency": 0.2},
             "mean teacher": {"selfsup.teacher": "mean"},
+            "occluders": {"selfsup.occluders": 4},
             "clipping": {"train.clip_norm": 1.0},
             "weight decay": {"train.weight_decay": 1e-4},
             "one cycle": {"train.decay": "one_cycle", "train.warmup": 0.05},

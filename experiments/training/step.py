@@ -17,7 +17,8 @@ from uflow.losses.objective import REPORTED, Objective
 from uflow.losses.supervised import SupervisedObjective
 from uflow.ops import parallel, precision
 
-_DROPOUT_STREAM, _SHIFT_STREAM = 2, 3  # random streams of a run are [seed, stream, step]; data uses its own
+# random streams of a run are [seed, stream, step]; data uses its own
+_DROPOUT_STREAM, _SHIFT_STREAM, _NOISE_STREAM = 2, 3, 4
 
 
 class Scaled(ms.nn.Cell):
@@ -147,13 +148,16 @@ def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) 
     if spec.train.supervised:
         keep = given.keep[:, :pairs]
         return [batch.seen_first, batch.seen_second, batch.flow, batch.valid, keep]
-    shifts = None
+    shifts = noise = None
+    if getattr(chosen.selfsup, "occluders", 0):
+        generator = np.random.default_rng([spec.seed, _NOISE_STREAM, number])
+        noise = chosen.selfsup.draw_occluders(generator, *batch.first.shape[2:])
     if getattr(chosen.selfsup, "shifted", False):
         shifts = chosen.selfsup.draw_shifts(np.random.default_rng([spec.seed, _SHIFT_STREAM, number]))
     return [
         batch.first, batch.second, batch.seen_first, batch.seen_second, given.weights, given.keep, given.student_keep,
         batch.occluded if "true_occlusion" in registry.entry_of(chosen.occlusion).needs else None, shifts,
-        batch.around,
+        batch.around, noise,
     ]  # fmt: skip
 
 

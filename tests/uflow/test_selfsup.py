@@ -99,6 +99,25 @@ def test_a_tolerance_in_px_is_one_of_the_frame_whatever_its_size():
     assert run(component, *inputs) == pytest.approx(np.exp(-1) * ((9 + 1e-6) ** 0.5 + 1e-3), rel=1e-5)
 
 
+def test_occluders_hide_parts_of_the_second_frame_behind_noise():
+    component = build(occluders=3, occluder_size=0.25, resize=False)
+    noise = component.draw_occluders(np.random.default_rng(0), 32, 48)
+    np.testing.assert_array_equal(noise, component.draw_occluders(np.random.default_rng(0), 32, 48))
+    assert noise.shape == (1, 4, 16, 32) and set(np.unique(noise[:, 3])) == {0, 1}
+    assert build(occluders=3).draw_occluders(np.random.default_rng(0), 32, 48).shape == (1, 4, 32, 48)
+    areas = []
+    for seed in range(50):
+        hidden = build(occluders=1, occluder_size=0.25).draw_occluders(np.random.default_rng(seed), 32, 48)[0, 3]
+        rows, columns = hidden.any(1).sum(), hidden.any(0).sum()
+        assert hidden.sum() == rows * columns and 1 <= rows <= 8 and 1 <= columns <= 12
+        areas.append((rows, columns))
+    assert len(set(areas)) > 20 and max(r for r, _ in areas) == 8 and max(c for _, c in areas) == 12
+    view = np.full((4, 3, 16, 32), 2, np.float32)
+    seen = run(component.hidden, view, noise)
+    assert (seen[:2] == 2).all()
+    np.testing.assert_array_equal(seen[2:], np.where(noise[:, 3:] == 1, noise[:, :3], 2).repeat(2, axis=0))
+
+
 def test_rows_and_columns_are_cut_by_their_own_options():
     component = build(crop_height=4, crop_width=8, resize=False)
     rows, columns = np.meshgrid(np.arange(8.0), np.arange(12.0), indexing="ij")

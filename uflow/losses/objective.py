@@ -49,6 +49,7 @@ class Objective(ms.nn.Cell):
             for name, parameter in teacher.parameters_and_names():
                 parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
         # else the teacher sees the original colours, and the student learns not to mind the changed ones
+        self.occluders = getattr(components.selfsup, "occluders", 0)
         self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
 
     def construct(
@@ -63,6 +64,7 @@ class Objective(ms.nn.Cell):
         occluded: ms.Tensor | None = None,
         shifts: ms.Tensor | None = None,
         around: ms.Tensor | None = None,
+        noise: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor]:
         """The loss, a scalar, and the values of `REPORTED`, a vector.
 
@@ -77,6 +79,7 @@ class Objective(ms.nn.Cell):
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
             shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
             around: (2B, 4, H + 2m, W + 2m), for losses with a margin, see `Losses`.
+            noise: (1, 4, H', W'), for self-supervision with occluders, see `uflow.selfsup.teacher_student`.
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
@@ -85,7 +88,9 @@ class Objective(ms.nn.Cell):
         # and a graph with one cannot be stored
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
-            student = both_directions(self.network, self.student_view(augmented, shifts), student_keep)
+            view = self.student_view(augmented, shifts)
+            view = self.selfsup.hidden(view, noise) if self.occluders else view
+            student = both_directions(self.network, view, student_keep)
             terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
         else:
             terms = self.losses(images, flow, None, None, occluded, None, around)

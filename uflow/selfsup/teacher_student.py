@@ -35,6 +35,10 @@ class TeacherStudent:
     Tolerances are shares of the diagonal, so the teacher's default one is 0.27 px in a frame of 64x64 and 1.9 px in one
     of 384x512; with `sigma_unit=px` they are px of the frame, whatever its size.
 
+    With `occluders` there are as many rectangles of noise in the second frames of the view, new ones at every step, the
+    same in all pairs: pixels that the teacher sees there are hidden from the student, as by objects in front of them.
+    SelFlow fills superpixels with noise; rectangles cost nothing. No pixel counts more or less than by the masks.
+
     With a shift the crops of the two frames are moved by different random multiples of 4 px, and the flow changes by
     their difference. At level l the shift is its value at full resolution divided by 2^l, and `max_shift_width` bounds
     the shift in x; the reference divides once too often (by 8 at level 2) and takes the bound of y for both.
@@ -76,6 +80,21 @@ class TeacherStudent:
         "diagonal", Choices(("diagonal", "px")), help="of tolerances: the frame's diagonal, or px", later=True
     )
 
+    occluders: int = option(
+        0,
+        Range(0, 100),
+        search=Range(1, 10),
+        help="rectangles of noise that hide parts of the second frame",
+        later=True,
+    )
+    occluder_size: float = option(
+        0.2,
+        Range(0.01, 1.0),
+        search=Range(0.05, 0.5),
+        help="longest side of a rectangle, share of the view",
+        later=True,
+    )
+
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""
         found = [
@@ -101,6 +120,32 @@ class TeacherStudent:
         """Random shifts of the views of first and second frames, (2, 2), int32, [frame, (x, y)], px, multiples of 4."""
         reach = np.array([self.max_shift_width, self.max_shift_height]) // 2**LEVEL
         return (generator.integers(-reach, reach + 1, (2, 2)) * 2**LEVEL).astype(np.int32)
+
+    def draw_occluders(self, generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+        """Noise in [0, 1], and where it hides the view, 1 = hidden, (1, 4, H', W'), float32.
+
+        Args:
+            generator: the source of all randomness.
+            height: rows of the images, px.
+            width: columns of the images, px.
+        """
+        if not self.resize:
+            height, width = height - 2 * self.crop_height, width - 2 * self.crop_width
+        found = generator.random((1, 4, height, width), np.float32)
+        found[:, 3] = 0
+        for _ in range(self.occluders):
+            spans = []
+            for size in (height, width):
+                side = generator.integers(1, max(1, round(self.occluder_size * size)) + 1)
+                start = generator.integers(size - side + 1)
+                spans.append(slice(start, start + side))
+            found[:, 3, spans[0], spans[1]] = 1
+        return found
+
+    def hidden(self, view: ms.Tensor, noise: ms.Tensor) -> ms.Tensor:
+        """The view, (2B, 3, H', W'), with noise as from `draw_occluders` in the second frames."""
+        half, mask = view.shape[0] // 2, noise[:, 3:]
+        return ms.ops.concat((view[:half], (1 - mask) * view[half:] + mask * noise[:, :3]), axis=0)
 
     def crop(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:
         """The central part of `x` at a pyramid level, moved by `shift`, (x, y), px at full resolution."""

@@ -31,7 +31,13 @@ TINY = {
     "train.collapse_below": 0,
 }
 RESTRAINED = {"train.clip_norm": 1.0, "train.weight_decay": 1e-3, "train.decay": "one_cycle", "train.warmup": 0.5}
-SELFSUP = {"selfsup.crop_height": 4, "selfsup.crop_width": 4, "selfsup.start": 0, "selfsup.teacher": "mean"}
+SELFSUP = {
+    "selfsup.crop_height": 4,
+    "selfsup.crop_width": 4,
+    "selfsup.start": 0,
+    "selfsup.teacher": "mean",
+    "selfsup.occluders": 2,
+}
 # one process, which loads MindSpore once; the runs share compiled graphs
 RUNS = """
 import json, sys

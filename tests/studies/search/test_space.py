@@ -52,7 +52,7 @@ def test_options_that_are_asked_for_are_searched_of_the_arms_that_have_them():
     }
     assert {p.key for p in space.space(specs["wang"])} - {p.key for p in space.spaces(specs)["wang"]} == {
         "train.warmup", "train.clip_norm", "train.weight_decay", "occlusion.penalty", "occlusion.consistency",
-        "selfsup.momentum",
+        "selfsup.momentum", "selfsup.occluders", "selfsup.occluder_size",
     }  # fmt: skip
     clipped = {"clipped": changed(default_spec(), {"train.clip_norm": 1.0})}
     assert {p.key for p in space.spaces(clipped)["clipped"]} - {p.key for p in space.spaces(specs)["wang"]} == {

@@ -1,14 +1,19 @@
-"""What a training step costs at the speed of a matrix product and of a copy: a yardstick, not a limit.
+"""What a step or inference costs at the speed of a matrix product, of a copy, and of the CPU's multiply-adds.
 
-A convolution can be faster than the product of the library that is measured, and maps may stay in the cache.
+The first two are a yardstick and not a limit: a convolution can be faster than the product of the library that is
+measured, and maps may stay in the cache. Nothing is faster than multiply-adds of vectors in registers (`peak.cc`).
 """
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import pathlib
+import tempfile
 import time
 
 from benchmarks.cases import Case
+from uflow.kernels import build
 from uflow.models.architecture import CONTEXT, DENSE, DISPLACEMENT, Architecture
 
 _PASSES = 3  # forward, gradient by the input, gradient by the weights: each as much arithmetic as the other
@@ -16,14 +21,21 @@ _PASSES = 3  # forward, gradient by the input, gradient by the weights: each as 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What one process reaches: `flops` of a matrix product, 1/s, and `bandwidth` of a copy, bytes/s (read + write)."""
+    """What one process reaches.
+
+    Attributes:
+        flops: of a matrix product, 1/s.
+        bandwidth: of a copy, bytes/s (read + write).
+        peak: multiply-adds in registers, two operations each, 1/s; `None` without a compiler.
+    """
 
     flops: float
     bandwidth: float
+    peak: float | None = None
 
 
 def measured(threads: int, repeats: int = 15) -> Machine:
-    """The best of some repeats of PyTorch's 1024x1024 float32 product and of a copy of 256 MB."""
+    """The best of some repeats of PyTorch's 1024x1024 float32 product, of a copy of 256 MB, and of multiply-adds."""
     import torch
 
     torch.set_num_threads(threads)
@@ -39,7 +51,28 @@ def measured(threads: int, repeats: int = 15) -> Machine:
         began = time.perf_counter()
         target.copy_(source)
         copy.append(time.perf_counter() - began)
-    return Machine(2 * size**3 / min(product), 2 * source.nbytes / min(copy))
+    peak = peak_of_thread()
+    return Machine(2 * size**3 / min(product), 2 * source.nbytes / min(copy), peak and threads * peak)
+
+
+def peak_of_thread(rounds: int = 100_000, repeats: int = 200) -> float | None:
+    """Operations a second of one thread, the best of some repeats of a millisecond; `None` without a compiler."""
+    with tempfile.TemporaryDirectory(prefix="uflow-peak-") as folder:
+        made = pathlib.Path(folder, "peak.so")
+        try:
+            build.compile_library([pathlib.Path(__file__).with_name("peak.cc")], made)
+        except build.BuildError:
+            return None
+        function = ctypes.CDLL(str(made)).uflow_peak
+    function.restype = ctypes.c_double
+    function.argtypes = [ctypes.c_int64, ctypes.c_float, ctypes.c_float, ctypes.c_void_p]
+    sink = (ctypes.c_float * 16)()
+    best = 0.0
+    for _ in range(repeats):
+        began = time.perf_counter()
+        done = function(rounds, 0.999, 0.001, sink)
+        best = max(best, done / (time.perf_counter() - began))
+    return best
 
 
 def convolutions(options: Architecture, height: int, width: int) -> list[tuple[int, int, int, int]]:
@@ -87,6 +120,28 @@ def step_cost(case: Case, selfsup: bool) -> tuple[float, float]:
         moved += 4 * (2 * channels + (2 * DISPLACEMENT + 1) ** 2) * pixels
     passes = _PASSES * (2 if selfsup else 1) + (1 if selfsup else 0)
     return float(flops * images * passes), float(moved * images * passes)
+
+
+def inference_flops(case: Case) -> float:
+    """Floating-point operations of the convolutions and cost volumes of inference, from first to second images."""
+    options = case.spec(False).network
+    layers = [2.0 * i * o * taps * pixels for i, o, taps, pixels in convolutions(options, case.height, case.width)]
+    pyramid = sum(count for count, _ in options.pyramid())  # both images go through it, the rest sees the pair once
+    levels = range(2, options.levels + 1)
+    volumes = sum(
+        2
+        * options.pyramid()[level - 1][1]
+        * (2 * DISPLACEMENT + 1) ** 2
+        * (case.height >> level)
+        * (case.width >> level)
+        for level in levels
+    )
+    return case.batch * (2 * sum(layers[:pyramid]) + sum(layers[pyramid:]) + volumes)
+
+
+def flops_of(case: Case, mode: str) -> float:
+    """Floating-point operations of `step`, `selfsup` or `inference`, convolutions and cost volumes."""
+    return inference_flops(case) if mode == "inference" else step_cost(case, mode == "selfsup")[0]
 
 
 def bound_ms(case: Case, selfsup: bool, machine: Machine) -> float:

@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.cases import CASES, SEED, Case
 
-SIDES = ("uflow", "eager", "compile", "exact")  # `exact` is `eager` with double precision, for comparison only
+# `exact` is `eager` with double precision, for comparison only
+SIDES = ("uflow", "eager", "compile", "onnxruntime", "openvino", "exact")
 
 
 def uflow_side(
@@ -113,6 +114,44 @@ def torch_side(side: str, case: Case, mode: str, directory: pathlib.Path, thread
     return train
 
 
+def runtime_side(side: str, case: Case, directory: pathlib.Path, threads: int) -> Callable[[], Any]:
+    """Inference by a runtime for networks that were exported, with the graph that `experiments.export` writes."""
+    from experiments.model_io import onnx_graph
+
+    spec, stored = case.spec(False), np.load(directory / "parameters.npz")
+    model = onnx_graph.model(
+        spec.network,
+        spec.normalization,
+        {name: stored[name] for name in stored.files},
+        height=case.height,
+        width=case.width,
+        properties={},
+    )
+    file = directory / f"{side}.onnx"
+    file.write_bytes(model.SerializeToString(deterministic=True))
+    images = dict(zip((onnx_graph.FIRST, onnx_graph.SECOND), case.images(), strict=True))
+    if side == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+        def run() -> np.ndarray:
+            return session.run(None, images)[0]
+    else:
+        import openvino
+
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.Core().compile_model(str(file), "CPU", settings)
+
+        def run() -> np.ndarray:
+            return compiled(images)[0]
+
+    np.savez(directory / f"{side}.npz", flow=run())
+    return run
+
+
 def main() -> int:
     """Answers commands until there are no more."""
     side, name, mode, where, threads = sys.argv[1:]
@@ -124,6 +163,8 @@ def main() -> int:
         if command["do"] == "prepare":
             if side == "uflow":
                 run = uflow_side(case, mode, directory)
+            elif side in ("onnxruntime", "openvino"):
+                run = runtime_side(side, case, directory, int(threads))
             else:
                 run = torch_side(side, case, mode, directory, int(threads))
             answer: Any = time.perf_counter() - began

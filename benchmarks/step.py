@@ -5,13 +5,15 @@ the same parameters and are held against what the peer computes in double precis
 loss, the flow of inference and all gradients must agree to 1e-4, or where PyTorch itself is further away in single
 precision, to five times that. (Biases of the coarsest features are: of their gradients the normalisation leaves a small
 difference of large sums.) Then the two processes take turns, so that what else the machine does hits both alike; the
-ratio is the median of the ratios of the turns. Needs the extra `bench`: pip install -e '.[bench]'.
+ratio is the median of the ratios of the turns. Inference is timed against ONNX Runtime and OpenVINO too (`--peers`),
+which run the graph that `experiments.export` writes. Needs the extra `bench`: pip install -e '.[bench]'.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -34,7 +36,8 @@ from uflow.backend import environment
 AGREEMENT = 1e-4  # of the largest value: how far from double precision
 FACTOR = 5.0  # or this much further than PyTorch in single precision
 KINDS = ("loss", "flow")  # everything else is a gradient
-PEERS = ("eager", "compile")
+RUNTIMES = ("onnxruntime", "openvino")  # peers of inference only, by the names of their packages
+PEERS = ("eager", "compile", *RUNTIMES)
 
 
 class SideError(RuntimeError):
@@ -80,7 +83,7 @@ class Row:
     Attributes:
         size: of the images.
         mode: `step`, `selfsup` or `inference`.
-        peer: `eager` or `compile`.
+        peer: one of `PEERS`.
         ms: median of this project, ms.
         peer_ms: median of the peer, ms.
         ratio: median over the turns of the ratio of their medians, this project over the peer.
@@ -95,6 +98,9 @@ class Row:
         peer_first: of the peer's.
         roofline_ms: what arithmetic takes at the speed of a matrix product, or traffic at that of a copy, whichever is
             longer, ms; `None` for inference.
+        of_peak: share of the CPU's peak at which this project does the convolutions and cost volumes, if its whole time
+            went into them; `None` if the peak is not known.
+        peer_of_peak: the same of the peer.
     """
 
     size: str
@@ -112,6 +118,8 @@ class Row:
     first: float
     peer_first: float
     roofline_ms: float | None
+    of_peak: float | None = None
+    peer_of_peak: float | None = None
 
 
 def distances(directory: pathlib.Path, side: str) -> dict[str, float]:
@@ -180,12 +188,14 @@ def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine:
             for side in sides:
                 side.close()
     ratios = [statistics.median(a) / statistics.median(b) for a, b in times]
+    ms, peer_ms = (statistics.median(t for turn in times for t in turn[side]) for side in (0, 1))
+    ideal = 1e3 * roofline.flops_of(case, mode) / machine.peak if machine.peak else None
     return Row(
         size=case.name,
         mode=mode,
         peer=peer,
-        ms=statistics.median(t for a, _ in times for t in a),
-        peer_ms=statistics.median(t for _, b in times for t in b),
+        ms=ms,
+        peer_ms=peer_ms,
         ratio=statistics.median(ratios),
         low=min(ratios),
         high=max(ratios),
@@ -196,6 +206,8 @@ def compare(case: Case, mode: str, peer: str, threads: int, turns: int, machine:
         first=first,
         peer_first=peer_first,
         roofline_ms=None if mode == "inference" else roofline.bound_ms(case, mode == "selfsup", machine),
+        of_peak=ideal and ideal / ms,
+        peer_of_peak=ideal and ideal / peer_ms,
     )
 
 
@@ -203,15 +215,17 @@ def markdown(rows: Sequence[Row]) -> str:
     """The table."""
     lines = [
         "| size | what | peer | here, ms | peer, ms | ratio [range] | memory, GB | peer, GB | first call, s | peer, s |"
-        " roofline, ms | from exact | peer |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        " roofline, ms | of FMA peak | peer | from exact | peer |",
+        "|---|---|---|" + "--:|" * 12,
     ]
     for row in rows:
         bound = "-" if row.roofline_ms is None else f"{row.roofline_ms:.1f}"
+        own, other = ("-" if share is None else f"{share:.0%}" for share in (row.of_peak, row.peer_of_peak))
         lines.append(
             f"| {row.size} | {row.mode} | {row.peer} | {row.ms:.1f} | {row.peer_ms:.1f} | {row.ratio:.2f}"
             f" [{row.low:.2f}, {row.high:.2f}] | {row.memory / 1e9:.2f} | {row.peer_memory / 1e9:.2f} |"
-            f" {row.first:.0f} | {row.peer_first:.0f} | {bound} | {row.apart:.0e} | {row.peer_apart:.0e} |"
+            f" {row.first:.0f} | {row.peer_first:.0f} | {bound} | {own} | {other} |"
+            f" {row.apart:.0e} | {row.peer_apart:.0e} |"
         )
     return "\n".join(lines)
 
@@ -226,7 +240,8 @@ def processor() -> str:
 
 def about(threads: int, machine: roofline.Machine) -> dict[str, Any]:
     """Where the numbers come from."""
-    versions = {name: importlib.metadata.version(name) for name in ("mindspore", "torch", "numpy")}
+    names = ("mindspore", "torch", "numpy", *(name for name in RUNTIMES if importlib.util.find_spec(name)))
+    versions = {name: importlib.metadata.version(name) for name in names}
     return {
         "cpu": processor(),
         "threads": threads,
@@ -234,6 +249,7 @@ def about(threads: int, machine: roofline.Machine) -> dict[str, Any]:
         **versions,
         "product GFLOP/s": round(machine.flops / 1e9, 1),
         "copy GB/s": round(machine.bandwidth / 1e9, 1),
+        "FMA peak GFLOP/s": machine.peak and round(machine.peak / 1e9, 1),
     }
 
 
@@ -249,7 +265,7 @@ def parser() -> Parser:
     made = Parser(prog="python -m benchmarks.step", description=__doc__.split("\n\n")[0])
     made.add_argument("--sizes", default=",".join(CASES), help="which sizes (%(default)s)")
     made.add_argument("--modes", default=",".join(MODES), help="which of step, selfsup, inference (%(default)s)")
-    made.add_argument("--peers", default="eager", help="eager, compile or both (%(default)s)")
+    made.add_argument("--peers", default="eager", help=f"some of {', '.join(PEERS)} (%(default)s)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads of each side (%(default)s)")
     made.add_argument("--turns", type=int, default=7, help="how often the sides take turns (%(default)s)")
     made.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the rows there too")
@@ -276,10 +292,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = roofline.measured(given.threads)
     source = about(given.threads, machine)
     print("  ".join(f"{key}: {value}" for key, value in source.items()), flush=True)
+    for name in [peer for peer in peers if peer in RUNTIMES and importlib.util.find_spec(peer) is None]:
+        print(f"{name}: not installed, left out; pip install -e '.[bench]'", flush=True)
+        peers.remove(name)
+    if left := [peer for peer in peers if peer in RUNTIMES and modes != ["inference"]]:
+        print(f"{', '.join(left)}: of inference only, for they do not train", flush=True)
     rows = []
     for size in sizes:
         for mode in modes:
-            for peer in peers:
+            for peer in [peer for peer in peers if mode == "inference" or peer not in RUNTIMES]:
                 try:
                     rows.append(compare(CASES[size], mode, peer, given.threads, given.turns, machine))
                 except SideError as error:

@@ -23,3 +23,21 @@ def test_the_longer_of_arithmetic_and_traffic_counts():
     flops, moved = roofline.step_cost(case, False)
     assert roofline.bound_ms(case, False, roofline.Machine(flops, 1e30)) == 1000.0
     assert roofline.bound_ms(case, False, roofline.Machine(1e30, moved / 2)) == 2000.0
+
+
+def test_inference_costs_both_pyramids_and_the_rest_once():
+    case = CASES["64x64"]
+    # a third of a step is one pass over both directions: twice what inference costs beside the pyramids
+    layers = roofline.convolutions(case.spec(False).network, 64, 64)
+    pyramid = sum(2 * i * o * taps * pixels for i, o, taps, pixels in layers[:9])  # three levels of three
+    both = roofline.step_cost(case, False)[0] / 3
+    assert roofline.inference_flops(case) == both / 2 + case.batch * pyramid
+    assert roofline.flops_of(case, "inference") == roofline.inference_flops(case)
+    assert roofline.flops_of(case, "selfsup") == roofline.step_cost(case, True)[0]
+
+
+def test_the_peak_is_that_of_the_vectors_and_none_without_a_compiler(monkeypatch):
+    # no CPU does less than an operation or more than 256 a nanosecond on one core, however busy it is
+    assert 1e6 < roofline.peak_of_thread(rounds=1000, repeats=3) < 256e9
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert roofline.peak_of_thread() is None

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from benchmarks import step
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, Case
+from benchmarks.side import runtime_side, uflow_side
 
 A, B = np.array([1.0, -4.0]), np.array([0.5])
 
@@ -56,3 +57,26 @@ def test_the_second_image_is_the_first_one_moved():
     first, second = CASES["64x64"].images()
     assert first.shape == second.shape == (4, 3, 64, 64) and first.dtype == np.float32
     assert 0 <= first.min() and first.max() <= 1 and np.abs(first - second).mean() > 0.02
+
+
+def test_runtimes_that_are_not_installed_are_left_out_with_a_word(monkeypatch, capsys):
+    compared = []
+    monkeypatch.setattr(step.importlib.util, "find_spec", lambda name: None if name == "openvino" else object())
+    monkeypatch.setattr(step.importlib.metadata, "version", lambda name: "1.0")
+    monkeypatch.setattr(step.roofline, "measured", lambda threads: step.roofline.Machine(1e9, 1e9))
+    monkeypatch.setattr(step, "markdown", lambda rows: "table")
+    monkeypatch.setattr(step, "compare", lambda case, mode, peer, *rest: compared.append((mode, peer)))
+    assert step.main(["--sizes", "64x64", "--modes", "step,inference", "--peers", "eager,onnxruntime,openvino"]) == 0
+    assert compared == [("step", "eager"), ("inference", "eager"), ("inference", "onnxruntime")]
+    said = capsys.readouterr().out
+    assert "openvino: not installed, left out; pip install -e '.[bench]'" in said
+    assert "onnxruntime: of inference only" in said
+
+
+def test_a_runtime_gives_the_flow_of_the_network(tmp_path):
+    pytest.importorskip("onnxruntime")
+    case = Case(height=32, width=48, batch=2, levels=2, multiplier=0.0625, crop=8)
+    uflow_side(case, "inference", tmp_path)
+    flow = runtime_side("onnxruntime", case, tmp_path, 1)()
+    np.testing.assert_allclose(flow, np.load(tmp_path / "uflow.npz")["flow"], atol=1e-4)
+    assert flow.shape == (2, 2, 32, 48) and np.abs(flow).max() > 1e-2

@@ -171,6 +171,21 @@ def _seal(path: pathlib.Path) -> None:
     path.write_bytes(content + hashlib.sha256(content).digest())
 
 
+def compile_library(sources: Iterable[pathlib.Path], made: pathlib.Path, compiler: tuple[str, ...] = ()) -> None:
+    """Compiles a library for this machine, with the kernels' flags and headers.
+
+    Args:
+        sources: files in C++.
+        made: the library.
+        compiler: the words that start it; by default those of `CXX`, or `g++`.
+
+    Raises:
+        BuildError: without a compiler, or if it fails.
+    """
+    compiler = compiler or _compiler()
+    _run([*compiler, *_flags(), f"-I{_FOLDER}", *map(str, sources), "-o", str(made)])
+
+
 def library() -> pathlib.Path:
     """The path of the library; compiles it if it is not in the cache or broken there (some 20 s).
 
@@ -190,7 +205,7 @@ def library() -> pathlib.Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as folder:
             made = pathlib.Path(folder, path.name)
-            _run([*compiler, *_flags(), *map(str, sorted(_FOLDER.glob("*.cc"))), "-o", str(made)])
+            compile_library(sorted(_FOLDER.glob("*.cc")), made, compiler)
             _seal(made)
             made.chmod(stat.S_IMODE(made.stat().st_mode) & ~_OTHERS_WRITE)
             ctypes.CDLL(str(made))  # fails here rather than in a training step

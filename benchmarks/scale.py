@@ -44,10 +44,11 @@ def costs(out: pathlib.Path, runs: int, mlflow: bool) -> dict[str, tuple[float, 
         runs: of the study, a multiple of the number of `METHODS`.
         mlflow: whether they are sent to MLflow.
     """
+    from studies.queue.journal_queue import Queue
+
     from analysis.report.write import write_report
     from studies.cli import status_view
     from studies.queue.job import jobs_of
-    from studies.queue.journal_queue import Queue
     from studies.tracking.mirror_thread import open_mirror
     from studies.tracking.sync import sync_runs
 

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.trivial_run import trivial
 from experiments.cli.flags import Parser
 from experiments.records import json_files
+from experiments.records.run_record import write_result
 from experiments.records.run_settings import RunSettings
 from studies.design import Study, vary
 from studies.planning import plan_store, planner
@@ -44,10 +45,9 @@ def costs(out: pathlib.Path, runs: int, mlflow: bool) -> dict[str, tuple[float, 
         runs: of the study, a multiple of the number of `METHODS`.
         mlflow: whether they are sent to MLflow.
     """
-    from studies.queue.journal_queue import Queue
-
     from analysis.report.write import write_report
     from studies.cli import status_view
+    from studies.queue.file_queue import Queue
     from studies.queue.job import jobs_of
     from studies.tracking.mirror_thread import open_mirror
     from studies.tracking.sync import sync_runs
@@ -84,7 +84,8 @@ def costs(out: pathlib.Path, runs: int, mlflow: bool) -> dict[str, tuple[float, 
     def claim() -> None:
         for _ in range(min(runs, CLAIMS)):
             lease = queue.claim()
-            queue.done(lease, records[lease.job.directory])
+            write_result(queue.runs / lease.job.directory, records[lease.job.directory])
+            queue.ended(lease, True)
 
     timed("claim", claim, min(runs, CLAIMS))
     timed("status", lambda: status_view.as_text(status_view.status(folder)))

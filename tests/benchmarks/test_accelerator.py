@@ -16,7 +16,7 @@ def test_the_parts_share_all_of_the_time():
     assert sum(accelerator.SHARES.values()) == 100 and accelerator.SECONDS == 300
 
 
-@pytest.mark.slow
+@pytest.mark.storm  # three minutes of the processor: eight processes that each compile
 def test_all_parts_pass_on_the_cpu(tmp_path, capsys):
     out = tmp_path / "card.json"
     words = ["--device", "cpu", "--sizes", "tiny", "--seconds", LONG, "--out", str(out)]

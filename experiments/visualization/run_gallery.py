@@ -17,6 +17,7 @@ of a frame are colored on one scale, the longest true motion of the frame, so pi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -137,7 +138,19 @@ def visibility(occlusion: Any, forward: np.ndarray, backward: np.ndarray, pair: 
         if pair.occluded is None:
             return None
         given.append(ms.Tensor(pair.occluded[None, None].astype(np.float32)))
-    return (occlusion(*given) * inside_frame(given[0])).asnumpy()[0, 0]
+    return _counted(occlusion)(*given).asnumpy()[0, 0]
+
+
+@functools.lru_cache(maxsize=1)
+def _counted(occlusion: Any) -> Any:
+    """A component without what leads out of the frame, as a graph: an operator that is called outside of one keeps the
+    options of its first call, so that range maps of two sizes cannot be made."""
+
+    class Counted(ms.nn.Cell):
+        def construct(self, *given: ms.Tensor) -> ms.Tensor:
+            return occlusion(*given) * inside_frame(given[0])
+
+    return Counted()
 
 
 def draw(pair: Pair, flow: np.ndarray, visible: np.ndarray | None, longest: float) -> dict[str, np.ndarray]:

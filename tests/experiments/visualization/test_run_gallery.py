@@ -157,6 +157,17 @@ def test_visibility_is_what_the_component_says_without_what_leaves_the_frame():
     assert visibility(truth, forward, backward, known)[0].tolist() == [0, 1, 1, 0]
 
 
+def test_visibility_by_range_maps_of_more_than_one_size_is_seen():
+    from uflow import backend as ms
+    from uflow import registry
+
+    ms.set_context(mode=ms.GRAPH_MODE)  # as in a run
+    still = np.zeros((2, 8, 8), np.float32)
+    pair = Pair("p", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
+    for name in ("wang", "wang4", "uflow"):
+        assert visibility(registry.build("occlusion", name), still, still, pair).tolist() == [[1.0] * 8] * 8
+
+
 def test_a_set_played_backward_has_its_frames_exchanged_and_no_truth():
     back = reversed_pair(Moving(4)[0])
     assert (back.first == 9).all() and (back.second == 0).all() and back.flow is None

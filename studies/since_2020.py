@@ -3,11 +3,11 @@
 The baseline is the paper's full method. Each arm exchanges one part of it: the photometric loss (census), the
 smoothness term, the normalization of the features (statistics shared by both images and the batch), the teacher of
 self-supervision, how parameters are updated; or it adds the consistency of forward and backward flow, with UnFlow's
-weight. Everything else stays, also weights that were chosen for the baseline, so a part that loses may lose by its
-weight; `--search` tunes it for every arm alike. Some of the parts are older than the paper: they are here because later
-methods train with them, or because they are what a reader would try first. What moves out of a crop, `data.margin`, is
-no arm: it takes frames that are larger than the crop, which scenes of the size of the training images are not. The
-quick presets run one arm each of the photometric loss and the normalization.
+weight for KITTI and Cityscapes. Everything else stays, also weights that were chosen for the baseline, so a part that
+loses may lose by its weight; `--search` tunes it for every arm alike. Some of the parts are older than the paper: they
+are here because later methods train with them, or because they are what a reader would try first. What moves out of a
+crop, `data.margin`, is no arm: it takes frames that are larger than the crop, which scenes of the size of the training
+images are not. The quick presets run one arm each of the photometric loss and the normalization.
 """
 
 from studies.design import Arm, Study, add_each

@@ -37,7 +37,9 @@ SCENE = SceneOptions(seed=3, shapes_min=2, shapes_max=2, gain=0.3, offset=0.1)
 PAIR = 1  # of the scenes, one that moves by some px and hides some pixels
 STRIDE = 3  # px, between the pixels of the frame that a loss is asked for
 WINDOW = 9  # px, the side of the part of the frame whose photometric loss a pixel of the picture shows
-CROP = 16  # px, what is cut off for a student, where a component has that option
+# What components that have these options are drawn with: the scene is too small for the usual crop, px, and a mixture
+# of all its losses looks like none of them.
+CHANGED = {"crop_height": 16, "crop_width": 16, "census_weight": 1.0}
 
 PAGE = f"""# Gallery of components
 
@@ -223,9 +225,9 @@ MAPS = {
 
 
 def built(axis: str, name: str) -> Any:
-    """The component with its default options, but for a crop that the scene is too small for."""
+    """The component with its default options, but for those of `CHANGED`."""
     fields = {field.name for field in dataclasses.fields(registry.entry(axis, name).cls)}
-    return registry.build(axis, name, {key: CROP for key in ("crop_height", "crop_width") if key in fields})
+    return registry.build(axis, name, {key: value for key, value in CHANGED.items() if key in fields})
 
 
 def picture(axis: str, name: str, of: Scene) -> np.ndarray:
@@ -254,7 +256,7 @@ def place(axis: str, name: str) -> str:
 def page() -> str:
     """The page, Markdown."""
     parts = [PAGE]
-    for axis in registry.AXES:
+    for axis in MAPS:
         parts.append(f"\n## {ABOUT[axis]}\n")
         names = registry.names(axis)
         for start in range(0, len(names), 3):
@@ -291,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         drawn["flow"] = flow_colors.colors(shown.forward, longest)
         for name, content in drawn.items():
             written(out / place("scene", name), content)
-        for axis in registry.AXES:
+        for axis in MAPS:
             for name in registry.names(axis):
                 written(out / place(axis, name), picture(axis, name, shown))
                 print(f"{axis} {name}", flush=True)

@@ -143,9 +143,9 @@ def visibility(occlusion: Any, forward: np.ndarray, backward: np.ndarray, pair: 
 
 @functools.lru_cache(maxsize=1)
 def _counted(occlusion: Any) -> Any:
-    """A component without what leads out of the frame, as a graph: an operator that is called outside of one keeps the
-    options of its first call, so that range maps of two sizes cannot be made."""
+    """What a component counts, without what leads out of the frame, as a graph."""
 
+    # called outside of a graph, an operator keeps the options of its first call: no range maps of two sizes
     class Counted(ms.nn.Cell):
         def construct(self, *given: ms.Tensor) -> ms.Tensor:
             return occlusion(*given) * inside_frame(given[0])

@@ -208,7 +208,7 @@ def test_a_mixture_is_the_weighted_sum_of_its_parts_and_changes_once():
     inputs = image, np.zeros_like(image), visible
     assert run(mixture, *inputs) == pytest.approx(2 * colors + 0.25 * census, rel=1e-5)
     assert run(mixture.changed(), *inputs) == pytest.approx(census, rel=1e-5)
-    chosen = {axis: registry.build(axis, "none") for axis in registry.AXES if axis != "photometric"}
+    chosen = {axis: registry.build(axis, "none") for axis in Components.axes() if axis != "photometric"}
     components = Components(photometric=mixture, **chosen)
     assert components.starts(10) == (5,) and components.weights_at(7, 10)[0] == 1
     assert components.active_at(4, 10).photometric == mixture

@@ -17,7 +17,6 @@ of a frame are colored on one scale, the longest true motion of the frame, so pi
 from __future__ import annotations
 
 import dataclasses
-import functools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from experiments.evaluation import metrics
 from experiments.records import json_files, layout
 from experiments.visualization import flow_colors
 from uflow import backend as ms
-from uflow import registry
+from uflow import kernels, registry
 from uflow.ops.geometry import inside_frame
 
 N_LARGEST_MOTION = 4  # frames shown because they moved most
@@ -138,19 +137,8 @@ def visibility(occlusion: Any, forward: np.ndarray, backward: np.ndarray, pair: 
         if pair.occluded is None:
             return None
         given.append(ms.Tensor(pair.occluded[None, None].astype(np.float32)))
-    return _counted(occlusion)(*given).asnumpy()[0, 0]
-
-
-@functools.lru_cache(maxsize=1)
-def _counted(occlusion: Any) -> Any:
-    """What a component counts, without what leads out of the frame, as a graph."""
-
-    # called outside of a graph, an operator keeps the options of its first call: no range maps of two sizes
-    class Counted(ms.nn.Cell):
-        def construct(self, *given: ms.Tensor) -> ms.Tensor:
-            return occlusion(*given) * inside_frame(given[0])
-
-    return Counted()
+    with kernels.disabled():  # outside of a graph they keep the options of their first call: no range maps of two sizes
+        return (occlusion(*given) * inside_frame(given[0])).asnumpy()[0, 0]
 
 
 def draw(pair: Pair, flow: np.ndarray, visible: np.ndarray | None, longest: float) -> dict[str, np.ndarray]:

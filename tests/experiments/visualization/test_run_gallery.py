@@ -158,10 +158,8 @@ def test_visibility_is_what_the_component_says_without_what_leaves_the_frame():
 
 
 def test_visibility_by_range_maps_of_more_than_one_size_is_seen():
-    from uflow import backend as ms
     from uflow import registry
 
-    ms.set_context(mode=ms.GRAPH_MODE)  # as in a run
     still = np.zeros((2, 8, 8), np.float32)
     pair = Pair("p", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
     for name in ("wang", "wang4", "uflow"):

@@ -37,16 +37,9 @@ def as_page(
         figures: SVG text by name: `forest`, `curves`, `interactions`, `tuning`, as far as there are.
         parts: of a factorial, what each part is worth.
     """
-    import jinja2
     import markupsafe
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     # Long labels may break after their joints; the text is escaped before the tags go in.
     environment.filters["joints"] = lambda text: markupsafe.Markup(
         re.sub(r"([+,/_-])", r"\1<wbr>", str(markupsafe.escape(text)))
@@ -80,6 +73,19 @@ def as_page(
         decimals=deciding.kind.decimals,
         p_text=p_text,
         number=lambda estimate, metric: _number(estimate, metric_kind(metric).decimals),
+    )
+
+
+def templates() -> Any:
+    """The pages of this package, in which every text is escaped and an unknown name is an error."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.paper.overview import Evidence, Overview
 from analysis.report.footnotes import p_text
-from analysis.report.html import inline_svg
+from analysis.report.html import inline_svg, templates
 from analysis.report.text_tables import WIDTH, escape_markdown
 from analysis.results.transfer import FEW_ARMS, Effect, Transfer
 from experiments.records import layout
@@ -126,17 +126,10 @@ def as_page(found: Overview, figure: str = "", place: pathlib.Path | None = None
         figure: SVG text of the findings, shown first.
         place: the folder that the page is written to, which links start from; by default that of the studies.
     """
-    import jinja2
     import markupsafe
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("ledger.html.j2").render(
+    page = templates().get_template("ledger.html.j2")
+    return page.render(
         found=found,
         figure=markupsafe.Markup(inline_svg(figure, "findings")) if figure else "",
         transfers=[about_transfer(transfer) for transfer in found.transfers],

@@ -79,7 +79,7 @@ def test_runtimes_that_are_not_installed_are_left_out_with_a_word(monkeypatch, c
 
 
 def test_a_runtime_gives_the_flow_of_the_network(tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
     case = Case(height=32, width=48, batch=2, levels=2, multiplier=0.0625, crop=8)
     words = (
         "import pathlib, sys\nfrom benchmarks.cases import Case\nfrom benchmarks.side import uflow_side\n"

@@ -62,12 +62,14 @@ class Execution(RunSettings):
     Attributes:
         card: where a run trains, which is its `device`.
         threads: CPU threads of a run.
+        core: the CPU core that a worker and its runs keep to; `None` leaves that to the system.
         limits: what a run may use.
         program: the module that does a run, called as `experiments.run` is.
     """
 
     card: Card = Card("auto")
     threads: int = 1
+    core: int | None = None
     limits: Limits = Limits()
     program: str = "experiments.run"
 

@@ -78,7 +78,8 @@ class WorkerSettings:
     def scheduled(self, threads: int) -> WorkerSettings:
         """The settings for a worker to which Ray or Slurm gives cards and cores: the card without its number."""
         card = dataclasses.replace(self.execution.card, number=None)
-        return dataclasses.replace(self, execution=dataclasses.replace(self.execution, card=card, threads=threads))
+        execution = dataclasses.replace(self.execution, card=card, threads=threads, core=None)
+        return dataclasses.replace(self, execution=execution)
 
     @property
     def out(self) -> pathlib.Path:
@@ -240,6 +241,9 @@ def read(argv: Sequence[str] | None, variables: Mapping[str, str]) -> WorkerSett
 def main(argv: Sequence[str] | None = None) -> int:
     """Works on a study until nothing is left; see `MEANINGS` for what else it returns."""
     settings, stop = read(argv, os.environ), stop_on_signals()
+    if settings.execution.core is not None:
+        with contextlib.suppress(OSError):  # the core may have been taken away since
+            os.sched_setaffinity(0, {settings.execution.core})  # what is started from here on inherits it
     try:
         extensions.load(settings.execution.extensions)
         return work(settings, stop)

@@ -98,6 +98,18 @@ def files_with(text, folder):
     return found
 
 
+def test_runs_keep_to_the_core_of_their_worker(tmp_path):
+    cores = sorted(os.sched_getaffinity(0))
+    started = launch(tmp_path, str(len(cores)), runs=2 * len(cores), held="synthetic")
+    try:
+        wait_until(lambda: len(begun(tmp_path)) == len(cores))
+        pids = [int(path.read_text().split()[0]) for path in tmp_path.glob("runs/*/trained")]
+        assert sorted(psutil.Process(pid).cpu_affinity() for pid in pids) == [[core] for core in cores]
+    finally:
+        (tmp_path / "open").touch()
+    assert started.wait() == 0, (tmp_path / "said").read_text()
+
+
 # --- Ray
 
 

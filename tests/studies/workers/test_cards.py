@@ -73,3 +73,23 @@ def test_workers_share_the_cards_in_turn(tmp_path):
     settings = WorkerSettings(execution=Execution(out=tmp_path), study="s", queue="s")
     cards = parse("gpu:0,2")
     assert [s.execution.card.number for s in assigned(settings, cards, 5)] == [0, 2, 0, 2, 0]
+
+
+def test_one_worker_for_each_core_keeps_to_its_own(tmp_path, monkeypatch):
+    from studies.launchers import supervisor
+    from studies.workers.subprocess_run import Execution
+    from studies.workers.worker import WorkerSettings
+
+    monkeypatch.setattr(supervisor.os, "sched_getaffinity", lambda pid: {5, 2})
+    settings = WorkerSettings(execution=Execution(out=tmp_path), study="s", queue="s")
+
+    def cores(card, count):
+        return [s.execution.core for s in supervisor.assigned(settings, (Card(card),), count)]
+
+    assert cores("CPU", 2) == [2, 5]
+    assert cores("CPU", 1) == [None] and cores("CPU", 3) == [None] * 3  # the system knows better where there is room
+    assert cores("GPU", 2) == [None, None]
+    (first, _) = supervisor.assigned(settings, (Card("CPU"),), 2)
+    assert first.scheduled(1).execution.core is None  # another machine has other cores
+    monkeypatch.setattr(supervisor.os, "sched_getaffinity", lambda pid: {3})
+    assert cores("CPU", 1) == [None]

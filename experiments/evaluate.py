@@ -96,11 +96,12 @@ def open_sets(
     found = []
     allowed = PROTOCOLS[arguments.protocol].data
     data = predictor.spec.data
+    height, width = data.scene_size
     for name, path in asked:
         if allowed and name not in allowed:
             raise ValueError(f"protocol {arguments.protocol} is not made for {name} (for: {', '.join(allowed)})")
         text = f"{name}:{path}" if path else name
-        pairs = open_source(text, arguments.split, height=data.height, width=data.width, scenes=data.scenes)
+        pairs = open_source(text, arguments.split, height=height, width=width, scenes=data.scenes)
         if "flow" not in pairs.provides:
             raise DataError(f"{text}: has no ground truth flow to evaluate on ({arguments.split} split)")
         if not arguments.skip_bad:

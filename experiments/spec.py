@@ -121,7 +121,8 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         for unused in frozenset.intersection(*(UNUSED[source] for source in scenes)):
             del config["data"]["scenes"][unused]
     else:
-        del config["data"]["scenes"]
+        for unused in ("scenes", "scene_height", "scene_width"):
+            config["data"].pop(unused, None)
     return config | ({INITIAL: canonical(spec.initial)} if spec.initial else {})
 
 

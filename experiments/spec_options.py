@@ -81,14 +81,38 @@ class DataOptions:
         help="how far around a crop losses look up what moves out of it (fit=crop; full-image warping); 0 = not at all",
         later=True,
     )
+    scene_height: int = option(
+        0,
+        Range(0, 8192),
+        unit="px",
+        help="rows that generated scenes are drawn with, for training and evaluation; 0 = height",
+        later=True,
+    )
+    scene_width: int = option(
+        0,
+        Range(0, 8192),
+        unit="px",
+        help="columns that generated scenes are drawn with, given with scene_height; 0 = width",
+        later=True,
+    )
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     scenes: SceneOptions = dataclasses.field(default_factory=SceneOptions)
 
+    @property
+    def scene_size(self) -> tuple[int, int]:
+        """Height and width of the frames of generated scenes, before they are brought to those of training."""
+        return (self.scene_height or self.height, self.scene_width or self.width)
+
     def conflicts(self) -> list[str]:
         """Options that exclude each other."""
+        found = []
         if self.margin and self.fit != "crop":
-            return [f"margin={self.margin} needs fit=crop: there is nothing around frames that are resized as a whole"]
-        return []
+            found.append(
+                f"margin={self.margin} needs fit=crop: there is nothing around frames that are resized as a whole"
+            )
+        if bool(self.scene_height) != bool(self.scene_width):
+            found.append(f"scene_height={self.scene_height} and scene_width={self.scene_width}: give both or neither")
+        return found
 
 
 @section

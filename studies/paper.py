@@ -12,6 +12,7 @@ CAMPAIGN = Campaign(
         "smoothness_ablation",
         "selfsup_ablation",
         "model_ablation",
+        "resolution_ablation",
         "augmentation_ablation",
         "pretraining_ablation",
         "what_matters",

@@ -186,6 +186,7 @@ CLAIMS = (
     Claim(
         number=7,
         claim="training at a larger resolution is better",
+        command="resolution_ablation",
         better={"data.height": Relation.MORE, "data.width": Relation.MORE},
         worse={"data.height": Relation.LESS, "data.width": Relation.LESS},
     ),

@@ -56,8 +56,8 @@ def open_pairs(spec: ExperimentSpec, section: str, split: str) -> PairSet:
     if section == "evaluation":
         check_once(spec.evaluation.source)
     source = getattr(spec, section).source or spec.data.source
-    data = spec.data
-    return open_source(source, split, height=data.height, width=data.width, scenes=data.scenes)
+    height, width = spec.data.scene_size
+    return open_source(source, split, height=height, width=width, scenes=spec.data.scenes)
 
 
 def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSpec:

@@ -85,6 +85,18 @@ def test_the_working_size_of_the_evaluation_counts_where_it_is_given():
     assert prefix_id(changed(SMALL, {"evaluation.digest": "1" * 16}), 1) == prefix_id(SMALL, 1)
 
 
+def test_the_size_of_scenes_counts_where_it_is_given_and_there_are_scenes():
+    assert not {"scene_height", "scene_width"} & set(canonical(SMALL)["data"])
+    drawn = {"data.scene_height": 128, "data.scene_width": 96}
+    sized = changed(SMALL, drawn)
+    assert sized.data.scene_size == (128, 96) and SMALL.data.scene_size == (SMALL.data.height, SMALL.data.width)
+    assert sized.run_id != SMALL.run_id and from_config(canonical(sized)).run_id == sized.run_id
+    files = changed(SMALL, {"data.source": "flyingchairs:/here"})
+    assert changed(files, drawn).run_id == files.run_id
+    with pytest.raises(ValueError, match="scene_height=128 and data.scene_width=0: give both or neither"):
+        changed(SMALL, {"data.scene_height": 128})
+
+
 def test_run_id_follows_only_the_options_that_its_scenes_follow():
     def ids(source, **options):
         changes = {f"data.scenes.{name}": value for name, value in options.items()}

@@ -28,22 +28,33 @@ TINY = {
 }
 # The factorial's other arms are made of the same parts, and every component is trained by a test of its own.
 SOME = {
+    "resolution_ablation": ("--arms", "64 px"),
     "since_2020": ("--arms", "cosine"),
     "what_matters": ("--arms", "nothing,only selfsup,no smoothness"),
     "hyperparameters": ("--search", "2", "--search-over", "train.learning_rate"),
 }
 
 
+def tiny(study):
+    """`TINY` but for what the study's arms differ in."""
+    own = {key for arm in arms_of(study) for key in arm.changes}
+    return {key: value for key, value in TINY.items() if key not in own}
+
+
+def arms_of(study):
+    return [] if study.startswith(".") else catalog.load(study).arms
+
+
 def begins(study):
     """Lets what a study's arms bring act from the first step on: a later start is one more graph to compile."""
-    arms = [] if study.startswith(".") else catalog.load(study).arms
+    arms = arms_of(study)
     axes = ("occlusion", "selfsup")
     brought = {axis for axis in axes for arm in arms if arm.changes.get(f"{axis}.name", "none") != "none"}
     return {f"{axis}.start": 0 for axis in sorted(brought)}
 
 
 def command(out, study, *words, tracking="none"):
-    options = [word for key, value in (TINY | begins(study)).items() for word in ("--set", f"{key}={value}")]
+    options = [word for key, value in (tiny(study) | begins(study)).items() for word in ("--set", f"{key}={value}")]
     full = [sys.executable, "-m", "studies.run", study, "--preset", "smoke", "--seeds", "1", "--out", str(out),
             "--workers", "1", "--tracking-uri", tracking, "--json", *options, *words]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

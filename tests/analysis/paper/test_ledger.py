@@ -37,7 +37,7 @@ def test_every_study_that_speaks_to_a_finding_is_named_and_what_was_not_run_has_
         f"not seen at this scale: other & more (short, synthetic): uflow - none, {ALL}: ",
         f"self-supervision helps not run: python -m studies.run selfsup_ablation --out {out}",
         f"pretraining on other data helps not run: python -m studies.run pretraining_ablation --out {out}",
-        "training at a larger resolution is better not run: no study of the package tests it",
+        f"training at a larger resolution is better not run: python -m studies.run resolution_ablation --out {out}",
         "left out: ",
         "broken/plan.json",
     ):

@@ -9,6 +9,7 @@ from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.findings import ledger
 from analysis.results.factorial import find_factorial, in_percent, several_at_once
 from analysis.results.load import StudyData
+from experiments.execution.inputs import open_pairs
 from experiments.records.plan import PlannedArm, StudyPlan
 from experiments.records.run_record import RunRecord
 from experiments.spec import canonical
@@ -76,6 +77,7 @@ TESTED_BY = {
     "second-order smoothness is better": ("smoothness_ablation", "second_order", "first_order"),
     "over brox": ("occlusion_ablation", "wang", "brox"),
     "over wang": ("occlusion_ablation", "brox", "wang"),
+    "at a larger resolution": ("resolution_ablation", "128 px", "64 px"),
     "augmentation helps": ("augmentation_ablation", "color", "none"),
     "pretraining on other data": ("pretraining_ablation", "pretrained", "longer"),
     "with image resizing": ("selfsup_ablation", "crop+resize", "crop"),
@@ -163,6 +165,15 @@ def test_the_default_studies_take_at_most_twenty_minutes(name):
     plan = plan_of(name, arms=(), seeds=tuple(range(preset.seeds)))
     known = costs.Costs(pathlib.Path("nowhere"), "CPU", "short", {})
     assert costs.estimate(plan, plan.runs, 2, known).seconds <= 20 * 60
+
+
+def test_all_resolutions_are_trained_on_the_same_scenes_and_evaluated_on_the_same_frames():
+    specs = [run.spec for run in plan_of("resolution_ablation", preset="night").runs]
+    assert [(spec.data.height, spec.data.width) for spec in specs] == [(128, 128), (96, 96), (64, 64), (48, 48)]
+    for section, split in (("data", "train"), ("evaluation", "test")):
+        assert {open_pairs(spec, section, split)[0].first.shape for spec in specs} == {(128, 128, 3)}
+        assert len({open_pairs(spec, section, split).digest for spec in specs}) == 1
+    assert {spec.evaluation.size for spec in specs} == {None}  # the network works at the size of the frames
 
 
 def test_studies_share_runs():

@@ -16,7 +16,8 @@ from typing import Any
 from experiments.cli import terminal
 from experiments.cli.signals import stop_on_signals
 from experiments.records import layout
-from studies.cli.arguments import Command, parser, read, resumed
+from studies.cli.arguments import parser, read, resumed
+from studies.cli.command import Command
 from studies.cli.ending import CommandResult, looked_at, reported, update_mirror
 from studies.queue.endings import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.records import layout
 from studies.cli import ending, plan_view, status_view
-from studies.cli.arguments import Command
+from studies.cli.command import Command
 from studies.cli.ending import CommandResult
 from studies.planning import plan_store
 from studies.planning.campaign_plan import CampaignPlan, each

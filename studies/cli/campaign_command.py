@@ -18,7 +18,6 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
     """The command on a campaign: that on each of its studies with each kind of data, and what these have in common."""
     from experiments.records.run_settings import sources_of
     from studies.planning.campaign_plan import each
-    from studies.planning.catalog import load
     from studies.planning.planner import PlanError
 
     if asked := [f"--{name.replace('_', '-')}" for name in ONE_STUDY if getattr(given, name) is not None]:
@@ -27,13 +26,15 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
             f"{', '.join(asked)} {verb} for one study, and {campaign.name} is a campaign of {len(campaign.studies)}:"
             f" give the name of a study ({', '.join(campaign.studies)}) with the same --out"
         )
+    members = each({name: functools.partial(_member, name) for name in campaign.studies})
+    studies = dict(zip(campaign.studies, members, strict=True))
     more = sources_of(given.data, given.eval)
     if given.data:
         campaign = _with_data(campaign, more)
         given = argparse.Namespace(**vars(given) | {"data": None, "eval": None})
 
     def part(study: str, kind: str, folder: str) -> Command:
-        known = dataclasses.replace(load(study), name=folder)
+        known = dataclasses.replace(studies[study], name=folder)
         return of_study(known, given, words, Problems(problems), campaign.kinds[kind])
 
     parts = each({folder: functools.partial(part, *names, folder) for *names, folder in campaign.parts})
@@ -45,6 +46,20 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
     return dataclasses.replace(
         first, study=campaign, request=request, settings=settings, stored=None, parts=tuple(parts)
     )
+
+
+def _member(name: str) -> Any:
+    """The study of that name; a campaign or a study that searches raises `PlanError`, for neither is a list of runs."""
+    from studies.design import Study
+    from studies.planning.catalog import load
+    from studies.planning.planner import PlanError
+
+    study = load(name)
+    if not isinstance(study, Study):
+        raise PlanError(f"{name!r} is a campaign itself, and a campaign is of studies; name those of it")
+    if study.searched:
+        raise PlanError(f"{name!r} searches settings before it has runs, which a campaign does not; give it on its own")
+    return study
 
 
 def _with_data(campaign: Any, sources: Mapping[str, str]) -> Any:

@@ -134,3 +134,17 @@ def test_what_is_wrong_everywhere_is_said_once_and_drift_stays_drift():
         each({"a": raises("both"), "b": raises("both\nonly here")})
     with pytest.raises(DriftError, match="^b: gone$"):
         each({"a": lambda: 1, "b": raises("gone", DriftError)})
+
+
+@pytest.mark.parametrize(
+    "studies, message",
+    [
+        (("paper", "selfsup_ablation"), "paper: 'paper' is a campaign itself, and a campaign is of studies"),
+        (("hyperparameters", "selfsup_ablation"), "hyperparameters: 'hyperparameters' searches settings before it has"),
+        (("selfsup_ablaton", "selfsup_ablation"), "selfsup_ablaton: unknown study 'selfsup_ablaton'; did you mean"),
+    ],
+)
+def test_what_cannot_be_part_of_a_campaign_is_refused_by_its_name(at, capsys, studies, message):
+    (at / "tiny.py").write_text(TINY.replace('("occlusion_ablation",\n    "selfsup_ablation")', repr(studies)))
+    assert run.main(["./tiny.py", "--preset", "smoke", "--out", "out", "--plan"]) == 2
+    assert f"studies.run: {message}" in capsys.readouterr().err and os.listdir(at) == ["tiny.py"]

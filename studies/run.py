@@ -201,10 +201,8 @@ def _check_places(command: Command) -> None:
 def _joined(command: Command) -> CommandResult:
     """Works on what another command has planned."""
     from studies.launchers.supervisor import join, start_of
-    from studies.planning import plan_store
 
-    planned = plan_store.stored(command.folder) is not None or (command.folder / layout.SEARCH_LOCK).exists()
-    if not command.settings.storage and not planned:
+    if not command.settings.storage and not command.folder.is_dir():
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
             " another machine, give --storage)"

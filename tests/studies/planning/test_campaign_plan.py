@@ -148,3 +148,13 @@ def test_what_cannot_be_part_of_a_campaign_is_refused_by_its_name(at, capsys, st
     (at / "tiny.py").write_text(TINY.replace('("occlusion_ablation",\n    "selfsup_ablation")', repr(studies)))
     assert run.main(["./tiny.py", "--preset", "smoke", "--out", "out", "--plan"]) == 2
     assert f"studies.run: {message}" in capsys.readouterr().err and os.listdir(at) == ["tiny.py"]
+
+
+def test_a_worker_joins_a_campaign_that_was_planned_and_no_other(at, capsys):
+    words = ["./tiny.py", "--preset", "smoke", "--out", "out", "--tracking-uri", "none"]
+    words += ["--worker", "--workers", "1", "--wait", "0"]
+    assert run.main(words) == 2 and os.listdir(at) == ["tiny.py"]
+    assert "--worker: nothing of tiny was planned in" in capsys.readouterr().err
+    (at / "out" / "tiny").mkdir(parents=True)
+    assert run.main(words) == 2
+    assert "no run of tiny came within 0 s" in capsys.readouterr().err

@@ -42,7 +42,8 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
     changes = {k: v for k, v in first.request.changes.items() if k not in next(iter(campaign.kinds.values()))} | more
     request = dataclasses.replace(first.request, changes=changes)
     queue = queue_name(campaign, request) if first.settings.storage else campaign.name
-    settings = dataclasses.replace(first.settings, study=campaign.name, queue=queue, tracking=None)
+    execution = dataclasses.replace(first.settings.execution, sources=more if given.worker else {})
+    settings = dataclasses.replace(first.settings, execution=execution, study=campaign.name, queue=queue, tracking=None)
     return dataclasses.replace(
         first, study=campaign, request=request, settings=settings, stored=None, parts=tuple(parts)
     )

@@ -1,9 +1,13 @@
 """A campaign is its studies, each on each kind of data, planned as one: every run once, seeds outermost."""
 
+import json
 import os
 
 import pytest
 
+from experiments import run as experiment
+from experiments.records.run_settings import RunSettings
+from experiments.spec import changed, to_config
 from studies import run
 from studies.cli.arguments import parser, read
 from studies.design import Campaign
@@ -11,6 +15,7 @@ from studies.planning import catalog, plan_store
 from studies.planning.campaign_plan import each, joined
 from studies.planning.planner import PlanError, make
 from studies.queue.endings import DriftError
+from studies.workers.worker import _check_data
 
 KINDS = {"synthetic": {}, "photos": {"data.source": "photos"}}
 TINY = 'from studies.design import Campaign\nCAMPAIGN = Campaign(name="tiny", question="?", studies=("occlusion_ablation",\n    "selfsup_ablation"), kinds={"synthetic": {}, "photos": {"data.source": "photos"}})\n'  # noqa: E501
@@ -158,3 +163,22 @@ def test_a_worker_joins_a_campaign_that_was_planned_and_no_other(at, capsys):
     (at / "out" / "tiny").mkdir(parents=True)
     assert run.main(words) == 2
     assert "no run of tiny came within 0 s" in capsys.readouterr().err
+
+
+def test_a_worker_looks_for_the_data_of_a_kind_where_it_is_told_and_for_those_of_others_where_they_are(at):
+    words = ["--worker", "--storage", "postgresql://me@host/db", "--data", "video:/here.mp4", "--eval", "photos"]
+    command = asked(*words, "--seeds", "1")
+    told = command.settings.execution.sources
+    assert told == {"data.source": "video:/here.mp4", "evaluation.source": "photos"}
+    assert asked("--data", "video:/there.mp4", "--eval", "photos").settings.execution.sources == {}
+    spec = planned(asked("--seeds", "1")).parts[1].runs[0].spec
+    _check_data(spec, told)  # of photos: a clip is not looked for, and would be refused
+
+    def composed(source):
+        path = at / "spec.json"
+        path.write_text(json.dumps(to_config(changed(spec, {"data.source": source, "data.digest": ""}))))
+        settings = RunSettings(out=at, sources=told).to_json()
+        given = experiment.parser().parse_args(["--spec", str(path), "--settings", settings])
+        return experiment.compose(given, told).data.source
+
+    assert composed("photos") == "photos" and composed("video:/there.mp4") == "video:/here.mp4"

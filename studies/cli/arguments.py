@@ -165,13 +165,15 @@ def read(given: argparse.Namespace, words: Sequence[str] = ()) -> Command:
 
 def resumed(words: Sequence[str], seeds: Sequence[int]) -> str:
     """The command that goes on where this one was interrupted: what must not be done twice is left out of it."""
-    kept, skip = [], False
+    kept, flag, adds = [], "", False
     for word in words:
-        adds = word == "--add-seeds"
-        if not (skip or adds or word in ("--retry-failed", "--fresh") or word.startswith("--add-seeds=")):
+        is_value = flag == "--add-seeds"
+        flag, equals, _ = word.replace("_", "-").partition("=")  # a flag has two spellings
+        adds = adds or flag == "--add-seeds"
+        if not (is_value or flag in ("--add-seeds", "--retry-failed", "--fresh")):
             kept.append(word)
-        skip = adds
-    if any(word.startswith("--add-seeds") for word in words):
+        flag = "" if equals else flag
+    if adds:
         kept += ["--seeds", ",".join(map(str, seeds))]
     shown = list(kept)
     for number, word in enumerate(kept):

@@ -108,13 +108,14 @@ def _previewed(command: Command) -> CommandResult:
     todo = plan_store.pending(plan, command.out, command.workers, again=command.retry_failed)
     if command.parts:
         found = campaign.plan_content(plan, command, todo, known)
-        return CommandResult(DONE, found, campaign.plan_text(plan, found))
-    todo = plan_view.with_searched(plan, todo)
-    found = plan_view.plan_content(plan, todo, command.workers, known)
-    text = plan_view.plan_text(plan, found)
-    if command.study.searched:
-        found["search"] = plan_view.search_content(plan, command.workers, command.only, known)
-        text = f"{plan_view.search_text(found['search'])}\n{text}"
+        text = campaign.plan_text(plan, found)
+    else:
+        todo = plan_view.with_searched(plan, todo)
+        found = plan_view.plan_content(plan, todo, command.workers, known)
+        text = plan_view.plan_text(plan, found)
+        if command.study.searched:
+            found["search"] = plan_view.search_content(plan, command.workers, command.only, known)
+            text = f"{plan_view.search_text(found['search'])}\n{text}"
     if command.looks:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"

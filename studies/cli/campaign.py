@@ -131,7 +131,7 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
     plain = {
         "campaign": command.study.name,
         "out": str(command.out),
-        "report": str(place / layout.LEDGER) if place else None,
+        "report": page and str(page),
         "exit_code": code,
         "failed": sum(len(result.plain["failed"]) for result in results),
         "left": sum(result.plain["left"] for result in results),

@@ -34,7 +34,7 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
         given = argparse.Namespace(**vars(given) | {"data": None, "eval": None})
 
     def part(study: str, kind: str, folder: str) -> Command:
-        known = dataclasses.replace(studies[study], name=folder)
+        known = dataclasses.replace(studies[study], name=folder, kind=kind)
         return of_study(known, given, words, Problems(problems), campaign.kinds[kind])
 
     parts = each({folder: functools.partial(part, *names, folder) for *names, folder in campaign.parts})

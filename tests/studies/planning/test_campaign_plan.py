@@ -6,6 +6,7 @@ import os
 import pytest
 
 from experiments import run as experiment
+from experiments.records.plan import read_plan
 from experiments.records.run_settings import RunSettings
 from experiments.spec import changed, to_config
 from studies import run
@@ -13,7 +14,8 @@ from studies.cli.arguments import parser, read
 from studies.design import Campaign
 from studies.planning import catalog, plan_store
 from studies.planning.campaign_plan import each, joined
-from studies.planning.planner import PlanError, make
+from studies.planning.planner import PlanError, PlanRequest, make
+from studies.presets import PRESETS
 from studies.queue.endings import DriftError
 from studies.workers.worker import _check_data
 
@@ -46,6 +48,18 @@ def test_a_study_has_a_folder_for_each_kind_of_data(at):
     assert command.folder == at / "out" / "tiny" and command.settings.queue == "tiny"
     specs = [plan.runs[0].spec for plan in planned(command).parts]
     assert [spec.data.source for spec in specs] == ["synthetic", "photos"] * 2
+
+
+def test_the_plan_of_a_study_says_the_kind_of_data_by_its_name(at):
+    kinds = '{"synthetic": {}, "small_photos": {"data.source": "photos", "train.batch_size": 2}}'
+    (at / "tiny.py").write_text(TINY.replace('{"synthetic": {}, "photos": {"data.source": "photos"}}', kinds))
+    names = [("occlusion_ablation", "synthetic"), ("occlusion_ablation", "small_photos")]
+    for plan in planned(asked("--seeds", "1", "--eval", "photos")).parts[:2]:
+        plan_store.write(plan, at / "out", plan.plain())
+        found, (study, kind) = read_plan(at / "out" / plan.study.name), names.pop(0)
+        assert (found.kind, found.study.removesuffix(f"_{kind}")) == (kind, study) and found.metric == "epe/photos/all"
+    alone = PlanRequest(preset=PRESETS["smoke"], seeds=(0,), changes=plan.changes)
+    assert make(catalog.load("occlusion_ablation"), alone).plain()["kind"] == "photos"
 
 
 def test_a_run_that_is_in_two_studies_is_made_once_and_seeds_are_outermost(at):
@@ -114,6 +128,7 @@ def test_what_cannot_be_meant_is_refused_by_name_and_nothing_is_written(at, caps
         ({"studies": ("a", "b", "a")}, "study 'a' is named twice"),
         ({"kinds": {"my data": {}}}, "kind 'my data' must be an identifier"),
         ({"kinds": {"a": {}, "b": {}}}, "kind 'b' is the same as 'a'"),
+        ({"studies": ("a", "a_b"), "kinds": {"b_c": {"x": 1}, "c": {"x": 2}}}, "two of its parts are called 'a_b_c'"),
     ],
 )
 def test_a_campaign_that_is_none_is_refused(changes, message):

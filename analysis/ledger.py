@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from analysis.paper.other_papers import every_claim
 from analysis.paper.overview import overview
 from analysis.report import figures
-from analysis.report.ledger_page import as_page, as_text
+from analysis.report.ledger_page import as_text, write_page
 from experiments.cli.flags import Parser
 from experiments.cli.terminal import ended
-from experiments.records import layout
 from experiments.records.json_files import atomic_write
 from experiments.records.plan import StudyError
 from uflow import extensions
@@ -41,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = overview(chosen.out, every_claim())
         if chosen.picture:
             atomic_write(chosen.picture, figures.findings(found, chosen.picture.suffix[1:]))
-        atomic_write(chosen.out / layout.LEDGER, as_page(found, figures.findings(found).decode()))
+        page = write_page(found, chosen.out)
     except (ValueError, OSError) as error:
         print(f"analysis.ledger: {error}", file=sys.stderr)
         return 2
     print(as_text(found))
-    print(f"written to {chosen.out / layout.LEDGER}{f', drawn in {chosen.picture}' if chosen.picture else ''}")
+    print(f"written to {page}{f', drawn in {chosen.picture}' if chosen.picture else ''}")
     return 0
 
 

@@ -34,7 +34,7 @@ def updated(text: str, folder: pathlib.Path) -> str:
     """A page with every table between two marks made anew; what is named in marks is relative to `folder`.
 
     Raises:
-        StudyError: if there is no table in it, or what one is made from is not there.
+        StudyError: if there is no table in it, or what one is made from is not there or cannot be read.
     """
     blocks = _BLOCK.findall(text)
     if not blocks or len(blocks) != text.count("<!-- table: "):
@@ -50,6 +50,8 @@ def _made(words: str, folder: pathlib.Path) -> str:
     place = folder / name
     if not (place / layout.PLAN).exists():
         found = overview(place)
+        if found.problems:
+            raise StudyError("; ".join(found.problems))
         if asked not in ("", "transfer"):
             raise StudyError(f"{place}: holds several studies, of which there is 'transfer' and not {asked!r}")
         return transfer_as_markdown(found) if asked else as_markdown(found)

@@ -26,7 +26,16 @@ from experiments.execution.inputs import Data, open_data, with_digests
 from experiments.records import faults, json_files, layout, run_record
 from experiments.records.atomic import check_writable
 from experiments.records.run_settings import RunSettings, sources_of
-from experiments.spec import ExperimentSpec, changed, default_spec, from_config, moved, problems_of, to_config
+from experiments.spec import (
+    ExperimentSpec,
+    changed,
+    default_spec,
+    from_config,
+    moved,
+    named_alike,
+    problems_of,
+    to_config,
+)
 from experiments.tracking.redaction import check_place
 from experiments.training import device, weights
 from uflow import extensions
@@ -117,12 +126,15 @@ def settings_of(arguments: argparse.Namespace) -> RunSettings:
 def compose(arguments: argparse.Namespace, sources: Mapping[str, str]) -> ExperimentSpec:
     """The spec that a command line asks for, with its data at other places if `sources` names some.
 
+    A worker's `sources` are for all of its runs, which may have other data; those of a command line are for its run.
+
     Raises:
         ValueError: naming everything that is wrong with it.
     """
     words = [word for word in arguments.changes if word != "with"]
     base = from_config(json_files.read_json(arguments.spec)) if arguments.spec else default_spec()
-    spec = changed(moved(base, sources), parse_changes(words))
+    places = named_alike(base, sources) if arguments.settings else sources
+    spec = changed(moved(base, places), parse_changes(words))
     if found := problems_of(spec):
         raise ValueError("\n".join(found))
     return spec

@@ -232,6 +232,12 @@ def moved(spec: ExperimentSpec, sources: Mapping[str, str]) -> ExperimentSpec:
     return dataclasses.replace(made, initial=moved(spec.initial, same))
 
 
+def named_alike(spec: ExperimentSpec, sources: Mapping[str, str]) -> dict[str, str]:
+    """Those of some places, by dotted key, that have the names of the data of a spec; other runs may have others."""
+    own = {key: getattr(spec, key.split(".")[0]).source for key in sources}
+    return {key: source for key, source in sources.items() if unplaced(source) == unplaced(own[key])}
+
+
 def _digest_of(spec: ExperimentSpec, source: str) -> str:
     return getattr(spec, source.split(".")[0]).digest
 

@@ -70,6 +70,7 @@ class Study:
         seeds: how many seeds a study takes by default, by the name of the preset, where that many are needed to tell.
         core: labels of the arms that run unless others are asked for, in presets that are made to be quick; empty if
             all do.
+        kind: of data, by its name in the campaign that the study is part of; empty without one.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Study:
     searched: tuple[str, ...] = ()
     trials: int = 0
     tuned: tuple[str, ...] = ()
+    kind: str = ""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming everything that is wrong with the study."""
@@ -173,6 +175,8 @@ class Campaign:
         found = [f"there are no {what} in it" for what in ("studies", "kinds") if not getattr(self, what)]
         found += [f"study {s!r} is named twice" for s in sorted(set(self.studies)) if self.studies.count(s) > 1]
         found += [f"kind {kind!r} must be an identifier, such as photos" for kind in self.kinds if not _is_name(kind)]
+        folders = [folder for *_, folder in self.parts]
+        found += [f"two of its parts are called {f!r}" for f in sorted(set(folders)) if folders.count(f) > 1]
         found += [
             f"kind {kind!r} is the same as {other!r}"
             for (other, changes), (kind, same) in itertools.combinations(self.kinds.items(), 2)

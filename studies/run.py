@@ -16,7 +16,8 @@ from typing import Any
 from experiments.cli import terminal
 from experiments.cli.signals import stop_on_signals
 from experiments.records import layout
-from studies.cli.arguments import Command, parser, read, resumed
+from studies.cli.arguments import parser, read, resumed
+from studies.cli.command import Command
 from studies.cli.ending import CommandResult, looked_at, reported, update_mirror
 from studies.queue.endings import DONE, DRIFT, FAILED, INTERRUPTED, USAGE, CannotRun, DriftError
 
@@ -107,13 +108,14 @@ def _previewed(command: Command) -> CommandResult:
     todo = plan_store.pending(plan, command.out, command.workers, again=command.retry_failed)
     if command.parts:
         found = campaign.plan_content(plan, command, todo, known)
-        return CommandResult(DONE, found, campaign.plan_text(plan, found))
-    todo = plan_view.with_searched(plan, todo)
-    found = plan_view.plan_content(plan, todo, command.workers, known)
-    text = plan_view.plan_text(plan, found)
-    if command.study.searched:
-        found["search"] = plan_view.search_content(plan, command.workers, command.only, known)
-        text = f"{plan_view.search_text(found['search'])}\n{text}"
+        text = campaign.plan_text(plan, found)
+    else:
+        todo = plan_view.with_searched(plan, todo)
+        found = plan_view.plan_content(plan, todo, command.workers, known)
+        text = plan_view.plan_text(plan, found)
+        if command.study.searched:
+            found["search"] = plan_view.search_content(plan, command.workers, command.only, known)
+            text = f"{plan_view.search_text(found['search'])}\n{text}"
     if command.looks:
         found["looks"] = command.looks.plain()
         text += f"\n{command.looks.note}"
@@ -200,10 +202,8 @@ def _check_places(command: Command) -> None:
 def _joined(command: Command) -> CommandResult:
     """Works on what another command has planned."""
     from studies.launchers.supervisor import join, start_of
-    from studies.planning import plan_store
 
-    planned = plan_store.stored(command.folder) is not None or (command.folder / layout.SEARCH_LOCK).exists()
-    if not command.settings.storage and not planned:
+    if not command.settings.storage and not command.folder.is_dir():
         raise ValueError(
             f"--worker: nothing of {command.study.name} was planned in {command.out} (another --out or --preset? on"
             " another machine, give --storage)"

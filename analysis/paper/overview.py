@@ -10,7 +10,6 @@ from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.findings import Finding, ledger
 from analysis.results.load import StudyData, load_study
 from analysis.results.transfer import Transfer, transfers
-from experiments.records import layout
 from experiments.records.plan import StudyError, studies_in
 
 
@@ -21,7 +20,6 @@ class Evidence:
     Attributes:
         study, preset, seeds: which study that is.
         kind: the kind of data that it trains on.
-        link: path of its report from the directory of all studies; empty if none was written.
         finding: what it says.
         failures: of each of the two arms how many runs failed and how many ended, by label.
         runs: directories of the runs of the two arms, by label and seed.
@@ -31,7 +29,6 @@ class Evidence:
     preset: str
     seeds: tuple[int, ...]
     kind: str
-    link: str
     finding: Finding
     failures: Mapping[str, tuple[int, int]]
     runs: Mapping[str, Mapping[int, str]]
@@ -122,13 +119,12 @@ def overview(
 
 
 def _evidence(data: StudyData, finding: Finding) -> Evidence:
-    page, labels = data.directory / layout.REPORT / "report.html", (finding.better, finding.worse)
+    labels = finding.better, finding.worse
     return Evidence(
         study=data.directory.name,
         preset=data.plan.preset,
         seeds=data.plan.seeds,
         kind=data.plan.kind,
-        link=page.relative_to(data.directory.parent).as_posix() if page.exists() else "",
         finding=finding,
         failures={label: (len(data.failed(label)), len(data.of(label))) for label in labels},
         runs={label: {seed: data.plan.arm(label).runs[seed] for seed in data.of(label)} for label in labels},

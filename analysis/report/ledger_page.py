@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 from analysis.paper.overview import Evidence, Overview
 from analysis.report.footnotes import p_text
@@ -13,6 +11,7 @@ from analysis.report.html import inline_svg, templates
 from analysis.report.text_tables import WIDTH, escape_markdown
 from analysis.results.transfer import FEW_ARMS, Effect, Transfer
 from experiments.records import layout
+from experiments.records.json_files import atomic_write
 
 NOTES = (
     "same verdict: of all arms that were compared on both kinds; helps or hurts the same way: of those that do either"
@@ -118,31 +117,23 @@ def transfer_as_markdown(found: Overview) -> str:
     return "\n".join(lines or ["No two kinds of data have an arm in common.\n"])
 
 
-def as_page(found: Overview, figure: str = "", place: pathlib.Path | None = None) -> str:
-    """The ledger as one HTML file with links to reports and runs; every text is escaped.
+def write_page(found: Overview, place: pathlib.Path) -> pathlib.Path:
+    """Writes the ledger as one HTML file into a folder and returns its path; every text is escaped.
 
-    Args:
-        found: the ledger.
-        figure: SVG text of the findings, shown first.
-        place: the folder that the page is written to, which links start from; by default that of the studies.
+    Reports and runs that are in the folder are linked to.
     """
     import markupsafe
 
-    page = templates().get_template("ledger.html.j2")
-    return page.render(
+    from analysis.report import figures
+
+    text = templates().get_template("ledger.html.j2").render(
         found=found,
-        figure=markupsafe.Markup(inline_svg(figure, "findings")) if figure else "",
+        figure=markupsafe.Markup(inline_svg(figures.findings(found).decode(), "findings")),
         transfers=[about_transfer(transfer) for transfer in found.transfers],
         notes=NOTES,
-        runs=lambda evidence: _runs(evidence, place or found.out),
-    )
-
-
-def _runs(evidence: Evidence, place: pathlib.Path) -> list[Mapping[str, Any]]:
-    """The runs behind a finding: arm, seed, name, and its log if that can be linked to."""
-    found = []
-    for label, runs in evidence.runs.items():
-        for seed, name in runs.items():
-            link = f"{layout.RUNS}/{name}/"
-            found.append({"arm": label, "seed": seed, "name": name, "link": link if (place / link).is_dir() else ""})
-    return found
+        report=f"{layout.REPORT}/report.html",
+        runs=layout.RUNS,
+        is_there=lambda path: (place / path).exists(),
+    )  # fmt: skip
+    atomic_write(place / layout.LEDGER, text)
+    return place / layout.LEDGER

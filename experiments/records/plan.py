@@ -66,7 +66,7 @@ class StudyPlan:
         alpha: level of the tests after adjustment; less than 0.05 where it is shared out over several looks.
         notes: sentences for the footnotes of every table.
         gate: what a seed must have reached to count, if the study has such a rule.
-        changes: what was asked for in all arms, by dotted key; places of data are left out.
+        kind: the kind of data that the arms train on, by its name.
     """
 
     study: str
@@ -82,12 +82,7 @@ class StudyPlan:
     alpha: float = 0.05
     notes: tuple[str, ...] = ()
     gate: Gate | None = None
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def kind(self) -> str:
-        """The kind of data that the arms train on: what was asked for, else that of the deciding metric."""
-        return str(self.changes.get("data.source") or (*self.metric.split("/"), "")[1])
+    kind: str = ""
 
     @property
     def references(self) -> dict[str, str]:
@@ -150,8 +145,15 @@ def read_plan(directory: str | pathlib.Path) -> StudyPlan:
         alpha=plain.get("alpha", 0.05),
         notes=tuple(plain.get("notes", ())),
         gate=gate_from(plain["gate"]) if "gate" in plain else None,
-        changes=plain["changes"] if isinstance(plain.get("changes"), dict) else {},
+        kind=_kind(plain),
     )
+
+
+def _kind(plain: Mapping[str, Any]) -> str:
+    """The kind of data; where a plan does not say it, what was asked for, else what the deciding metric is of."""
+    changes = plain.get("changes")
+    asked = changes.get("data.source") if isinstance(changes, dict) else None
+    return str(plain.get("kind") or asked or (*plain["metric"].split("/"), "")[1])
 
 
 def studies_in(out: pathlib.Path) -> list[pathlib.Path]:

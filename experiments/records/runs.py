@@ -13,6 +13,7 @@ import functools
 import gzip
 import json
 import pathlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -172,5 +173,5 @@ def _read(path: pathlib.Path, changed: int) -> dict[str, dict[str, Any]]:
         return {line["run"]: line for line in found}
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, zlib.error) as error:
         raise DamagedError(f"{path}: not the kept runs of a study ({type(error).__name__}: {error})") from None

@@ -8,19 +8,18 @@ from typing import Any
 
 from experiments.records import layout
 from studies.cli import ending, plan_view, status_view
-from studies.cli.arguments import Command
+from studies.cli.command import Command
 from studies.cli.ending import CommandResult
 from studies.planning import plan_store
 from studies.planning.campaign_plan import CampaignPlan, each
-from studies.planning.costs import Costs, estimate
-from studies.planning.planner import PlanError, PlannedRun, saved_steps
+from studies.planning.costs import Costs
+from studies.planning.planner import PlanError, PlannedRun
 from studies.queue.endings import DONE, FAILED
 
 
 def plan_content(plan: CampaignPlan, command: Command, todo: Sequence[PlannedRun], known: Costs) -> dict[str, Any]:
     """Runs of every study and kind of data, those that several of them share, and how long what is left takes."""
     waiting = {run.directory for run in todo}
-    time = estimate(plan, todo, command.workers, known)
     parts = [
         {
             "study": study,
@@ -42,13 +41,7 @@ def plan_content(plan: CampaignPlan, command: Command, todo: Sequence[PlannedRun
         "studies": parts,
         "runs": len(plan.all_runs),
         "shared_runs": sum(part["runs"] for part in parts) - len(plan.all_runs),
-        "todo": len(todo),
-        "workers": command.workers,
-        "seconds": time.seconds,
-        "seconds_by": time.source,
-        "all_steps": sum(run.spec.train.steps for run in todo),
-        "saved_steps": saved_steps(plan, todo),
-        "saved_seconds": time.saved_seconds,
+        **plan_view.time_content(plan, todo, command.workers, known),
     }
 
 
@@ -64,18 +57,7 @@ def plan_text(plan: CampaignPlan, content: Mapping[str, Any]) -> str:
     ]
     if content["shared_runs"]:
         lines.append(f"{content['shared_runs']} of these runs belong to more than one study and are made once")
-    if content["saved_steps"]:
-        lines.append(
-            f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
-            f" {plan_view.duration(content['saved_seconds'])}"
-        )
-    if content["todo"]:
-        lines.append(f"time estimated {content['seconds_by']}")
-    lines.append(
-        f"{content['todo']} of {content['runs']} runs to do, about {plan_view.duration(content['seconds'])} with"
-        f" {content['workers']} workers, into {content['out']}"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, *plan_view.saved(content), *plan_view.expected(content, content["runs"])])
 
 
 def status(command: Command, elsewhere: Collection[str] = ()) -> dict[str, Any]:
@@ -94,14 +76,8 @@ def status(command: Command, elsewhere: Collection[str] = ()) -> dict[str, Any]:
 
 def status_text(found: Mapping[str, Any]) -> str:
     """The status for a terminal: a line for all, then one for every study."""
-
-    def told(counts: Mapping[str, int]) -> str:
-        return (
-            f"{counts['completed']} of {counts['planned']} runs completed, {counts['failed']} failed,"
-            f" {counts['running']} running, {counts['waiting']} waiting"
-        )
-
-    width = max(len(pathlib.PurePath(study["directory"]).name) for study in found["studies"])
+    told = status_view.counted
+    width = max(len(study["study"]) for study in found["studies"])
     lines = [f"{found['campaign']}: {told(found['counts'])}"]
     return "\n".join([*lines, *(f"  {study['study']:{width}s}  {told(study['counts'])}" for study in found["studies"])])
 
@@ -136,21 +112,18 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
     """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere."""
     from analysis.paper.other_papers import every_claim
     from analysis.paper.overview import overview
-    from analysis.report import figures
-    from analysis.report.ledger_page import as_page, as_text
-    from experiments.records.json_files import atomic_write
+    from analysis.report.ledger_page import as_text, write_page
 
     if not results:
         raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
     found = overview(command.out, every_claim(), names={part.study.name for part in command.parts})
-    if place:
-        atomic_write(place / layout.LEDGER, as_page(found, figures.findings(found).decode(), place))
+    page = write_page(found, place) if place else None
     lines = [as_text(found)]
     for result in results:
         told = result.plain
         words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
         lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
-    lines += [f"report: {place / layout.LEDGER}"] if place else []
+    lines += [f"report: {page}"] if page else []
     if shown := results[0].plain["mlflow"]:
         lines += ["compare the runs in a browser:", f"  {shown}"]
     lines += [result.plain["mirror_gap"]["sentence"] for result in results if result.plain["mirror_gap"]]
@@ -158,7 +131,7 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
     plain = {
         "campaign": command.study.name,
         "out": str(command.out),
-        "report": str(place / layout.LEDGER) if place else None,
+        "report": page and str(page),
         "exit_code": code,
         "failed": sum(len(result.plain["failed"]) for result in results),
         "left": sum(result.plain["left"] for result in results),

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from experiments.records import layout
-from studies.cli.arguments import Command
+from studies.cli.command import Command
 from studies.cli.yardsticks import keep_yardsticks
 from studies.queue.endings import DONE, FAILED
 

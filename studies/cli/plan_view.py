@@ -69,7 +69,6 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Co
         names = {prefix_id(run.spec, step) for run in plan.all_runs if step < run.spec.train.steps}
         users = sum(step < run.spec.train.steps for run in plan.all_runs)
         shared.append({"steps": step, "runs": users, "trained": len(names)})
-    time = estimate(plan, todo, workers, known)
     return {
         "study": plan.study.name,
         "question": plan.study.question,
@@ -85,18 +84,26 @@ def plan_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Co
             }
             for run in plan.all_runs
         ],
-        "todo": len(todo),
-        "workers": workers,
-        "seconds": time.seconds,
-        "seconds_by": time.source,
+        **time_content(plan, todo, workers, known),
         "shared": shared,
-        "all_steps": sum(run.spec.train.steps for run in todo),
-        "saved_steps": saved_steps(plan, todo),
-        "saved_seconds": time.saved_seconds,
         "gate": plan.gate,
         "gate_dropped": list(plan.gate_dropped),
         "left_out": [label for label in plan.study.labels if label not in plan.labels],
         "detectable": detectable.detectable(plan, known.out),
+    }
+
+
+def time_content(plan: Plan, todo: Sequence[PlannedRun], workers: int, known: Costs) -> dict[str, Any]:
+    """How long the runs to do take, by what, and what sharing saves of it."""
+    time = estimate(plan, todo, workers, known)
+    return {
+        "todo": len(todo),
+        "workers": workers,
+        "seconds": time.seconds,
+        "seconds_by": time.source,
+        "all_steps": sum(run.spec.train.steps for run in todo),
+        "saved_steps": saved_steps(plan, todo),
+        "saved_seconds": time.saved_seconds,
     }
 
 
@@ -147,11 +154,7 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
         f"shared: the first {part['steps']} steps of {part['runs']} runs are trained {part['trained']} times"
         for part in content["shared"]
     ]
-    if content["saved_steps"]:
-        lines.append(
-            f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
-            f" {duration(content['saved_seconds'])}"
-        )
+    lines += saved(content)
     if (gate := content["gate"]) and not plan.study.searched:  # tuned arms share no warm start
         lines.append(
             f"gate: a seed counts if {gate['metric']} of validation pairs is at most {gate['limit']:g} at step"
@@ -161,13 +164,26 @@ def plan_text(plan: Plan, content: Mapping[str, Any]) -> str:
         lines.append(dropped)
     lines += left_out(content["left_out"])
     lines += detectable.as_text(content["detectable"])
-    if content["todo"]:
-        lines.append(f"time estimated {content['seconds_by']}")
-    lines.append(
-        f"{content['todo']} of {len(content['runs'])} runs to do, about {duration(content['seconds'])} with"
-        f" {content['workers']} workers, into {content['out']}"
-    )
-    return "\n".join(lines)
+    return "\n".join(lines + expected(content, len(content["runs"])))
+
+
+def saved(content: Mapping[str, Any]) -> list[str]:
+    """The line that says what sharing saves; nothing if it saves nothing."""
+    if not content["saved_steps"]:
+        return []
+    return [
+        f"sharing saves {content['saved_steps']} of the {content['all_steps']} steps to do, about"
+        f" {duration(content['saved_seconds'])}"
+    ]
+
+
+def expected(content: Mapping[str, Any], runs: int) -> list[str]:
+    """The last lines of a plan: how many of its runs are to do, how long that takes and by what."""
+    return [
+        *([f"time estimated {content['seconds_by']}"] if content["todo"] else []),
+        f"{content['todo']} of {runs} runs to do, about {duration(content['seconds'])} with {content['workers']}"
+        f" workers, into {content['out']}",
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -73,12 +73,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     if (ended := found.get("searching")) is not None:
         told = ", ".join(f"{count} of {arm}" for arm, count in ended.items()) or "none"
         return f"{found['study']} in {found['directory']} is in its search; trials of whole rounds that ended: {told}"
-    counts = found["counts"]
-    lines = [
-        f"{found['study']} (preset {found['preset']}) in {found['directory']}",
-        f"{counts['completed']} of {counts['planned']} runs completed, {counts['failed']} failed,"
-        f" {counts['running']} running, {counts['waiting']} waiting",
-    ]
+    lines = [f"{found['study']} (preset {found['preset']}) in {found['directory']}", counted(found["counts"])]
     width = max(len(run["arm"]) for run in found["runs"])
     for arm in dict.fromkeys(run["arm"] for run in found["runs"]):
         own = [run for run in found["runs"] if run["arm"] == arm]
@@ -96,6 +91,14 @@ def as_text(found: Mapping[str, Any]) -> str:
         lines.append(f"looks after {', '.join(map(str, looks['looks']))} seeds, {made} made")
     lines += backlog.sentences(found["mirror_gap"], found["sacred_problems"])
     return "\n".join(lines + left_out(found["left_out"]))
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """How many of the planned runs are in which state."""
+    return (
+        f"{counts['completed']} of {counts['planned']} runs completed, {counts['failed']} failed,"
+        f" {counts['running']} running, {counts['waiting']} waiting"
+    )
 
 
 def left_out(labels: list[str]) -> list[str]:

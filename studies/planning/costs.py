@@ -17,6 +17,7 @@ from typing import Any
 from experiments.records import json_files, layout
 from experiments.spec import ExperimentSpec, digest, to_config
 from studies.planning.planner import Plan, PlannedRun, new_steps
+from studies.queue import attempts
 from uflow import registry
 
 TABLE = pathlib.Path(__file__).with_name("costs.json")
@@ -71,10 +72,10 @@ def cost_of(config: Mapping[str, Any], cost: Mapping[str, Any]) -> RunCost | Non
 
 
 def _earlier(out: pathlib.Path) -> Iterator[tuple[str, RunCost]]:
-    """Shape and cost of all finished runs in a directory."""
+    """Shape and cost of all completed runs in a directory: one that failed or was pruned has not taken all steps."""
     for directory in sorted(out.glob("runs/*")):
         with contextlib.suppress(json_files.RecordError, KeyError, TypeError):
-            if layout.finished(directory):
+            if layout.finished(directory) and attempts.failed(directory) is None:
                 config, cost = (json_files.read_json(directory / name) for name in (layout.SPEC, layout.COST))
                 if (found := cost_of(config, cost)) is not None:
                     yield shape(config, cost["device"]), found
@@ -99,17 +100,19 @@ class Costs:
         device: `CPU`, `GPU` or `Ascend`.
         preset: name of the preset whose cost is taken where there are none.
         earlier: the median of the earlier runs, by shape.
+        counts: how many these are, by shape.
     """
 
     out: pathlib.Path
     device: str
     preset: str
     earlier: Mapping[str, RunCost]
+    counts: Mapping[str, int]
 
-    def of(self, spec: ExperimentSpec) -> tuple[RunCost, bool]:
-        """The cost of a run, and whether earlier runs tell it."""
-        known = self.earlier.get(shape(to_config(spec), self.device))
-        return (known, True) if known else (RunCost(**table()["presets"][self.preset]), False)
+    def of(self, spec: ExperimentSpec) -> tuple[RunCost, str]:
+        """The cost of a run, and the shape of the earlier runs that tell it, which is empty if none do."""
+        known = self.earlier.get(key := shape(to_config(spec), self.device))
+        return (known, key) if known else (RunCost(**table()["presets"][self.preset]), "")
 
 
 def known(out: pathlib.Path, device: str, preset: str) -> Costs:
@@ -117,22 +120,28 @@ def known(out: pathlib.Path, device: str, preset: str) -> Costs:
     found: dict[str, list[RunCost]] = {}
     for key, cost in _earlier(out):
         found.setdefault(key, []).append(cost)
-    return Costs(out, device, preset, {key: _median(costs) for key, costs in found.items()})
+    medians, counts = ({key: of(costs) for key, costs in found.items()} for of in (_median, len))
+    return Costs(out, device, preset, medians, counts)
 
 
 def estimate(plan: Plan, todo: Sequence[PlannedRun], workers: int, costs: Costs) -> TimeEstimate:
     """How long the runs to do take, in the order in which they are done."""
     total = saved = 0.0
-    told = 0
+    told: list[str] = []
     for run, steps in zip(todo, new_steps(plan, todo), strict=True):
-        cost, by_earlier = costs.of(run.spec)
-        told += by_earlier
+        cost, key = costs.of(run.spec)
+        told += [key] * bool(key)
         total += cost.seconds_per_run + steps * cost.ms_per_step / 1000
         saved += (run.spec.train.steps - steps) * cost.ms_per_step / 1000
-    parts = [f"by earlier runs of the same shape in {costs.out}" + (f" ({told} runs)" if told < len(todo) else "")]
-    parts = parts if told else []
-    if told < len(todo):
+    at_once = max(1, min(workers, len(todo) or 1))
+    return TimeEstimate(total / at_once, saved / at_once, _source(told, len(todo), costs))
+
+
+def _source(told: Sequence[str], runs: int, costs: Costs) -> str:
+    """What some runs were estimated from: earlier runs, of whose shapes they are, the table, or both."""
+    earlier = sum(costs.counts[key] for key in set(told))
+    parts = [f"by {earlier} earlier run{'s' * (earlier > 1)} of the same shape in {costs.out}"] if told else []
+    if len(told) < runs:
         where = f"one core of {table()['machine']} for preset {costs.preset} as it is"
         parts.append(f"by what was measured on {where} (python -m benchmarks.costs)")
-    at_once = max(1, min(workers, len(todo) or 1))
-    return TimeEstimate(total / at_once, saved / at_once, " and ".join(parts))
+    return f" for {len(told)} of the {runs} runs, for the others ".join(parts)

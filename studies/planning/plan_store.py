@@ -13,7 +13,8 @@ from studies.queue import attempts
 from studies.queue.endings import DriftError
 from uflow import registry
 
-KEPT = ("alpha", "notes", "sequential")  # what --until-decided has written and later commands keep
+# what --until-decided or a campaign has written and later commands keep
+KEPT = ("alpha", "notes", "sequential", "kind")
 
 
 def rows(plan: Mapping[str, Any]) -> list[tuple[str, int, str]]:

@@ -175,6 +175,7 @@ class Plan:
             "study": self.study.name,
             "question": self.study.question,
             "preset": self.preset.name,
+            "kind": self.study.kind or source_names(self.runs[0].spec.data.source),
             "changes": {k: unplaced(v) if k.endswith(".source") else v for k, v in self.changes.items()},
             "common": common_changes(self.study, self.preset),
             "metrics": list(metrics),

@@ -163,9 +163,9 @@ def prepare(settings: WorkerSettings, job: Job, told: Mapping[str, Any] | None) 
 
 def _check_data(spec: Any, sources: Mapping[str, str]) -> None:
     """Raises `ValueError` unless the data of a run is here and is what its spec says."""
-    from experiments.spec import moved
+    from experiments.spec import moved, named_alike
 
-    spec = moved(spec, sources)
+    spec = moved(spec, named_alike(spec, sources))
     for part in (*spec.starts, spec):
         _verified(part.data, part.evaluation)
 

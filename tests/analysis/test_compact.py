@@ -91,9 +91,10 @@ def test_a_result_that_is_damaged_is_not_left_out_silently(out, capsys):
     assert not (out.parent / "kept" / "occlusion_ablation" / "plan.json").exists()
 
 
-def test_a_kept_file_that_is_cut_off_is_named(out, capsys):
+@pytest.mark.parametrize("damage", [lambda b: b[:-30], lambda b: b[:200] + bytes(60) + b[260:]], ids=["cut", "zeroed"])
+def test_a_kept_file_that_is_damaged_is_named(out, capsys, damage):
     path = kept(out, capsys) / "occlusion_ablation" / "runs.jsonl.gz"
-    path.write_bytes(path.read_bytes()[:-30])
+    path.write_bytes(damage(path.read_bytes()))
     assert ledger.main([str(out.parent / "kept")]) == 0
     assert f"left out: {path}: not the kept runs of a study" in " ".join(capsys.readouterr().out.split())
 

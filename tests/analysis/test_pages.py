@@ -57,3 +57,11 @@ def test_a_page_that_cannot_be_made_stays_as_it_is(page, capsys, old, new, messa
     page.write_text(PAGE.replace(old, new))
     assert tables.main([str(page)]) == 2
     assert message in capsys.readouterr().err and page.read_text() == PAGE.replace(old, new)
+
+
+def test_a_study_that_cannot_be_read_is_not_left_out_silently(page, capsys):
+    broken = page.parent / "kept" / "broken" / "plan.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    assert tables.main([str(page)]) == 2
+    assert f"left out: {broken}: not valid JSON" in capsys.readouterr().err and page.read_text() == PAGE

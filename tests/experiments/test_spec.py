@@ -13,6 +13,7 @@ from experiments.spec import (
     flatten,
     from_config,
     moved,
+    named_alike,
     nest,
     prefix_id,
     problems_of,
@@ -288,6 +289,13 @@ def test_a_seed_is_that_of_all_a_run_starts_from_and_a_place_that_of_the_same_da
     assert (now.data.source, now.initial.data.source) == ("synthetic:/b", "synthetic")
     same = changed(PRETRAINED, {"initial.data.digest": "d"})
     assert moved(same, {"data.source": "synthetic:/b"}).initial.data.source == "synthetic:/b"
+
+
+def test_a_place_is_for_the_data_of_its_name_only():
+    spec = changed(SMALL, {"data.source": "sintel_clean:/a*2;synthetic"})
+    here = {"data.source": "sintel-clean:/b*2;synthetic"}
+    assert named_alike(spec, here | {"evaluation.source": "sintel_clean:/b"}) == here
+    assert named_alike(spec, {"data.source": "sintel_final:/b*2;synthetic"}) == named_alike(spec, {}) == {}
 
 
 @pytest.mark.parametrize(

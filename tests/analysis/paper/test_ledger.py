@@ -6,6 +6,7 @@ from analysis import ledger
 from analysis.paper.claims import CLAIMS
 from analysis.paper.overview import overview
 from analysis.report import figures
+from analysis.report.ledger_page import write_page
 from analysis.report.write import write_report
 
 ALL = "epe/synthetic/all"
@@ -86,6 +87,15 @@ def test_a_finding_is_said_for_each_kind_of_data_with_percent_failures_and_runs(
     assert "do verdicts carry over to other data? synthetic and photos: 1 arms compared on both" in text
     page = (out / "ledger.html").read_text()
     assert f'<a href="runs/{other.runs["wang"][0]}/">' in page and "Do verdicts carry over" in page
+
+
+def test_a_page_elsewhere_links_to_what_is_there(out):
+    place = out.parent / "elsewhere"
+    (place / "other & more" / "report").mkdir(parents=True)
+    (place / "other & more" / "report" / "report.html").touch()
+    text = write_page(overview(out), place).read_text()
+    assert text.count("<a href=") == 1
+    assert '<a href="other%20%26%20more/report/report.html">other &amp; more</a>' in text
 
 
 def test_the_picture_has_a_row_for_every_pair_of_arms_and_for_what_was_not_run(out, capsys):

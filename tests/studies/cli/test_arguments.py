@@ -305,6 +305,8 @@ def test_the_command_that_goes_on_adds_and_retries_nothing_twice():
         "python -m studies.run x --arms 'a b' --seeds 0,1,2,3"
     )
     assert resumed(["x", "--add-seeds=2", "--retry-failed"], (0, 1)) == "python -m studies.run x --seeds 0,1"
+    assert resumed(["--retry_failed", "x", "--add_seeds", "2"], (0, 1)) == "python -m studies.run x --seeds 0,1"
+    assert resumed(["--add_seeds=2", "x"], (0, 1)) == "python -m studies.run x --seeds 0,1"
     assert resumed(["x", "--seeds", "3"], (0, 1, 2)) == "python -m studies.run x --seeds 3"
 
 

@@ -264,10 +264,19 @@ def test_the_script_of_a_job_can_be_read_and_holds_no_address(tmp_path):
     assert "#SBATCH --gres=npu:1" in ascend and "gpus" not in ascend and "--time" not in ascend
 
 
-def test_the_plan_shows_the_script_without_slurm(tmp_path, capsys, monkeypatch):
+CAMPAIGN = """
+from studies.design import Campaign
+CAMPAIGN = Campaign(name="tiny", question="?", studies=("occlusion_ablation",), kinds={"synthetic": {}})
+"""
+
+
+@pytest.mark.parametrize("asked", ["occlusion_ablation", "./tiny.py"])
+def test_the_plan_shows_the_script_without_slurm(tmp_path, capsys, monkeypatch, asked):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.py").write_text(CAMPAIGN)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("UFLOW_STORAGE", SECRET)
-    words = ["occlusion_ablation", "--preset", "smoke", "--out", str(tmp_path / "out"), "--plan", "--launcher", "slurm"]
+    words = [asked, "--preset", "smoke", "--out", str(tmp_path / "out"), "--plan", "--launcher", "slurm"]
     words += ["--launcher-option", "partition=cpu"]
     assert run.main(words) == 0
     text = capsys.readouterr().out

@@ -1,16 +1,23 @@
 """A campaign is its studies, each on each kind of data, planned as one: every run once, seeds outermost."""
 
+import json
 import os
 
 import pytest
 
+from experiments import run as experiment
+from experiments.records.plan import read_plan
+from experiments.records.run_settings import RunSettings
+from experiments.spec import changed, to_config
 from studies import run
 from studies.cli.arguments import parser, read
 from studies.design import Campaign
 from studies.planning import catalog, plan_store
 from studies.planning.campaign_plan import each, joined
-from studies.planning.planner import PlanError, make
+from studies.planning.planner import PlanError, PlanRequest, make
+from studies.presets import PRESETS
 from studies.queue.endings import DriftError
+from studies.workers.worker import _check_data
 
 KINDS = {"synthetic": {}, "photos": {"data.source": "photos"}}
 TINY = 'from studies.design import Campaign\nCAMPAIGN = Campaign(name="tiny", question="?", studies=("occlusion_ablation",\n    "selfsup_ablation"), kinds={"synthetic": {}, "photos": {"data.source": "photos"}})\n'  # noqa: E501
@@ -41,6 +48,18 @@ def test_a_study_has_a_folder_for_each_kind_of_data(at):
     assert command.folder == at / "out" / "tiny" and command.settings.queue == "tiny"
     specs = [plan.runs[0].spec for plan in planned(command).parts]
     assert [spec.data.source for spec in specs] == ["synthetic", "photos"] * 2
+
+
+def test_the_plan_of_a_study_says_the_kind_of_data_by_its_name(at):
+    kinds = '{"synthetic": {}, "small_photos": {"data.source": "photos", "train.batch_size": 2}}'
+    (at / "tiny.py").write_text(TINY.replace('{"synthetic": {}, "photos": {"data.source": "photos"}}', kinds))
+    names = [("occlusion_ablation", "synthetic"), ("occlusion_ablation", "small_photos")]
+    for plan in planned(asked("--seeds", "1", "--eval", "photos")).parts[:2]:
+        plan_store.write(plan, at / "out", plan.plain())
+        found, (study, kind) = read_plan(at / "out" / plan.study.name), names.pop(0)
+        assert (found.kind, found.study.removesuffix(f"_{kind}")) == (kind, study) and found.metric == "epe/photos/all"
+    alone = PlanRequest(preset=PRESETS["smoke"], seeds=(0,), changes=plan.changes)
+    assert make(catalog.load("occlusion_ablation"), alone).plain()["kind"] == "photos"
 
 
 def test_a_run_that_is_in_two_studies_is_made_once_and_seeds_are_outermost(at):
@@ -109,6 +128,7 @@ def test_what_cannot_be_meant_is_refused_by_name_and_nothing_is_written(at, caps
         ({"studies": ("a", "b", "a")}, "study 'a' is named twice"),
         ({"kinds": {"my data": {}}}, "kind 'my data' must be an identifier"),
         ({"kinds": {"a": {}, "b": {}}}, "kind 'b' is the same as 'a'"),
+        ({"studies": ("a", "a_b"), "kinds": {"b_c": {"x": 1}, "c": {"x": 2}}}, "two of its parts are called 'a_b_c'"),
     ],
 )
 def test_a_campaign_that_is_none_is_refused(changes, message):
@@ -134,3 +154,46 @@ def test_what_is_wrong_everywhere_is_said_once_and_drift_stays_drift():
         each({"a": raises("both"), "b": raises("both\nonly here")})
     with pytest.raises(DriftError, match="^b: gone$"):
         each({"a": lambda: 1, "b": raises("gone", DriftError)})
+
+
+@pytest.mark.parametrize(
+    "studies, message",
+    [
+        (("paper", "selfsup_ablation"), "paper: 'paper' is a campaign itself, and a campaign is of studies"),
+        (("hyperparameters", "selfsup_ablation"), "hyperparameters: 'hyperparameters' searches settings before it has"),
+        (("selfsup_ablaton", "selfsup_ablation"), "selfsup_ablaton: unknown study 'selfsup_ablaton'; did you mean"),
+    ],
+)
+def test_what_cannot_be_part_of_a_campaign_is_refused_by_its_name(at, capsys, studies, message):
+    (at / "tiny.py").write_text(TINY.replace('("occlusion_ablation",\n    "selfsup_ablation")', repr(studies)))
+    assert run.main(["./tiny.py", "--preset", "smoke", "--out", "out", "--plan"]) == 2
+    assert f"studies.run: {message}" in capsys.readouterr().err and os.listdir(at) == ["tiny.py"]
+
+
+def test_a_worker_joins_a_campaign_that_was_planned_and_no_other(at, capsys):
+    words = ["./tiny.py", "--preset", "smoke", "--out", "out", "--tracking-uri", "none"]
+    words += ["--worker", "--workers", "1", "--wait", "0"]
+    assert run.main(words) == 2 and os.listdir(at) == ["tiny.py"]
+    assert "--worker: nothing of tiny was planned in" in capsys.readouterr().err
+    (at / "out" / "tiny").mkdir(parents=True)
+    assert run.main(words) == 2
+    assert "no run of tiny came within 0 s" in capsys.readouterr().err
+
+
+def test_a_worker_looks_for_the_data_of_a_kind_where_it_is_told_and_for_those_of_others_where_they_are(at):
+    words = ["--worker", "--storage", "postgresql://me@host/db", "--data", "video:/here.mp4", "--eval", "photos"]
+    command = asked(*words, "--seeds", "1")
+    told = command.settings.execution.sources
+    assert told == {"data.source": "video:/here.mp4", "evaluation.source": "photos"}
+    assert asked("--data", "video:/there.mp4", "--eval", "photos").settings.execution.sources == {}
+    spec = planned(asked("--seeds", "1")).parts[1].runs[0].spec
+    _check_data(spec, told)  # of photos: a clip is not looked for, and would be refused
+
+    def composed(source):
+        path = at / "spec.json"
+        path.write_text(json.dumps(to_config(changed(spec, {"data.source": source, "data.digest": ""}))))
+        settings = RunSettings(out=at, sources=told).to_json()
+        given = experiment.parser().parse_args(["--spec", str(path), "--settings", settings])
+        return experiment.compose(given, told).data.source
+
+    assert composed("photos") == "photos" and composed("video:/there.mp4") == "video:/here.mp4"

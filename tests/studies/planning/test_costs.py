@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from experiments.records import json_files
+from experiments.records.run_record import RunRecord, write_result
 from experiments.spec import to_config
 from studies.occlusion_ablation import STUDY
 from studies.planning import costs
@@ -28,7 +29,11 @@ def finished(out, run, **changes):
     json_files.write_json(directory / "spec.json", to_config(run.spec))
     cost = {"ms_per_step": 10.0, "seconds": 7.4, "attempts": 1, "started_at_step": 0, "device": "CPU"} | changes
     json_files.write_json(directory / "cost.json", cost)
-    (directory / "result.json").write_text("{}")
+    status = changes.get("status", "completed")
+    record = RunRecord(
+        run_id=run.spec.run_id, status=status, reason="", spec={}, metrics={}, validation={}, protocol=""
+    )
+    write_result(directory, record)
 
 
 def test_the_table_has_every_preset_and_names_its_machine():
@@ -49,15 +54,22 @@ def test_earlier_runs_of_the_same_shape_tell_of_themselves_only(plan, tmp_path):
     none = [run for run in plan.runs if run.arm == "none"]
     finished(tmp_path, none[0])
     known = costs.known(tmp_path, "CPU", "smoke")
-    assert known.of(none[1].spec) == (RunCost(10.0, pytest.approx(7.0)), True), "another seed is the same shape"
-    assert known.of(next(run.spec for run in plan.runs if run.arm == "wang")) == (LISTED, False)
+    (key,) = known.earlier
+    assert known.of(none[1].spec) == (RunCost(10.0, pytest.approx(7.0)), key), "another seed is the same shape"
+    assert known.of(next(run.spec for run in plan.runs if run.arm == "wang")) == (LISTED, "")
     larger = dataclasses.replace(none[1].spec, data=dataclasses.replace(none[1].spec.data, height=128))
-    assert known.of(larger) == (LISTED, False)
-    assert costs.known(tmp_path, "GPU", "smoke").of(none[1].spec) == (LISTED, False)
+    assert known.of(larger) == (LISTED, "")
+    assert costs.known(tmp_path, "GPU", "smoke").of(none[1].spec) == (LISTED, "")
     found = costs.estimate(plan, none[1:], 1, known)
-    assert found.seconds == pytest.approx(7.0 + 40 * 0.01) and "measured on" not in found.source
+    assert found.seconds == pytest.approx(7.0 + 40 * 0.01)
+    assert found.source == f"by 1 earlier run of the same shape in {tmp_path}"
     both = costs.estimate(plan, plan.runs, 1, known)
-    assert "(2 runs)" in both.source and "benchmarks.costs" in both.source
+    shown = f"by 1 earlier run of the same shape in {tmp_path} for 2 of the 6 runs, for the others by what was measured"
+    assert both.source.startswith(shown)
+    finished(tmp_path, none[1], seconds=9.4)
+    known = costs.known(tmp_path, "CPU", "smoke")
+    assert known.of(none[0].spec) == (RunCost(10.0, pytest.approx(8.0)), key)
+    assert costs.estimate(plan, none, 1, known).source == f"by 2 earlier runs of the same shape in {tmp_path}"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +78,12 @@ def test_earlier_runs_of_the_same_shape_tell_of_themselves_only(plan, tmp_path):
 )
 def test_a_run_that_does_not_tell_is_left_out(plan, tmp_path, changes):
     finished(tmp_path, plan.runs[0], **changes)
+    assert not costs.known(tmp_path, "CPU", "smoke").earlier
+
+
+@pytest.mark.parametrize("status", ["failed", "pruned", "collapsed"])
+def test_a_run_that_ended_before_its_last_step_does_not_tell(plan, tmp_path, status):
+    finished(tmp_path, plan.runs[0], seconds=0.1, status=status)
     assert not costs.known(tmp_path, "CPU", "smoke").earlier
 
 

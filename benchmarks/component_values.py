@@ -2,8 +2,8 @@
 
 Two devices, or two ways to compute on one, agree if the files that they leave do. `AXIS.NAME.npz` has what a component
 gives (`output_0`, ...) and the gradient of its weighted sum by what it is differentiated by in training (`gradient`);
-`AXIS.NAME.error` has the sentence of one that raised. Names are as `occlusion.wang`; without them all components are
-computed, and `network.flow`, the flow of a small network.
+`AXIS.NAME.error` has the sentence of one that raised. Names are as `occlusion.wang`; without them all components of the
+loss are computed, and `network.flow`, the flow of a small network.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from experiments.records.json_files import atomic_write
 from uflow import backend as ms
 from uflow import registry
+from uflow.components import Components
 
 NETWORK = "network.flow"
 HEIGHT, WIDTH = 64, 96
@@ -28,7 +29,7 @@ SEED = 0
 
 def names() -> tuple[str, ...]:
     """All that there is to compute; self-supervision without a teacher computes nothing."""
-    entries = (registry.entry(axis, name) for axis in registry.AXES for name in registry.names(axis))
+    entries = (registry.entry(axis, name) for axis in Components.axes() for name in registry.names(axis))
     computed = (e for e in entries if e.axis != "selfsup" or "teacher" in e.needs)
     return (*(f"{e.axis}.{e.name}" for e in computed), NETWORK)
 

@@ -83,15 +83,19 @@ def sparsification(error: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Mean error of what is left when the least confident pixels are taken away, as a share of that of all, (S,).
 
     Element i is for the share `REMOVED[i]` of pixels; 0 when all are taken away, and everywhere without any error. With
-    the negative error as confidence it is the oracle's curve, which none falls below.
+    the negative error as confidence it is the oracle's curve, which none falls below. Pixels of equal confidence count
+    with their mean error, which is what is expected of any order of them: a confidence that says nothing has a curve of
+    ones.
 
     Args:
         error: (N,), 0 or more, at least one.
-        confidence: (N,), higher = more confident; equal ones are taken away in their order.
+        confidence: (N,), higher = more confident.
 
     Source: Ilg et al., ECCV 2018 (sparsification plots).
     """
-    error = error[np.argsort(confidence, kind="stable")].astype(np.float64)
+    _, place, count = np.unique(confidence, return_inverse=True, return_counts=True)
+    mean = np.bincount(place, error) / count  # by ascending confidence
+    error = np.repeat(mean, count)
     whole = error.mean()
     gone = np.rint(REMOVED * error.size).astype(int)
     return np.array([error[n:].mean() / whole if n < error.size and whole else 0.0 for n in gone])

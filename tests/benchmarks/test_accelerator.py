@@ -1,5 +1,6 @@
 """The script for a card, on the CPU; what it says of a part that fails, hangs or is killed."""
 
+import inspect
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import psutil
 import pytest
 
 from benchmarks import accelerator, accelerator_parts, component_values
+from uflow.components import Components
 
 LONG = "100000"  # s: what a part may take must not depend on the machine
 
@@ -69,6 +71,15 @@ def test_a_part_that_hangs_is_ended_with_all_that_it_has_started(tmp_path):
     outcome = accelerator.done(["sh", "-c", f"sleep {mark} & sleep {mark} & wait"], tmp_path / "part", 2.0)
     assert (outcome.passed, outcome.message) == (False, "it took more than 2 s")
     assert not [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or ())]
+
+
+def test_every_component_is_given_what_it_takes():
+    names = component_values.names()
+    assert {name.partition(".")[0] for name in names} == {*Components.axes(), "network"}
+    for name in set(names) - {component_values.NETWORK}:
+        function, given, place = component_values.function_of(name)
+        inspect.signature(function).bind(*given)
+        assert place < len(given)
 
 
 def test_values_that_differ_are_named(tmp_path):

@@ -56,3 +56,15 @@ def test_sparsification_takes_the_least_confident_away_first():
     gap = [error[n:].mean() - error[: 20 - n].mean() for n in range(20)]  # the errors are in ascending order
     assert metrics.area(worst, best) == pytest.approx(sum(gap) / 2.5 / 20)
     assert (metrics.sparsification(np.zeros(3), np.ones(3)) == 0).all()
+
+
+def test_the_order_of_equally_confident_pixels_does_not_matter():
+    error = np.arange(20.0)
+    says_nothing = metrics.sparsification(error, np.ones(20))
+    np.testing.assert_allclose(says_nothing, [1] * 20 + [0])
+    assert metrics.area(says_nothing, metrics.sparsification(error, -error)) > 0.3
+    # ten of each: the doubted half has errors of 0 and 3, the trusted one of 0 and 1, one after the other
+    error, confidence = np.tile([0.0, 0.0, 3.0, 1.0], 5), np.tile([0.0, 1.0], 10)
+    for order in (slice(None), slice(None, None, -1)):
+        curve = metrics.sparsification(error[order], confidence[order])
+        np.testing.assert_allclose(curve[[0, 5, 10, 15, 20]], [1, (5 * 1.5 + 10 * 0.5) / 15, 0.5, 0.5, 0])

@@ -37,7 +37,7 @@ from experiments.evaluation.yardsticks import METHODS, Yardstick
 from experiments.records import json_files
 from experiments.records.atomic import check_writable
 from experiments.spec_options import PROTOCOL, protocol_at
-from uflow import registry
+from uflow import extensions, registry
 
 PROGRAM = "experiments.evaluate"
 
@@ -234,6 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 done, 2 wrong usage or data, 3 flow not finite or a file reads back wrong, 130 stopped."""
     arguments = parser().parse_args(argv)
     try:
+        extensions.load(arguments.extensions)
         check_arguments(arguments)
         predictor = _asked(arguments)
         asked = asked_data(arguments, predictor)

@@ -93,8 +93,8 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     # the digest of a short set stands for its content; all splits of a set come from the same files
     read = spec.evaluation.source or spec.data.source
     found = {
-        "data": _digest(training, spec.data.source),
-        "evaluation": "" if tested is None else _digest(tested, read),
+        "data": digest_of(training, spec.data.source),
+        "evaluation": "" if tested is None else digest_of(tested, read),
     }
     for section, value in found.items():
         if (given := getattr(spec, section).digest) and given != value:
@@ -110,7 +110,7 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     )
 
 
-def _digest(pairs: PairSet, source: str) -> str:
+def digest_of(pairs: PairSet, source: str) -> str:
     """16 hex digits of the content of a set, and of the code that reads it where that comes from an extension."""
     brought = extensions.sources()
     code = [brought[part.name][1].digest for part in parse(source) if part.name in brought]

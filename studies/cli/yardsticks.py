@@ -34,11 +34,11 @@ def keep_yardsticks(folder: pathlib.Path) -> None:
     from experiments.data.pairs import DataError
     from experiments.evaluation.evaluator import evaluate
     from experiments.evaluation.yardsticks import METHODS
-    from experiments.execution.inputs import open_pairs
+    from experiments.execution.inputs import digest_of, open_pairs
 
     try:
         pairs = open_pairs(spec, "evaluation", "test")
-        if pairs.digest[:16] != spec.evaluation.digest:
+        if digest_of(pairs, spec.evaluation.source or spec.data.source) != spec.evaluation.digest:
             raise DataError(f"{pairs.name} has changed since the runs were evaluated on it")
         titles = [method.title for method in METHODS.values()]
         print(f"for comparison, once: {', '.join(titles)} on {len(pairs)} pairs of {pairs.name}", flush=True)

@@ -17,7 +17,7 @@ from experiments.evaluation.yardsticks import METHODS
 from uflow import extensions
 
 SHIFT = (3.0, -2.0)  # px
-STILL = '''
+STILL = """
 from experiments.data.synthetic.options import SceneOptions
 from experiments.data.synthetic.scenes import Scenes
 
@@ -25,7 +25,7 @@ def still(path, split):
     return Scenes(SceneOptions(test_pairs=1, radius_min=5, radius_max=8), 32, 48, split)
 
 SOURCES = {"still": still}
-'''
+"""
 
 
 @pytest.fixture(scope="module")

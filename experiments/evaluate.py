@@ -32,6 +32,7 @@ from experiments.evaluation.estimation import Estimator
 from experiments.evaluation.evaluator import Measured, NotFinite, measure, readable
 from experiments.evaluation.predictor import Predictor, add_arguments, interruptible
 from experiments.evaluation.protocols import PROTOCOLS
+from experiments.evaluation.regions import brought
 from experiments.evaluation.submission import CheckFailed, Task, open_task, submit
 from experiments.evaluation.yardsticks import METHODS, Yardstick
 from experiments.records import json_files
@@ -154,7 +155,8 @@ def evaluate(
 ) -> list[Measured]:
     """Measures all sets, prints and keeps the numbers."""
     protocol = PROTOCOLS[arguments.protocol]
-    protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size))
+    more = tuple(sorted(brought()))
+    protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size), more=more)
     occlusion = registry.entry_of(predictor.occlusion).name if predictor.occlusion else None
     found = []
     print(f"{predictor.title}\nprotocol {protocol.name}: {protocol.about}")

@@ -194,11 +194,20 @@ class Evaluation:
     finite: bool = True
 
 
-def evaluate(network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None) -> Evaluation:
-    """Errors on the first `count` pairs, by default on all, as `measure` finds them under the protocol of studies."""
+def evaluate(
+    network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None, more: tuple[str, ...] = ()
+) -> Evaluation:
+    """Errors as `measure` finds them under the protocol of studies.
+
+    Args:
+        network: what estimates, or a method without a network.
+        pairs: with ground truth.
+        count: only the first pairs.
+        more: names of regions of extensions.
+    """
     estimator = network if isinstance(network, Yardstick) else Estimator(network)
     try:
-        found = measure(estimator, pairs, OF_STUDIES, count=count)
+        found = measure(estimator, pairs, dataclasses.replace(OF_STUDIES, more=more), count=count)
     except NotFinite:  # of a run, that its network has become useless is a result and no fault
         return Evaluation({}, {}, finite=False)
     named = {key: metric_name(pairs.name, key.split("/")[1]) for key in found.numbers}

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.data.pairs import Pair
 from experiments.evaluation import metrics
-from experiments.evaluation.regions import by_visibility, known, regions
+from experiments.evaluation.regions import by_visibility, in_brought, known, regions
 from experiments.spec_options import PROTOCOL
 
 OUTLIERS = (1, 3, 5)  # px
@@ -28,10 +28,13 @@ KITTI = ("kitti2012", "kitti2015")
 
 @dataclasses.dataclass(frozen=True)
 class Total:
-    """The sum of a measure over the pixels of a region in one frame, and how many pixels that were."""
+    """The sum of a measure over the pixels of a region in one frame, and how many pixels that were.
+
+    A pixel that is in the region in part counts so.
+    """
 
     sum: float
-    pixels: int
+    pixels: float
 
     @property
     def mean(self) -> float | None:
@@ -53,6 +56,7 @@ class Protocol:
         reference: as the reference does it: over all pixels, known or not, of all data sets but KITTI, where it is
             over known ones (`all`), and over known visible ones (`noc`), and the mean error is at most
             `metrics.KITTI_CEILING`.
+        more: names of regions of extensions that are measured, too.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Protocol:
     measures: tuple[str, ...] = tuple(MEASURES)
     regions: Callable[[Pair, np.ndarray], Mapping[str, np.ndarray]] = regions
     reference: bool = False
+    more: tuple[str, ...] = ()
 
     def counted(self, name: str, pair: Pair) -> np.ndarray:
         """The pixels of a pair of data set `name` that count, bool (H, W)."""
@@ -77,7 +82,9 @@ class Protocol:
             pair: with flow.
             flow: (2, H, W), px, what is measured.
         """
-        masks = self.regions(pair, self.counted(name, pair))
+        counted = self.counted(name, pair)
+        masks = dict(self.regions(pair, counted))
+        masks |= {region: mask for region in self.more if (mask := in_brought(region, pair, counted)) is not None}
         if self.reference:
             told = ("all", "noc") if name in KITTI else ("all",)
             masks = {region: mask for region, mask in masks.items() if region in told}
@@ -85,7 +92,9 @@ class Protocol:
         for measure in self.measures:
             values = _per_pixel(measure, flow, pair.flow)
             for region, mask in masks.items():
-                found[f"{measure}/{region}"] = Total(float(values[mask].sum(dtype=np.float64)), int(mask.sum()))
+                inside = mask > 0
+                total = (values[inside] * mask[inside]).sum(dtype=np.float64)
+                found[f"{measure}/{region}"] = Total(float(total), float(mask.sum(dtype=np.float64)))
         return found
 
     def number(self, name: str, measure: str, totals: Sequence[Total]) -> float | None:

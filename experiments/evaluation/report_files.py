@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.evaluation.evaluator import Measured
 from experiments.evaluation.metrics import REMOVED
 from experiments.evaluation.protocols import MEASURES, Protocol
-from experiments.evaluation.regions import NAMES
+from experiments.evaluation.regions import NAMES, resolved
 from experiments.records import json_files
 from experiments.records.metric_names import metric_name
 from experiments.records.plain_name import printable
@@ -70,6 +70,7 @@ def write(
     plain = {
         "format": FORMAT,
         "protocol": protocol.name,
+        **({"regions": resolved(",".join(protocol.more))} if protocol.more else {}),
         **described,
         "sets": [
             {"name": found.name, **about, "skipped": list(found.skipped), "unknown": list(found.unknown)}
@@ -81,13 +82,19 @@ def write(
     json_files.write_json(out / RESULT, plain)
 
 
+def _ordered(keys: Iterable[str]) -> list[str]:
+    """The regions of `<measure>/<region>`: those of this project in their order, then those of extensions."""
+    found = dict.fromkeys(key.split("/")[1] for key in keys)
+    return [*(name for name in NAMES if name in found), *(name for name in found if name not in NAMES)]
+
+
 def frame_table(sets: Sequence[Measured]) -> str:
     """A line per frame, CSV: data set, frame, and its values by `<measure>/<region>`; empty without such pixels.
 
     What cannot be printed in the name of a frame is escaped.
     """
-    known = {key for found in sets for row in found.rows for key in row}
-    columns = [f"{m}/{r}" for m in MEASURES for r in NAMES if f"{m}/{r}" in known]
+    known = dict.fromkeys(key for found in sets for row in found.rows for key in row)
+    columns = [f"{m}/{r}" for m in MEASURES for r in _ordered(known) if f"{m}/{r}" in known]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["data", "frame", *columns])
@@ -100,7 +107,7 @@ def frame_table(sets: Sequence[Measured]) -> str:
 
 def table(found: Measured, occlusion: str | None) -> str:
     """The numbers of a data set for people: a row per measure, a column per region."""
-    regions = [r for r in NAMES if any(f"{m}/{r}" in found.numbers for m in MEASURES)]
+    regions = _ordered(found.numbers)
     rows = [["", *regions]]
     for measure in MEASURES:
         values = [found.numbers.get(f"{measure}/{region}") for region in regions]
@@ -109,7 +116,8 @@ def table(found: Measured, occlusion: str | None) -> str:
             rows.append([label, *("-" if value is None else f"{value:.3f}" for value in values)])
     frames = [next(found.frames[f"{m}/{r}"] for m in MEASURES if f"{m}/{r}" in found.frames) for r in regions]
     rows.append(["frames", *map(str, frames)])
-    lines = ["".join(cell.ljust(8) if i == 0 else cell.rjust(9) for i, cell in enumerate(row)) for row in rows]
+    widths = [8, *(max(9, len(region) + 2) for region in regions)]
+    lines = [row[0].ljust(widths[0]) + "".join(map(str.rjust, row[1:], widths[1:])) for row in rows]
     if found.occlusion is not None:
         score = found.occlusion
         lines.append(

@@ -24,7 +24,7 @@ from uflow.registry import Extension
 GROUP = "uflow.extensions"
 # functions by name, and what each is called in messages; what they are given is said where they are used
 FUNCTIONS = {"SOURCES": "data set", "REGIONS": "region"}
-TABLES = (*FUNCTIONS, "CLAIMS")
+TABLES = (*FUNCTIONS, "CLAIMS", "PROTOCOLS")
 ROOT = pathlib.Path(__file__).parents[1]
 
 _loaded: dict[Any, tuple[Extension, types.ModuleType]] = {}  # by file, or by entry point

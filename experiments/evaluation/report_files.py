@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.evaluation.evaluator import Measured
 from experiments.evaluation.metrics import REMOVED
-from experiments.evaluation.protocols import MEASURES, Protocol
+from experiments.evaluation.protocols import Protocol
 from experiments.evaluation.regions import NAMES, resolved
 from experiments.records import json_files
 from experiments.records.metric_names import metric_name
@@ -18,7 +18,6 @@ from experiments.records.plain_name import printable
 
 FORMAT = 1
 RESULT, FRAMES = "evaluation.json", "per_frame.csv"
-_UNITS = {"epe": "px", "occlusion_f": "", "occlusion_threshold": "", "ause": ""}  # all others are %
 
 
 def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -26,20 +25,20 @@ def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
     plain = {}
     for key, value in found.numbers.items():
         measure, region = key.split("/")
-        plain[metric_name(found.name, region, measure)] = value, found.frames[key]
+        plain[metric_name(found.name, region, measure)] = value, found.frames[key], protocol.measures[measure].unit
     if found.occlusion is not None:
-        plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames
-        plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames
+        plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames, ""
+        plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames, ""
     if found.confidence is not None:
-        plain[f"ause/{found.name}"] = found.confidence.ause, found.confidence.frames
+        plain[f"ause/{found.name}"] = found.confidence.ause, found.confidence.frames, ""
     return {
         name: {
             "value": value,
-            "unit": _UNITS.get(name.split("/")[0], "%"),
+            "unit": unit,
             "protocol": protocol.name,
             "frames": frames,
         }
-        for name, (value, frames) in plain.items()
+        for name, (value, frames, unit) in plain.items()
     }
 
 
@@ -94,7 +93,8 @@ def frame_table(sets: Sequence[Measured]) -> str:
     What cannot be printed in the name of a frame is escaped.
     """
     known = dict.fromkeys(key for found in sets for row in found.rows for key in row)
-    columns = [f"{m}/{r}" for m in MEASURES for r in _ordered(known) if f"{m}/{r}" in known]
+    measures = dict.fromkeys(measure for found in sets for measure in found.measures)
+    columns = [f"{m}/{r}" for m in measures for r in _ordered(known) if f"{m}/{r}" in known]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["data", "frame", *columns])
@@ -109,14 +109,13 @@ def table(found: Measured, occlusion: str | None) -> str:
     """The numbers of a data set for people: a row per measure, a column per region."""
     regions = _ordered(found.numbers)
     rows = [["", *regions]]
-    for measure in MEASURES:
+    for measure, kind in found.measures.items():
         values = [found.numbers.get(f"{measure}/{region}") for region in regions]
         if any(value is not None for value in values):
-            label = {"epe": "EPE px", "fl": "Fl %"}.get(measure, f">{measure} %")
-            rows.append([label, *("-" if value is None else f"{value:.3f}" for value in values)])
-    frames = [next(found.frames[f"{m}/{r}"] for m in MEASURES if f"{m}/{r}" in found.frames) for r in regions]
+            rows.append([kind.label, *("-" if value is None else f"{value:.3f}" for value in values)])
+    frames = [next(found.frames[f"{m}/{r}"] for m in found.measures if f"{m}/{r}" in found.frames) for r in regions]
     rows.append(["frames", *map(str, frames)])
-    widths = [8, *(max(9, len(region) + 2) for region in regions)]
+    widths = [max(8, *(len(row[0]) + 1 for row in rows)), *(max(9, len(region) + 2) for region in regions)]
     lines = [row[0].ljust(widths[0]) + "".join(map(str.rjust, row[1:], widths[1:])) for row in rows]
     if found.occlusion is not None:
         score = found.occlusion

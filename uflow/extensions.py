@@ -23,7 +23,7 @@ from uflow.registry import Extension
 
 GROUP = "uflow.extensions"
 # functions by name, and what each is called in messages; what they are given is said where they are used
-FUNCTIONS = {"SOURCES": "data set", "REGIONS": "region"}
+FUNCTIONS = {"SOURCES": "data set", "REGIONS": "region", "LAUNCHERS": "launcher"}
 TABLES = (*FUNCTIONS, "CLAIMS", "PROTOCOLS")
 ROOT = pathlib.Path(__file__).parents[1]
 

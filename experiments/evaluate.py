@@ -31,13 +31,14 @@ from experiments.evaluation import report_files
 from experiments.evaluation.estimation import Estimator
 from experiments.evaluation.evaluator import Measured, NotFinite, measure, readable
 from experiments.evaluation.predictor import Predictor, add_arguments, interruptible
-from experiments.evaluation.protocols import PROTOCOLS
+from experiments.evaluation.protocols import PROTOCOLS, protocol_of
+from experiments.evaluation.regions import brought
 from experiments.evaluation.submission import CheckFailed, Task, open_task, submit
 from experiments.evaluation.yardsticks import METHODS, Yardstick
 from experiments.records import json_files
 from experiments.records.atomic import check_writable
 from experiments.spec_options import PROTOCOL, protocol_at
-from uflow import registry
+from uflow import extensions, registry
 
 PROGRAM = "experiments.evaluate"
 
@@ -59,7 +60,7 @@ def parser() -> flags.Parser:
     size = "the size at which the run of the checkpoint is evaluated, or that of the frames"
     add_arguments(made, size, required=False)
     made.shared("out", help="keep the numbers there; default: only print them")
-    made.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOL, help="what is counted (%(default)s)")
+    made.add_argument("--protocol", default=PROTOCOL, metavar="NAME/VERSION", help="what is counted (%(default)s)")
     made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
     made.add_argument("--max-pairs", type=int, metavar="N", help="only the first N pairs of each set")
     made.shared("skip-bad")
@@ -94,7 +95,7 @@ def open_sets(
         ValueError: if the protocol is not made for it.
     """
     found = []
-    allowed = PROTOCOLS[arguments.protocol].data
+    allowed = protocol_of(arguments.protocol)[0].data
     data = predictor.spec.data
     height, width = data.scene_size
     for name, path in asked:
@@ -116,6 +117,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises `ValueError` for options that cannot be followed; looks at the disk, changes nothing."""
     if not arguments.method and not arguments.checkpoint:
         raise ValueError("--checkpoint, a network, or --method, what needs no training, must be given")
+    protocol_of(arguments.protocol)
     if arguments.method:
         names = ("checkpoint", "submission", "height", "width", "occlusion", "confidence")
         if given := [f"--{name}" for name in names if getattr(arguments, name) not in (None, False)]:
@@ -154,8 +156,9 @@ def evaluate(
     sets: Sequence[PairSet],
 ) -> list[Measured]:
     """Measures all sets, prints and keeps the numbers."""
-    protocol = PROTOCOLS[arguments.protocol]
-    protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size))
+    protocol, extension = protocol_of(arguments.protocol)
+    more = tuple(sorted(brought()))
+    protocol = dataclasses.replace(protocol, name=protocol_at(protocol.name, predictor.size), more=more)
     occlusion = registry.entry_of(predictor.occlusion).name if predictor.occlusion else None
     found = []
     print(f"{predictor.title}\nprotocol {protocol.name}: {protocol.about}")
@@ -178,7 +181,9 @@ def evaluate(
             {"split": arguments.split, "digest": p.digest, "pairs": len(p), "measured": len(m.pairs), "note": p.note}
             for p, m in zip(sets, found, strict=True)
         ]
-        report_files.write(arguments.out, protocol, predictor.describe(), list(zip(found, about, strict=True)))
+        described = {"protocol_extension": extension.digest} if extension else {}
+        described |= predictor.describe()
+        report_files.write(arguments.out, protocol, described, list(zip(found, about, strict=True)))
         print(f"\n{arguments.out / report_files.RESULT}\n{arguments.out / report_files.FRAMES}")
     return found
 
@@ -235,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 done, 2 wrong usage or data, 3 flow not finite or a file reads back wrong, 130 stopped."""
     arguments = parser().parse_args(argv)
     try:
+        extensions.load(arguments.extensions)
         check_arguments(arguments)
         predictor = _asked(arguments)
         asked = asked_data(arguments, predictor)

@@ -140,9 +140,9 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
     for axis in Components.axes():
         if registry.entry_of(getattr(active, axis)).name == "none":  # it is, or it has not started yet
             config[axis] = {"name": "none"}
-    config["evaluation"] = {side: config["evaluation"].get(side) for side in ("height", "width")}
-    if not spec.evaluation.size:  # on which the validation on the way depends
-        del config["evaluation"]
+    evaluation = config.pop("evaluation")  # of which the validation on the way depends on these
+    if used := {key: evaluation[key] for key in ("height", "width", "regions") if key in evaluation}:
+        config["evaluation"] = used
     return digest({"until": step, **config})
 
 

@@ -126,6 +126,12 @@ class EvaluationOptions:
     protocol: str = option(PROTOCOL, Choices((PROTOCOL,)), help="name and version of the evaluation")
     height: int = option(0, Range(0, 8192), unit="px", help="rows at which the network works then; 0 = the frames'")
     width: int = option(0, Range(0, 8192), unit="px", help="columns at which it does, given with evaluation.height")
+    regions: str = option(
+        "",
+        Text("regions of extensions, NAME[,NAME]"),
+        help="regions of extensions to measure, too, NAME[,NAME]; their digests are filled in",
+        later=True,
+    )
 
     @property
     def size(self) -> tuple[int, int] | None:

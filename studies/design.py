@@ -57,7 +57,7 @@ class Study:
         question: one sentence.
         arms: rows of the table, in its order.
         baseline: label of the arm that the others are compared with.
-        metric: kind of end-point error that decides: `all`, `noc` or `occ`.
+        metric: kind of end-point error that decides: `all`, `noc` or `occ`, or a region of an extension.
         changes: what all arms change in the preset's spec, by dotted key; an option of a component is for the arms
             whose component has it.
         preset_changes: the same for single presets, by the name of the preset; goes before `changes`.
@@ -112,8 +112,8 @@ class Study:
         found += self._unknown("the arm to compare with,", [arm.against for arm in self.arms if arm.against])
         if self.core and self.baseline not in self.core:
             found.append(f"the baseline {self.baseline!r} must be one of the core arms ({', '.join(self.core)})")
-        if self.metric not in ("all", "noc", "occ"):
-            found.append(f"metric {self.metric!r} must be one of 'all', 'noc', 'occ'")
+        if not _is_name(self.metric):
+            found.append(f"metric {self.metric!r} must be 'all', 'noc', 'occ' or the name of a region of an extension")
         if found:
             raise ValueError(f"study {self.name!r}: " + "; ".join(found))
 

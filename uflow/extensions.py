@@ -1,8 +1,7 @@
 """What comes from outside of this project: components and more, where from, and how it is loaded; no MindSpore.
 
-An extension is a Python file that registers components (`uflow.registry.register`) or has one of `TABLES`, readers of
-data sets by name or findings of a paper, or a module of an installed package that does, which the package names as an
-entry point of the group `uflow.extensions`.
+An extension is a Python file that registers components (`uflow.registry.register`) or has one of `TABLES`, or a module
+of an installed package that does, which the package names as an entry point of the group `uflow.extensions`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from uflow import registry
 from uflow.registry import Extension
 
 GROUP = "uflow.extensions"
-TABLES = ("SOURCES", "CLAIMS")  # what they hold is said where they are used
+# functions by name, and what each is called in messages; what they are given is said where they are used
+FUNCTIONS = {"SOURCES": "data set", "REGIONS": "region", "LAUNCHERS": "launcher"}
+TABLES = (*FUNCTIONS, "CLAIMS", "PROTOCOLS")
 ROOT = pathlib.Path(__file__).parents[1]
 
 _loaded: dict[Any, tuple[Extension, types.ModuleType]] = {}  # by file, or by entry point
@@ -44,7 +45,7 @@ def load(places: Iterable[str | pathlib.Path] = ()) -> tuple[pathlib.Path, ...]:
         for file in _files(pathlib.Path(place)):
             load_file(file)
             if file.resolve() not in files():
-                raise ValueError(f"extension {str(file)!r}: registers no component and has no {' or '.join(TABLES)}")
+                raise ValueError(f"extension {str(file)!r}: registers no component and has none of {', '.join(TABLES)}")
     return files()
 
 
@@ -63,18 +64,26 @@ def tables(name: str) -> tuple[tuple[Any, Extension], ...]:
     return tuple((found, extension) for extension, module in _loaded.values() if (found := getattr(module, name, None)))
 
 
-def sources() -> Mapping[str, tuple[Callable[..., Any], Extension]]:
-    """The readers of data sets by name, with where they come from.
+def functions(name: str, taken: Iterable[str] = ()) -> Mapping[str, tuple[Callable[..., Any], Extension]]:
+    """What one of `FUNCTIONS` holds in every extension that has it, by name, with where it comes from.
+
+    Args:
+        name: of the table.
+        taken: names that the project has itself.
 
     Raises:
         ValueError: if two have one name.
     """
     found: dict[str, tuple[Callable[..., Any], Extension]] = {}
-    for table, extension in tables("SOURCES"):
-        for name, function in table.items():
-            if name in found:
-                raise ValueError(f"data set {name!r} has two readers, in {found[name][1].file} and {extension.file}")
-            found[name] = function, extension
+    for table, extension in tables(name):
+        for key, function in table.items():
+            if key in found or key in taken:
+                owner = f" in {found[key][1].file}" if key in found else ""
+                raise ValueError(
+                    f"extension {extension.file}: a {FUNCTIONS[name]} {key!r} is there already{owner}; give it another"
+                    " name"
+                )
+            found[key] = function, extension
     return found
 
 
@@ -114,6 +123,7 @@ def load_file(file: str | pathlib.Path, kind: str = "extension") -> types.Module
     sys.modules[module.__name__] = module
     with _told(f"{kind} {str(file)!r}"), registry.extended(extension_of), _as_in_a_run():
         exec(compile(content, str(place), "exec"), module.__dict__)
+        _check_functions(module)
         # MindSpore compiles what `inspect` reads: that is what was loaded, also when the file is edited meanwhile
         lines = importlib.util.decode_source(content).splitlines(keepends=True)
         linecache.cache[str(place)] = (len(content), None, lines, str(place))
@@ -140,9 +150,19 @@ def _load_installed(point: importlib.metadata.EntryPoint) -> None:
 
     with _told(f"extension {point.name!r} of an installed package ({point.value})"), registry.extended(extension_of):
         module = point.load()
+        _check_functions(module)
     place = pathlib.Path(module.__file__)
     digest = hashlib.sha256(place.read_bytes()).hexdigest()[:12]
     _loaded[point.name, point.value] = Extension(place, digest), module
+
+
+def _check_functions(module: types.ModuleType) -> None:
+    """Raises `ValueError` for a table that is none of functions by name."""
+    for name in FUNCTIONS:
+        table = getattr(module, name, {})
+        plain = isinstance(table, Mapping) and all(isinstance(key, str) for key in table)
+        if not plain or not all(map(callable, table.values())):
+            raise ValueError(f"{name} must be functions by name, {{'name': function}}, got {table!r}")
 
 
 @contextlib.contextmanager

@@ -164,8 +164,8 @@ def load_study(directory: str | pathlib.Path) -> StudyData:
 def _is_of(yardsticks: Yardsticks, plan: StudyPlan, records: Mapping[Pair, RunRecord]) -> bool:
     """True if the numbers can stand beside those of the baseline: one protocol, on one content of the data."""
     own = [record for (label, _), record in records.items() if label == plan.baseline]
-    evaluated = {evaluation_digest(record) for record in own}
-    return yardsticks.protocol == plan.protocol and evaluated == {yardsticks.digest}
+    evaluated = {(evaluation_digest(record), _regions(record.spec)) for record in own}
+    return yardsticks.protocol == plan.protocol and evaluated == {(yardsticks.digest, yardsticks.regions)}
 
 
 def _read_run(runs: Runs, run: str, seed: int) -> RunRecord:
@@ -239,12 +239,19 @@ def _evaluates_own_data(record: RunRecord) -> bool:
     return isinstance(part, dict) and part.get("source") == ""
 
 
+def _regions(spec: Mapping[str, Any]) -> str:
+    """The regions of extensions that a run was measured on, with the digests of their files."""
+    part = spec.get("evaluation")
+    return part.get("regions", "") if isinstance(part, dict) else ""
+
+
 def _identity(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What has to agree between runs: (key, value), a component's revision and code under the name of the component."""
     yield "format", spec.get("format")
     for section in ("data", "evaluation"):
         part = spec.get(section)
         yield f"{section}.digest", part.get("digest") if isinstance(part, dict) else None
+    yield "evaluation.regions", _regions(spec)
     for axis, part in spec.items():
         if isinstance(part, dict) and "revision" in part:
             yield f"{axis}.{part.get('name')}.revision", part["revision"]

@@ -45,7 +45,7 @@ SHARED: Mapping[str, Mapping[str, Any]] = {
         "action": "append",  # one each: of several, the words after them would be taken for files
         "metavar": "FILE|DIR",
         "default": [],
-        "help": "components or data sets of your own, see docs/extensions.md; may be given several times",
+        "help": "components, data sets and more of your own, see docs/extensions.md; may be given several times",
     },
     "out": {"type": pathlib.Path, "metavar": "DIR", "help": "where all files go"},
     "device": {

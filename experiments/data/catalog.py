@@ -51,13 +51,9 @@ def readers() -> dict[str, Callable[[str, str], PairSet]]:
         DataError: if one that was brought by an extension has a name that is taken.
     """
     try:
-        brought = extensions.sources()
+        brought = extensions.functions("SOURCES", taken=(*GENERATED, *_own_readers()))
     except ValueError as error:
         raise DataError(str(error)) from None
-    if taken := [name for name in brought if name in _own_readers() or name in GENERATED]:
-        raise DataError(
-            f"extension {brought[taken[0]][1].file}: a data set {taken[0]!r} is there already; give it another name"
-        )
     return dict(sorted((_own_readers() | {name: reader for name, (reader, _) in brought.items()}).items()))
 
 

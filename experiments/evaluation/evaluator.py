@@ -11,7 +11,7 @@ import numpy as np
 from experiments.data.pairs import DataError, Pair, PairSet
 from experiments.evaluation import metrics
 from experiments.evaluation.estimation import EstimatesFlow, Estimator
-from experiments.evaluation.protocols import OF_STUDIES, Protocol, Total
+from experiments.evaluation.protocols import MEASURES, OF_STUDIES, Measure, Protocol, Total
 from experiments.evaluation.yardsticks import Yardstick
 from experiments.records.metric_names import metric_name
 
@@ -62,6 +62,7 @@ class Measured:
         seconds: what all took, with the compilation of graphs.
         pairs_per_second: after the first batch, during which a graph is compiled; `None` if there was no other.
         confidence: `None` if confidence was not estimated, or no pixel counts.
+        measures: those of the protocol.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Measured:
     seconds: float
     pairs_per_second: float | None
     confidence: ConfidenceScore | None = None
+    measures: Mapping[str, Measure] = dataclasses.field(default_factory=lambda: MEASURES)
 
 
 def readable(pairs: PairSet, count: int, allowed: int, skipped: list[str]) -> Iterator[Pair]:
@@ -165,6 +167,7 @@ def measure(
         seconds=ended - began,
         pairs_per_second=(len(names) - warm) / (ended - warmed) if len(names) > warm else None,
         confidence=_confidence(curves) if curves else None,
+        measures=protocol.measures,
     )
 
 
@@ -194,11 +197,20 @@ class Evaluation:
     finite: bool = True
 
 
-def evaluate(network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None) -> Evaluation:
-    """Errors on the first `count` pairs, by default on all, as `measure` finds them under the protocol of studies."""
+def evaluate(
+    network: EstimatesFlow | Yardstick, pairs: PairSet, count: int | None = None, more: tuple[str, ...] = ()
+) -> Evaluation:
+    """Errors as `measure` finds them under the protocol of studies.
+
+    Args:
+        network: what estimates, or a method without a network.
+        pairs: with ground truth.
+        count: only the first pairs.
+        more: names of regions of extensions.
+    """
     estimator = network if isinstance(network, Yardstick) else Estimator(network)
     try:
-        found = measure(estimator, pairs, OF_STUDIES, count=count)
+        found = measure(estimator, pairs, dataclasses.replace(OF_STUDIES, more=more), count=count)
     except NotFinite:  # of a run, that its network has become useless is a result and no fault
         return Evaluation({}, {}, finite=False)
     named = {key: metric_name(pairs.name, key.split("/")[1]) for key in found.numbers}

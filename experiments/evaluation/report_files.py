@@ -5,20 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.evaluation.evaluator import Measured
 from experiments.evaluation.metrics import REMOVED
-from experiments.evaluation.protocols import MEASURES, Protocol
-from experiments.evaluation.regions import NAMES
+from experiments.evaluation.protocols import Protocol
+from experiments.evaluation.regions import NAMES, resolved
 from experiments.records import json_files
 from experiments.records.metric_names import metric_name
 from experiments.records.plain_name import printable
 
 FORMAT = 1
 RESULT, FRAMES = "evaluation.json", "per_frame.csv"
-_UNITS = {"epe": "px", "occlusion_f": "", "occlusion_threshold": "", "ause": ""}  # all others are %
 
 
 def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -26,20 +25,20 @@ def numbers(found: Measured, protocol: Protocol) -> dict[str, dict[str, Any]]:
     plain = {}
     for key, value in found.numbers.items():
         measure, region = key.split("/")
-        plain[metric_name(found.name, region, measure)] = value, found.frames[key]
+        plain[metric_name(found.name, region, measure)] = value, found.frames[key], protocol.measures[measure].unit
     if found.occlusion is not None:
-        plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames
-        plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames
+        plain[f"occlusion_f/{found.name}"] = found.occlusion.f_score, found.occlusion.frames, ""
+        plain[f"occlusion_threshold/{found.name}"] = found.occlusion.threshold, found.occlusion.frames, ""
     if found.confidence is not None:
-        plain[f"ause/{found.name}"] = found.confidence.ause, found.confidence.frames
+        plain[f"ause/{found.name}"] = found.confidence.ause, found.confidence.frames, ""
     return {
         name: {
             "value": value,
-            "unit": _UNITS.get(name.split("/")[0], "%"),
+            "unit": unit,
             "protocol": protocol.name,
             "frames": frames,
         }
-        for name, (value, frames) in plain.items()
+        for name, (value, frames, unit) in plain.items()
     }
 
 
@@ -70,6 +69,7 @@ def write(
     plain = {
         "format": FORMAT,
         "protocol": protocol.name,
+        **({"regions": resolved(",".join(protocol.more))} if protocol.more else {}),
         **described,
         "sets": [
             {"name": found.name, **about, "skipped": list(found.skipped), "unknown": list(found.unknown)}
@@ -81,13 +81,20 @@ def write(
     json_files.write_json(out / RESULT, plain)
 
 
+def _ordered(keys: Iterable[str]) -> list[str]:
+    """The regions of `<measure>/<region>`: those of this project in their order, then those of extensions."""
+    found = dict.fromkeys(key.split("/")[1] for key in keys)
+    return [*(name for name in NAMES if name in found), *(name for name in found if name not in NAMES)]
+
+
 def frame_table(sets: Sequence[Measured]) -> str:
     """A line per frame, CSV: data set, frame, and its values by `<measure>/<region>`; empty without such pixels.
 
     What cannot be printed in the name of a frame is escaped.
     """
-    known = {key for found in sets for row in found.rows for key in row}
-    columns = [f"{m}/{r}" for m in MEASURES for r in NAMES if f"{m}/{r}" in known]
+    known = dict.fromkeys(key for found in sets for row in found.rows for key in row)
+    measures = dict.fromkeys(measure for found in sets for measure in found.measures)
+    columns = [f"{m}/{r}" for m in measures for r in _ordered(known) if f"{m}/{r}" in known]
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["data", "frame", *columns])
@@ -100,16 +107,16 @@ def frame_table(sets: Sequence[Measured]) -> str:
 
 def table(found: Measured, occlusion: str | None) -> str:
     """The numbers of a data set for people: a row per measure, a column per region."""
-    regions = [r for r in NAMES if any(f"{m}/{r}" in found.numbers for m in MEASURES)]
+    regions = _ordered(found.numbers)
     rows = [["", *regions]]
-    for measure in MEASURES:
+    for measure, kind in found.measures.items():
         values = [found.numbers.get(f"{measure}/{region}") for region in regions]
         if any(value is not None for value in values):
-            label = {"epe": "EPE px", "fl": "Fl %"}.get(measure, f">{measure} %")
-            rows.append([label, *("-" if value is None else f"{value:.3f}" for value in values)])
-    frames = [next(found.frames[f"{m}/{r}"] for m in MEASURES if f"{m}/{r}" in found.frames) for r in regions]
+            rows.append([kind.label, *("-" if value is None else f"{value:.3f}" for value in values)])
+    frames = [next(found.frames[f"{m}/{r}"] for m in found.measures if f"{m}/{r}" in found.frames) for r in regions]
     rows.append(["frames", *map(str, frames)])
-    lines = ["".join(cell.ljust(8) if i == 0 else cell.rjust(9) for i, cell in enumerate(row)) for row in rows]
+    widths = [max(8, *(len(row[0]) + 1 for row in rows)), *(max(9, len(region) + 2) for region in regions)]
+    lines = [row[0].ljust(widths[0]) + "".join(map(str.rjust, row[1:], widths[1:])) for row in rows]
     if found.occlusion is not None:
         score = found.occlusion
         lines.append(

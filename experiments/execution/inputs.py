@@ -9,6 +9,7 @@ from experiments.data.catalog import absolute, check_once, open_source, parse
 from experiments.data.loader import check_room
 from experiments.data.pairs import DataError, PairSet, check_known
 from experiments.data.skipping import without_bad
+from experiments.evaluation.regions import check_brought, resolved
 from experiments.spec import ExperimentSpec, wanted_truth
 from uflow import extensions
 
@@ -71,8 +72,10 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
 
     Raises:
         DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
-            or what was named to evaluate on has no pixel for it.
+            or what was named to evaluate on has no pixel for it, or none of a region.
+        ValueError: if a region is unknown, or not what a digest in the spec says.
     """
+    regions = resolved(spec.evaluation.regions)
     if spec.initial:
         spec = dataclasses.replace(spec, initial=with_digests(spec.initial))
     if data is None:
@@ -88,13 +91,14 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
         )
     if tested is not None:
         _check_truth(tested)
+        check_brought(regions, tested)
     if spec.data.fit == "crop":  # of the other pairs, whoever reads them
         check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files
     read = spec.evaluation.source or spec.data.source
     found = {
-        "data": _digest(training, spec.data.source),
-        "evaluation": "" if tested is None else _digest(tested, read),
+        "data": digest_of(training, spec.data.source),
+        "evaluation": "" if tested is None else digest_of(tested, read),
     }
     for section, value in found.items():
         if (given := getattr(spec, section).digest) and given != value:
@@ -106,13 +110,13 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     return dataclasses.replace(
         spec,
         data=dataclasses.replace(spec.data, digest=found["data"], source=absolute(spec.data.source)),
-        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated),
+        evaluation=dataclasses.replace(spec.evaluation, digest=found["evaluation"], source=evaluated, regions=regions),
     )
 
 
-def _digest(pairs: PairSet, source: str) -> str:
+def digest_of(pairs: PairSet, source: str) -> str:
     """16 hex digits of the content of a set, and of the code that reads it where that comes from an extension."""
-    brought = extensions.sources()
+    brought = extensions.functions("SOURCES")
     code = [brought[part.name][1].digest for part in parse(source) if part.name in brought]
     return hashlib.sha256(" ".join([pairs.digest, *code]).encode()).hexdigest()[:16] if code else pairs.digest[:16]
 

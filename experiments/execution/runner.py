@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import traceback
@@ -204,6 +205,7 @@ def _train_and_evaluate(
     prepared: tuple[str, ProcessGroup] | None,
 ) -> run_record.RunRecord | None:
     from experiments.evaluation.evaluator import evaluate
+    from experiments.evaluation.regions import names_of
     from experiments.training import graph_cache, loop, step
     from uflow.models.inference import Inference
 
@@ -220,11 +222,12 @@ def _train_and_evaluate(
     inference = Inference(network, spec.evaluation.size)
     inference.set_train(False)
     validation = data.validation
+    measured = functools.partial(evaluate, inference, more=names_of(spec.evaluation.regions))
 
     def validate() -> Mapping[str, float]:
         if validation is None:
             return {}
-        return {f"validation/{k}": v for k, v in evaluate(inference, validation, VALIDATION_PAIRS).metrics.items()}
+        return {f"validation/{k}": v for k, v in measured(validation, VALIDATION_PAIRS).metrics.items()}
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_notes_told(data))
@@ -253,8 +256,8 @@ def _train_and_evaluate(
             return None
         if outcome.status == "diverged":
             return _record(spec, "diverged", outcome.reason, step=outcome.step)
-        final = evaluate(inference, data.tested) if data.tested is not None else None
-        validated = evaluate(inference, validation).metrics if validation is not None else {}
+        final = measured(data.tested) if data.tested is not None else None
+        validated = measured(validation).metrics if validation is not None else {}
         for stored in graphs:
             stored.complete = outcome.status == "completed"
     if final is None:

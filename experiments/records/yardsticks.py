@@ -21,12 +21,14 @@ class Yardsticks:
     Attributes:
         protocol: name and version of the evaluation, such as `full/1`.
         digest: of the data, as in the specs of runs that are evaluated on them.
+        regions: of extensions, with their digests, as in these specs.
         numbers: by what a method is called in tables and the name of the metric, such as `epe/synthetic/all`.
     """
 
     protocol: str
     digest: str
     numbers: Mapping[str, Mapping[str, float]]
+    regions: str = ""
 
 
 def read_yardsticks(directory: pathlib.Path) -> Yardsticks | None:
@@ -46,7 +48,8 @@ def read_yardsticks(directory: pathlib.Path) -> Yardsticks | None:
         numbers = {str(title): {str(k): float(v) for k, v in metrics.items()} for title, metrics in methods}
         if not all(math.isfinite(value) for metrics in numbers.values() for value in metrics.values()):
             raise ValueError("a number is not finite")
-        return Yardsticks(protocol=str(plain["protocol"]), digest=str(plain["digest"]), numbers=numbers)
+        told = {"protocol": str(plain["protocol"]), "digest": str(plain["digest"])}
+        return Yardsticks(**told, numbers=numbers, regions=str(plain.get("regions", "")))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, RecordError):
             raise
@@ -59,6 +62,7 @@ def write_yardsticks(directory: pathlib.Path, found: Yardsticks) -> None:
         "format": FORMAT,
         "protocol": found.protocol,
         "digest": found.digest,
+        **({"regions": found.regions} if found.regions else {}),
         "methods": [{"title": title, "metrics": dict(metrics)} for title, metrics in found.numbers.items()],
     }
     write_json(directory / layout.YARDSTICKS, plain)

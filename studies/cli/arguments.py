@@ -130,7 +130,11 @@ def _add_workers(made: flags.Parser) -> None:
         help="with --storage: time between a worker's signs of life; 8 times that without one, and its run is given to"
         " another (%(default)s)",
     )
-    many.add_argument("--launcher", default="local", help="local, ray or slurm: what starts the workers (%(default)s)")
+    many.add_argument(
+        "--launcher",
+        default="local",
+        help="local, ray, slurm or one of an extension: what starts the workers (%(default)s)",
+    )
     many.add_argument(
         "--launcher-option",
         action="append",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import sys
 
@@ -29,24 +30,27 @@ def keep_yardsticks(folder: pathlib.Path) -> None:
         known = read_yardsticks(folder)
     except RecordError:  # it is written again
         known = None
-    if known and (known.protocol, known.digest) == (plan.protocol, spec.evaluation.digest):
+    told = {"protocol": plan.protocol, "digest": spec.evaluation.digest, "regions": spec.evaluation.regions}
+    if known and dataclasses.replace(known, **told) == known:
         return
     from experiments.data.pairs import DataError
     from experiments.evaluation.evaluator import evaluate
+    from experiments.evaluation.regions import names_of, resolved
     from experiments.evaluation.yardsticks import METHODS
-    from experiments.execution.inputs import open_pairs
+    from experiments.execution.inputs import digest_of, open_pairs
 
     try:
         pairs = open_pairs(spec, "evaluation", "test")
-        if pairs.digest[:16] != spec.evaluation.digest:
+        if digest_of(pairs, spec.evaluation.source or spec.data.source) != spec.evaluation.digest:
             raise DataError(f"{pairs.name} has changed since the runs were evaluated on it")
         titles = [method.title for method in METHODS.values()]
         print(f"for comparison, once: {', '.join(titles)} on {len(pairs)} pairs of {pairs.name}", flush=True)
-        numbers = {method.title: evaluate(method, pairs).metrics for method in METHODS.values()}
-    except (DataError, OSError) as error:
+        more = names_of(resolved(spec.evaluation.regions))
+        numbers = {method.title: evaluate(method, pairs, more=more).metrics for method in METHODS.values()}
+    except (ValueError, OSError) as error:
         print(f"note: the tables have no methods without training: {error}", file=sys.stderr)
         return
-    write_yardsticks(folder, Yardsticks(protocol=plan.protocol, digest=spec.evaluation.digest, numbers=numbers))
+    write_yardsticks(folder, Yardsticks(**told, numbers=numbers))
 
 
 def _baseline_spec(folder: pathlib.Path) -> ExperimentSpec | None:

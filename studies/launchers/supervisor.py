@@ -1,4 +1,9 @@
-"""The runs of a plan, done by workers that a launcher starts: here as processes, elsewhere by Ray or Slurm."""
+"""The runs of a plan, done by workers that a launcher starts: here as processes, elsewhere by Ray or Slurm.
+
+Other launchers come from extensions (`uflow.extensions`), by name in a table `LAUNCHERS`. Each is a function of what
+`--launcher-option` says, text by name, which begins nothing, raises `ValueError` for what it cannot follow and returns
+a `Start`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from experiments.cli.signals import stop_on_signals
 from experiments.records import faults, layout, locks
@@ -25,6 +31,8 @@ from studies.workers.cards import Card
 from studies.workers.stopping import Ending, Workers, kill_with_children
 from studies.workers.subprocess_run import start_worker
 from studies.workers.worker import MEANINGS, WorkerSettings, command_line, environment
+from uflow import extensions
+from uflow.registry import did_you_mean
 
 LAUNCHERS = {
     "local": "studies.launchers.supervisor",
@@ -45,8 +53,15 @@ def cores() -> int:
 
 
 def check_options(launcher: str, options: Mapping[str, str]) -> None:
-    """Raises `ValueError` for an option that a launcher does not have, or a package that is not installed."""
-    importlib.import_module(LAUNCHERS[launcher]).checked(options)
+    """Raises `ValueError` for an unknown launcher, an option that it does not have, or a package that is not here."""
+    found = extensions.functions("LAUNCHERS", taken=LAUNCHERS)
+    if launcher in LAUNCHERS:
+        importlib.import_module(LAUNCHERS[launcher]).checked(options)
+    elif launcher in found:
+        _brought(launcher, options)
+    else:
+        known = (*LAUNCHERS, *found)
+        raise ValueError(f"unknown launcher {launcher!r}{did_you_mean(launcher, known)} (known: {', '.join(known)})")
 
 
 def start_of(launcher: str, options: Mapping[str, str]) -> Start:
@@ -55,7 +70,29 @@ def start_of(launcher: str, options: Mapping[str, str]) -> Start:
     Raises:
         ValueError: if an option is unknown, a package is not installed, or what starts the workers is not there.
     """
-    return importlib.import_module(LAUNCHERS[launcher]).starter(options)
+    if launcher in LAUNCHERS:
+        return importlib.import_module(LAUNCHERS[launcher]).starter(options)
+    return _brought(launcher, options)
+
+
+def _brought(launcher: str, options: Mapping[str, str]) -> Start:
+    """The same of a launcher of an extension, whatever its code may raise or return."""
+    starter, extension = extensions.functions("LAUNCHERS")[launcher]
+
+    def asked(function: Callable[..., Any], *given: Any, kind: type, what: str) -> Any:
+        try:
+            made = function(*given)
+        except ValueError as error:
+            raise ValueError(f"--launcher {launcher}: {error}") from None
+        except Exception as error:
+            raise ValueError(f"--launcher {launcher} of {extension.file}: {type(error).__name__}: {error}") from error
+        if not isinstance(made, kind):
+            raise ValueError(f"--launcher {launcher} of {extension.file}: must return {what}, got {made!r}")
+        return made
+
+    start = asked(starter, options, kind=Callable, what="a function that starts workers")
+    workers = "workers, with running, stop, kill and ended (studies/workers/stopping.py)"
+    return functools.partial(asked, start, kind=Workers, what=workers)
 
 
 def checked(options: Mapping[str, str]) -> None:
@@ -71,10 +108,19 @@ def starter(options: Mapping[str, str]) -> Start:
 
 
 class Processes:
-    """Workers on this machine."""
+    """Workers on this machine.
 
-    def __init__(self, settings: Sequence[WorkerSettings], log_file: pathlib.Path):
-        self._started = [start_worker(command_line(each), environment(each), log_file) for each in settings]
+    Args:
+        settings: one of each worker.
+        log_file: what they say is added to it.
+        before: words in front of the command of each, such as `nice -n 10`, which must become that command, or pass
+            signals on to it.
+    """
+
+    def __init__(self, settings: Sequence[WorkerSettings], log_file: pathlib.Path, before: Sequence[str] = ()):
+        self._started = [
+            start_worker(command_line(each), environment(each), log_file, before=before) for each in settings
+        ]
 
     def running(self) -> int:
         """How many are still there."""

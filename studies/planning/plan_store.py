@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.evaluation import regions
 from experiments.records import json_files, layout, locks
 from experiments.spec import canonical, differing, from_config, to_config
 from studies.planning.planner import Plan, PlanError, PlannedRun, in_order
@@ -121,12 +122,21 @@ def _drift(plan: Plan, label: str, seed: int, directory: pathlib.Path) -> str:
 
 
 def _changed_files(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Which files of components have changed between two specs, as the rest of a sentence."""
-    parts = [(then.get(axis, {}), now.get(axis, {})) for axis in registry.AXES]
-    kept = [(old.get("extension"), new.get("extension")) for old, new in parts if old.get("name") == new.get("name")]
-    changed = {new for old, new in kept if old != new}
-    files = sorted({str(known.extension.file) for known in registry.brought() if known.extension.digest in changed})
+    """Which files of components and regions have changed between two specs, as the rest of a sentence."""
+    old, new = _code(then), _code(now)
+    changed = {new[name] for name in old.keys() & new.keys() if old[name] != new[name]}
+    brought = [known.extension for known in registry.brought()]
+    brought += [extension for _, extension in regions.brought().values()]
+    files = sorted({str(extension.file) for extension in brought if extension.digest in changed})
     return f"; {' and '.join(files)} has changed" if files else ""
+
+
+def _code(config: Mapping[str, Any]) -> dict[tuple[str, str], str | None]:
+    """Digests of the files that define the components and regions of a spec."""
+    parts = ((axis, config.get(axis, {})) for axis in registry.AXES)
+    found = {(axis, part.get("name")): part.get("extension") for axis, part in parts}
+    words = (word.partition("@") for word in config.get("evaluation", {}).get("regions", "").split(","))
+    return found | {("regions", name): digest for name, _, digest in words}
 
 
 def write(plan: Plan, out: pathlib.Path, content: Mapping[str, Any], fresh: bool = True) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.data.catalog import canonical as source_names
 from experiments.data.source_text import unplaced
+from experiments.evaluation import regions
 from experiments.execution import inputs
 from experiments.records.metric_names import metric_name
 from experiments.spec import (
@@ -203,17 +204,20 @@ def _kinds(study: Study, spec: ExperimentSpec) -> tuple[str, ...]:
             f"{pairs.name} has no ground truth flow, which a study is evaluated with; give other data with --eval"
         )
     kinds = ("all", "noc", "occ") if "occlusion" in pairs.provides else ("all",)
+    kinds += regions.names_of(spec.evaluation.regions)
     if study.metric not in kinds:
         raise PlanError(
             f"study {study.name!r} decides by the end-point error over {study.metric!r} pixels, which"
-            f" {pairs.name} does not tell apart (it has: {', '.join(kinds)})"
+            f" {pairs.name} does not tell apart{registry.did_you_mean(study.metric, [*kinds, *regions.brought()])}"
+            f" (it has: {', '.join(kinds)})"
         )
     return (study.metric, *(k for k in kinds if k != study.metric))
 
 
 def common_changes(study: Study, preset: Preset) -> dict[str, Any]:
-    """What all arms of a study change in a preset."""
-    return dict(study.changes) | dict(study.preset_changes.get(preset.name, {}))
+    """What all arms of a study change in a preset; a region of an extension that decides is measured."""
+    deciding = {"evaluation.regions": study.metric} if study.metric in regions.brought() else {}
+    return deciding | dict(study.changes) | dict(study.preset_changes.get(preset.name, {}))
 
 
 def chosen_arms(study: Study, preset: Preset, wanted: Sequence[str]) -> tuple[Arm, ...]:

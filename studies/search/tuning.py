@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.data.catalog import canonical as source_names
+from experiments.evaluation import regions
 from experiments.execution import inputs
 from experiments.records import layout, locks, run_record
 from experiments.records.search import SEED, STATES, Trial, best, write
@@ -196,12 +197,15 @@ def metric_of(plan: Plan) -> str:
         PlanError: if the validation split has not the ground truth for it.
     """
     spec, kind = plan.runs[0].spec, plan.study.metric
-    provided = inputs.open_pairs(spec, "data", "validation").provides
-    if "flow" not in provided or (kind != "all" and "occlusion" not in provided):
+    pairs = inputs.open_pairs(spec, "data", "validation")
+    hidden = kind in ("noc", "occ")
+    if "flow" not in pairs.provides or (hidden and "occlusion" not in pairs.provides):
         raise PlanError(
-            f"a search needs a validation split with ground truth flow{'' if kind == 'all' else ' and occlusion'},"
+            f"a search needs a validation split with ground truth flow{' and occlusion' if hidden else ''},"
             f" which {source_names(spec.data.source)} has not"
         )
+    if kind in regions.brought():
+        regions.check_brought(kind, pairs)
     return f"epe/{source_names(spec.data.source).replace(';', '+')}/{kind}"
 
 

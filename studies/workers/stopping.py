@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from studies.tracking.mirror_thread import PATIENCE
 from studies.workers.subprocess_run import KILL_SECONDS
@@ -16,6 +16,7 @@ SAVE_SECONDS = KILL_SECONDS + PATIENCE + 30.0  # the same for those that may be 
 LEAVE_SECONDS = 30.0  # between killing workers and not waiting for them any longer
 
 
+@runtime_checkable
 class Workers(Protocol):
     """Workers that were started together."""
 

@@ -219,7 +219,11 @@ def python_path() -> str:
 
 
 def start_worker(
-    words: Sequence[str], addresses: Mapping[str, str], log_file: pathlib.Path, **options: Any
+    words: Sequence[str],
+    addresses: Mapping[str, str],
+    log_file: pathlib.Path,
+    before: Sequence[str] = (),
+    **options: Any,
 ) -> subprocess.Popen:
     """Starts `studies.workers.worker`, which writes to a log.
 
@@ -227,11 +231,12 @@ def start_worker(
         words: see `studies.workers.worker.command_line`.
         addresses: see `studies.workers.worker.environment`.
         log_file: is added to.
+        before: words in front of the command.
         options: of `subprocess.Popen`.
     """
     with open(log_file, "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "studies.workers.worker", *words],
+            [*before, sys.executable, "-m", "studies.workers.worker", *words],
             env={**os.environ, **addresses, "PYTHONPATH": python_path()},
             stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, **options,
         )  # fmt: skip

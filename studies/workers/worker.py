@@ -135,6 +135,7 @@ def prepare(settings: WorkerSettings, job: Job, told: Mapping[str, Any] | None) 
         DriftError: if the run is another experiment for this code, naming the keys that differ.
         ValueError: if its data is not here.
     """
+    from experiments.evaluation.regions import resolved
     from experiments.spec import canonical, differing, from_config, to_config
 
     path = layout.run_directory(settings.out, job.directory) / layout.SPEC
@@ -143,6 +144,7 @@ def prepare(settings: WorkerSettings, job: Job, told: Mapping[str, Any] | None) 
         raise StorageError(f"{path}: is missing, and the queue does not know the run's spec")
     try:
         spec = from_config(found["spec"] if found else json_files.read_json(path))
+        resolved(spec.evaluation.regions)
     except json_files.RecordError:
         raise
     except ValueError as error:

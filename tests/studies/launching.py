@@ -20,6 +20,7 @@ from studies.presets import PRESETS  # noqa: E402
 from studies.search import tuning  # noqa: E402
 from studies.workers.subprocess_run import Execution, Limits  # noqa: E402
 from studies.workers.worker import WorkerSettings, stop_on_signals  # noqa: E402
+from uflow import extensions  # noqa: E402
 
 STUDY = Study(
     name="trivial",
@@ -53,6 +54,7 @@ def main():
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     options = dict(word.split("=", 1) for word in rest if "=" in word)
     given = {key.removeprefix("to."): options.pop(key) for key in list(options) if key.startswith("to.")}
+    extensions.load(options.pop("extensions").split(",") if "extensions" in options else ())
     launcher = start_of(options.pop("launcher", "local"), given)
     limits = Limits(seconds=float(options["timeout"]) if "timeout" in options else None,
                     gigabytes=float(options["memory"]) if "memory" in options else None)  # fmt: skip

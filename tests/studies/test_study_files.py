@@ -87,9 +87,19 @@ from experiments.data.synthetic.scenes import Scenes
 
 def tiny(path, split):
     options = SceneOptions(train_pairs=2, validation_pairs=1, test_pairs=2, radius_min=5, radius_max=8)
-    return Scenes(options, 32, 48, split)
+    scenes = Scenes(options, 32, 48, split)
+    vars(scenes).update(digest=scenes.digest, name="tiny")  # numbers stand under this name
+    return scenes
 
 SOURCES = {"tiny": tiny}
+"""
+REGION = """
+def left(pair):
+    mask = pair.occluded & False
+    mask[:, :20] = True
+    return mask
+
+REGIONS = {"left": left}
 """
 USED = """
 import sys
@@ -115,6 +125,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
         "gamma": BLOCKS["gamma.py"],
         "mask": MASK,
         "reader": READER,
+        "left": REGION,
     }.items():
         (parts / f"{name}.py").write_text(text)
     file.write_text(
@@ -127,6 +138,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
             '"network.name": "plain", "network.channels": 4, "augmentation.name": "gamma",',
         )
         .replace('"occlusion.name": "none"', '"occlusion.name": "close", "occlusion.start": 0')
+        .replace('metric="all"', 'metric="left"')
     )
     asked = [*words("mine_study.py", "out", "--data", f"tiny:{parts}", "--device", "cpu"), "--extensions", "parts"]
     done = started("studies.run", *asked, "--workers", 2, cwd=tmp_path)
@@ -136,7 +148,12 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
     extensions.load([file, parts])
     chosen = {"photometric": "gradients", "occlusion": "close", "network": "plain", "augmentation": "gamma"}
     digests = {axis: registry.entry(axis, name).extension.digest for axis, name in chosen.items()}
-    assert record.status == "completed"
+    assert record.status == "completed" and record.metrics["epe/tiny/left"] != record.metrics["epe/tiny/all"]
+    assert record.metrics["epe/tiny/left"] == sum(record.frames["epe/tiny/left"]) / 2
+    assert (
+        "epe/tiny/left" in record.validation and "validation/epe/tiny/left" in (directory / "metrics.jsonl").read_text()
+    )
+    assert "epe/tiny/left" in done.stdout
     assert {axis: record.spec[axis]["extension"] for axis in chosen} == digests
     assert {axis: record.spec[axis]["name"] for axis in chosen} == chosen and record.spec["network"]["channels"] == 4
     assert "_gradients-close-" in directory.name and "-plain-gamma_s0__" in directory.name

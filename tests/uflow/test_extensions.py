@@ -119,7 +119,9 @@ def test_of_a_folder_all_files_are_loaded_but_those_that_begin_with_an_underscor
         ("def broken(:", "extension '{file}': SyntaxError: "),
         (b"x = '\xff'", "extension '{file}': SyntaxError: "),
         ("raise SystemExit(3)", "extension '{file}': ends the process (exit 3) while it is being read"),
-        ("x = 1", "extension '{file}': registers no component and has no SOURCES or CLAIMS"),
+        ("x = 1", "extension '{file}': registers no component and has none of SOURCES, "),
+        ("SOURCES = 3", "extension '{file}': ValueError: SOURCES must be functions by name, "),
+        ("REGIONS = {'mine': 3}", "ValueError: REGIONS must be functions by name, {{'name': function}}, got"),
         (LOSS.format(name="l1", value=1), "photometric component 'l1' is already that of uflow.photometric.l1.L1"),
         (
             LOSS.format(name="mine", value=1) * 2,

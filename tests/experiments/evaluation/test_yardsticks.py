@@ -14,8 +14,18 @@ from experiments.evaluation.evaluator import measure
 from experiments.evaluation.metrics import end_point_error
 from experiments.evaluation.protocols import PROTOCOLS
 from experiments.evaluation.yardsticks import METHODS
+from uflow import extensions
 
 SHIFT = (3.0, -2.0)  # px
+STILL = """
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
+
+def still(path, split):
+    return Scenes(SceneOptions(test_pairs=1, radius_min=5, radius_max=8), 32, 48, split)
+
+SOURCES = {"still": still}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +143,13 @@ def test_what_cannot_be_asked_is_one_sentence(words, message, capsys):
     assert run(*words) == 2
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_a_data_set_of_a_file_is_measured_as_any_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extensions, "_loaded", {})
+    (tmp_path / "still.py").write_text(STILL)
+    assert run("--eval", f"still:{tmp_path}", "--method", "zero", "--extensions", tmp_path / "still.py") == 0
+    assert "1 pairs" in capsys.readouterr().out
 
 
 def test_an_unknown_method_is_one_sentence(capsys):

@@ -10,18 +10,31 @@ from experiments.records.json_files import write_json
 from experiments.records.yardsticks import read_yardsticks
 from experiments.spec import changed, default_spec, to_config
 from studies.cli.yardsticks import keep_yardsticks
+from uflow import extensions
 
 SCENES = {
     "data.height": 32, "data.width": 48, "data.scenes.train_pairs": 2, "data.scenes.validation_pairs": 1,
     "data.scenes.test_pairs": 2, "data.scenes.radius_min": 5, "data.scenes.radius_max": 8,
 }  # fmt: skip
 ALL = "epe/synthetic/all"
+READER = """
+from experiments.data.synthetic.options import SceneOptions
+from experiments.data.synthetic.scenes import Scenes
+
+def tiny(path, split):
+    return Scenes(SceneOptions(train_pairs=2, test_pairs=2, radius_min=5, radius_max=8), 32, 48, split)
+
+SOURCES = {"tiny": tiny}
+"""
 
 
 @pytest.fixture
 def study(tmp_path):
     """A folder with a plan of one arm and the spec of its run."""
-    spec = with_digests(changed(default_spec(), SCENES))
+    return planned(tmp_path, with_digests(changed(default_spec(), SCENES)))
+
+
+def planned(tmp_path, spec):
     folder = tmp_path / "mine"
     plan = {
         "format": 1, "study": "mine", "question": "?", "preset": "smoke", "metrics": [ALL], "metric": ALL,
@@ -75,6 +88,15 @@ def test_data_that_have_changed_or_are_not_there_are_a_note_and_no_file(study, c
         said = capsys.readouterr().err
         assert said.startswith("note: the tables have no methods without training: ") and reason in said
         assert not (study / "yardsticks.json").exists()
+
+
+def test_data_that_a_file_brings_have_not_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extensions, "_loaded", {})
+    (tmp_path / "tiny.py").write_text(READER)
+    extensions.load([tmp_path / "tiny.py"])
+    sources = {"data.source": f"tiny:{tmp_path}", "evaluation.source": f"tiny:{tmp_path}"}
+    keep_yardsticks(planned(tmp_path, with_digests(changed(default_spec(), SCENES | sources))))
+    assert len(read_yardsticks(tmp_path / "mine").numbers) == 4 and capsys.readouterr().err == ""
 
 
 def test_a_study_without_a_run_of_its_baseline_has_none(study, capsys):

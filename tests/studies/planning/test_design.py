@@ -112,13 +112,13 @@ def test_one_factor_is_no_factorial():
     [
         ({"baseline": "wagn"}, "baseline 'wagn' is not an arm; did you mean 'wang'"),
         ({"arms": (Arm("a", {}), Arm("a", {"seed": 1})), "baseline": "a"}, "label 'a' is used by more than one arm"),
-        ({"metric": "px"}, "metric 'px' must be one of"),
+        ({"metric": "s40+"}, "metric 's40\\+' must be 'all', 'noc', 'occ' or"),
         ({"core": ("none", "wagn")}, "core arm 'wagn' is not an arm; did you mean 'wang'"),
         ({"core": ("wang",)}, "the baseline 'none' must be one of the core arms"),
         ({"arms": (Arm("none", {}), Arm("all", {})), }, "label 'all' must not be"),
         ({"arms": (Arm("none", {}), Arm("a,b", {})), }, "label 'a,b' must not .* hold a comma"),
         ({"arms": (Arm("none", {}), Arm("b", {}, against="c")), }, "to compare with, 'c' is not an arm"),
-        ({"baseline": "x", "metric": "px"}, "baseline 'x' is not an arm.*metric 'px'"),
+        ({"baseline": "x", "metric": "p x"}, "baseline 'x' is not an arm.*metric 'p x'"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(changes, message):

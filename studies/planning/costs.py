@@ -18,6 +18,7 @@ from experiments.records import json_files, layout
 from experiments.spec import ExperimentSpec, digest, to_config
 from studies.planning.planner import Plan, PlannedRun, new_steps
 from studies.queue import attempts
+from studies.presets import PRESETS
 from uflow import registry
 
 TABLE = pathlib.Path(__file__).with_name("costs.json")
@@ -110,9 +111,19 @@ class Costs:
     counts: Mapping[str, int]
 
     def of(self, spec: ExperimentSpec) -> tuple[RunCost, str]:
-        """The cost of a run, and the shape of the earlier runs that tell it, which is empty if none do."""
-        known = self.earlier.get(key := shape(to_config(spec), self.device))
-        return (known, key) if known else (RunCost(**table()["presets"][self.preset]), "")
+        """The cost of a run, and the shape of the earlier runs that tell it, which is empty if none do.
+
+        Without them a step costs what one of the preset does, by their numbers of pixels.
+        """
+        if known := self.earlier.get(key := shape(to_config(spec), self.device)):
+            return known, key
+        listed = RunCost(**table()["presets"][self.preset])
+        share = _pixels(spec) / _pixels(PRESETS[self.preset].spec)
+        return dataclasses.replace(listed, ms_per_step=share * listed.ms_per_step), ""
+
+
+def _pixels(spec: ExperimentSpec) -> int:
+    return spec.train.batch_size * spec.data.height * spec.data.width
 
 
 def known(out: pathlib.Path, device: str, preset: str) -> Costs:
@@ -142,6 +153,6 @@ def _source(told: Sequence[str], runs: int, costs: Costs) -> str:
     earlier = sum(costs.counts[key] for key in set(told))
     parts = [f"by {earlier} earlier run{'s' * (earlier > 1)} of the same shape in {costs.out}"] if told else []
     if len(told) < runs:
-        where = f"one core of {table()['machine']} for preset {costs.preset} as it is"
+        where = f"one core of {table()['machine']} for a pixel of preset {costs.preset}"
         parts.append(f"by what was measured on {where} (python -m benchmarks.costs)")
     return f" for {len(told)} of the {runs} runs, for the others ".join(parts)

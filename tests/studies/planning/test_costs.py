@@ -58,7 +58,8 @@ def test_earlier_runs_of_the_same_shape_tell_of_themselves_only(plan, tmp_path):
     assert known.of(none[1].spec) == (RunCost(10.0, pytest.approx(7.0)), key), "another seed is the same shape"
     assert known.of(next(run.spec for run in plan.runs if run.arm == "wang")) == (LISTED, "")
     larger = dataclasses.replace(none[1].spec, data=dataclasses.replace(none[1].spec.data, height=128))
-    assert known.of(larger) == (LISTED, "")
+    twice = RunCost(2 * LISTED.ms_per_step, LISTED.seconds_per_run)  # as many pixels as two runs of the preset
+    assert known.of(larger) == (twice, "")
     assert costs.known(tmp_path, "GPU", "smoke").of(none[1].spec) == (LISTED, "")
     found = costs.estimate(plan, none[1:], 1, known)
     assert found.seconds == pytest.approx(7.0 + 40 * 0.01)

@@ -1,10 +1,14 @@
 """Tables in documents are made from kept results, and nothing else of a document changes."""
 
+import pathlib
+
 import pytest
 
 from analysis import compact, tables
 from analysis.report.write import make_report
 
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+MADE = [path for path in sorted(DOCS.glob("**/*.md")) if "<!-- table: " in path.read_text(encoding="utf-8")]
 PAGE = """# Results
 
 <!-- table: kept/occlusion_ablation -->
@@ -41,6 +45,12 @@ def test_every_table_is_made_anew_and_the_rest_stays(page):
     for line in PAGE.splitlines():
         assert line == "old" or line in text.splitlines()
     assert tables.main([str(page)]) == 0 and page.read_text() == text
+
+
+@pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
+def test_the_tables_of_the_documentation_are_what_its_results_give(path):
+    text = path.read_text(encoding="utf-8")
+    assert tables.updated(text, path.parent) == text
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def forest(table: ComparisonTable) -> str:
 def findings(found: Overview, file_format: str = "svg") -> bytes:
     """Every finding of the paper: effect in percent with its 95 % interval, a row for each pair of arms that tests it.
 
-    The kind of data is told by the mark, the verdict by colour and word. What no study tests has a row that says so.
+    The kind of data is told by the mark, the verdict by colour and word. What no study has tested is named below.
 
     Args:
         found: the ledger.
@@ -84,13 +84,13 @@ def findings(found: Overview, file_format: str = "svg") -> bytes:
     """
     marks = dict(zip(found.kinds, "os^DvP*X" * len(found.kinds), strict=False))
     rows = [
-        ("" if number else entry.claim.text, e)
-        for entry in found.entries
-        for number, e in enumerate(entry.evidence or (None,))
+        ("" if number else entry.claim.text, e) for entry in found.entries for number, e in enumerate(entry.evidence)
     ]
-    ends = _ends([e.finding.percent for _, e in rows if e and e.finding.percent])
+    untested = [entry.claim.text for entry in found.entries if not entry.evidence]
+    note = fold(f"not run: {'; '.join(untested)}", 210) if untested else ()
+    ends = _ends([e.finding.percent for _, e in rows if e.finding.percent])
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(13, 1.2 + 0.34 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(13, 1.2 + 0.34 * max(1, len(rows)) + 0.17 * len(note)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color=BLACK, lw=1)
         for place, (claim, e) in enumerate(rows):
@@ -98,16 +98,16 @@ def findings(found: Overview, file_format: str = "svg") -> bytes:
                 axes.axhline(place - 0.5, color="#d9d9d9", lw=0.8)
                 axes.text(-0.02, place, _folded(claim, 70), transform=axes.get_yaxis_transform(),
                           va="center", ha="right", fontsize=8)  # fmt: skip
-            words, colour = "not run", GREY
-            if e is not None:
-                colour = STATUS_COLOURS[e.finding.status]
-                words = f"{e.finding.status}  {e.finding.percent_text or 'no pairs'}   {e.study}: {e.finding.better}"
-                _interval(axes, place, e.finding.percent, ends, marks[e.kind], colour)
+            colour = STATUS_COLOURS[e.finding.status]
+            arms = f"{e.finding.better} - {e.finding.worse}"
+            words = f"{e.finding.status}  {e.finding.percent_text or 'no pairs'}   {arms}"
+            _interval(axes, place, e.finding.percent, ends, marks[e.kind], colour)
             axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
         axes.set_xlim(ends)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
         axes.set_yticks([])
         axes.set_xlabel("difference in percent of the error of what the paper says is worse (left: as the paper says)")
+        figure.supxlabel("\n".join(note), fontsize=8, color=GREY, x=0.01, ha="left")
         handles = [
             Line2D([], [], color=BLACK, marker=mark, ls="none", ms=7, label=kind) for kind, mark in marks.items()
         ]

@@ -17,8 +17,8 @@ from typing import Any
 from experiments.records import json_files, layout
 from experiments.spec import ExperimentSpec, digest, to_config
 from studies.planning.planner import Plan, PlannedRun, new_steps
-from studies.queue import attempts
 from studies.presets import PRESETS
+from studies.queue import attempts
 from uflow import registry
 
 TABLE = pathlib.Path(__file__).with_name("costs.json")

@@ -6,7 +6,6 @@ submitted is the command of a worker.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import pathlib
@@ -17,11 +16,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from studies.launchers.supervisor import Processes
 from studies.queue.endings import INTERRUPTED
-from studies.workers.stopping import kill_with_children
 from studies.workers.subprocess_run import ROOT, python_path
 from studies.workers.worker import WorkerSettings, command_line, environment
 from uflow.registry import did_you_mean
@@ -186,19 +185,6 @@ def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["Slurm refuses such a job"])[-1].strip()
 
 
-@contextlib.contextmanager
-def _environment(settings: WorkerSettings, **more: str) -> Iterator[None]:
-    """This process' environment with the addresses of a worker: a job has that of the process that submits it."""
-    new = environment(settings) | more
-    before = {name: os.environ.get(name) for name in new}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
 def _tell(log_file: pathlib.Path, line: str) -> None:
     """Adds a line to the log of the study."""
     with open(log_file, "a", encoding="utf-8") as log:
@@ -231,7 +217,7 @@ class Jobs:
         executor = submitit.SlurmExecutor(folder)
         executor.update_parameters(**parameters(self._options, settings))
         try:
-            with _environment(settings):
+            with submitit.core.utils.environment_variables(**environment(settings)):
                 job = executor._submit_command(f"exec {command(settings, self._options)}")
         except submitit.core.utils.FailedJobError as error:
             raise ValueError(f"--launcher slurm: {_last_line(str(error))}") from None
@@ -299,15 +285,15 @@ class Jobs:
         return [code for code in self._codes.values() if code is not None]
 
 
-class LocalJobs:
+class LocalJobs(Processes):
     """Workers that are jobs of submitit's local executor: to try out, on one machine, what Slurm would do on many.
 
     Of the options only `time` and `signal_delay_s` mean anything here.
     """
 
     def __init__(self, options: Mapping[str, Any], log_file: pathlib.Path):
+        super().__init__((), log_file)
         self._options, self._log_file = options, log_file
-        self._jobs: list[Any] = []
 
     def submit(self, settings: WorkerSettings) -> None:
         """Starts one worker."""
@@ -320,30 +306,11 @@ class LocalJobs:
             stderr_to_stdout=True,
         )
         # the signal before the time is up: by default one that ends a worker at once
-        with _environment(settings, PYTHONPATH=python_path(), SUBMITIT_PREEMPT_SIGNAL="TERM"):
+        more = {"PYTHONPATH": python_path(), "SUBMITIT_PREEMPT_SIGNAL": "TERM"}
+        with submitit.core.utils.environment_variables(**environment(settings) | more):
             job = executor._submit_command(command(settings, self._options))
-        self._jobs.append(job)
+        self._started.append(job._process)
         _tell(self._log_file, f"job {job.job_id}: output in {job.paths.stdout}")
-
-    def running(self) -> int:
-        """How many are still there."""
-        return sum(job.state == "RUNNING" for job in self._jobs)
-
-    def stop(self) -> None:
-        """Asks all of them to save their runs and to end; submitit's `cancel` would leave them a second for it."""
-        for job in self._jobs:
-            if job.state == "RUNNING":
-                os.kill(int(job.job_id), signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Ends all of them at once, and the runs that they are at."""
-        for job in self._jobs:
-            if job.state == "RUNNING":
-                kill_with_children(int(job.job_id))
-
-    def ended(self) -> Sequence[int]:
-        """Exit codes of those that have ended; submitit does not tell them, but whether a job was killed."""
-        return [LOST if job.state == "INTERRUPTED" else 0 for job in self._jobs if job.state != "RUNNING"]
 
 
 def minutes(text: str) -> float:

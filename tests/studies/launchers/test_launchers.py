@@ -117,14 +117,25 @@ class Nodes:
     """A Ray cluster of two nodes on the loopback address; a new one takes the place of a node that was killed."""
 
     def __init__(self):
-        from ray.cluster_utils import Cluster
-
-        self.cluster = Cluster()
         self.node = {"node_ip_address": "127.0.0.1", "num_cpus": 1, "object_store_memory": 80 * 2**20}
-        quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
-        self.cluster.add_node(**self.node, include_dashboard=False, _system_config=quick)
+        self.cluster = self._first()
         self.address = self.cluster.address
         self.session = pathlib.Path(self.cluster.head_node.get_session_dir_path())
+
+    def _first(self, trials=10):
+        """A cluster with its first node, which Ray gives 30 s to start, however busy the machine is."""
+        from ray.cluster_utils import Cluster
+
+        quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+        for trial in range(trials):
+            cluster = Cluster()
+            try:
+                cluster.add_node(**self.node, include_dashboard=False, _system_config=quick)
+                return cluster
+            except Exception as error:  # Ray has no class for it
+                cluster.shutdown()
+                if "timed out during startup" not in str(error) or trial == trials - 1:
+                    raise
 
     def second(self):
         """The raylet of a new second node."""

@@ -138,6 +138,7 @@ def _together(
         told = result.plain
         words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
         lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
+    lines += dict.fromkeys(problem for result in results for problem in result.plain["problems"])
     lines += [f"report: {page}"] if page else []
     if shown := results[0].plain["mlflow"]:
         lines += ["compare the runs in a browser:", f"  {shown}"]

@@ -194,9 +194,12 @@ def test_it_counts_every_run_once_and_says_what_sacred_has_lost(at, capsys, fini
     assert run.main([*words, "--status", "--json"]) == 0
     counts = {"planned": 5, "completed": 4, "failed": 1, "running": 0, "waiting": 0}
     assert json.loads(capsys.readouterr().out)["counts"] == counts
+    damaged = at / "out" / "runs" / plans[0].runs[-1].directory / "result.json"
+    damaged.write_text(damaged.read_text()[:-9])
     found = campaign.looked_at(asked(*words[1:]), None)
     assert (found.code, found.plain["failed"], found.plain["left"]) == (3, 1, 0)
     assert [len(study["failed"]) for study in found.plain["studies"]] == [1, 1]
+    assert f"\nleft out: {damaged}: not valid JSON" in found.text
     assert found.text.count("Sacred could not record 2 events of 1 runs") == 1
 
 

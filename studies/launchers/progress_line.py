@@ -30,6 +30,7 @@ class Progress:
         self.elsewhere = 0  # runs that workers on other machines are at
         self.terminal = sys.stdout.isatty()
         self._curves: dict[str, _Newest] = {}
+        self._ended: dict[str, int] = {}  # whether a run has failed: a result is read once, for there may be hundreds
 
     def show(self) -> None:
         """Shows the line, not more often than is useful."""
@@ -56,9 +57,11 @@ class Progress:
             directory = self.runs / name
             if layout.finished(directory):
                 self._curves.pop(name, None)
+                if name not in self._ended:
+                    self._ended[name] = _failed(directory)
                 done += 1
                 work += 1.0
-                failed += _failed(directory)
+                failed += self._ended[name]
             elif not locks.is_free(directory / layout.WORKER_LOCK):
                 last = self._curves.setdefault(name, _Newest(directory)).values()
                 share = last.get("step", 0) / self.steps[name]

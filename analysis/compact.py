@@ -23,15 +23,17 @@ WHOLE = (layout.SEARCH, layout.YARDSTICKS, layout.PLAN)  # kept as they are, the
 def compact(study: pathlib.Path, target: pathlib.Path) -> int:
     """Keeps the results of a study's runs in a folder, without the runs; returns how many bytes that takes.
 
+    0, and nothing is written, if none of its runs has ended.
+
     Raises:
-        StudyError: if there is no such study, or none of its runs has ended.
+        StudyError: if there is no such study.
         RecordError: if a result cannot be read.
     """
     plan = read_plan(study)
     runs = runs_of(study)
     names = [plan.arm(label).runs[seed] for label, seed in plan.pairs]
     if not any(map(runs.finished, names)):
-        raise StudyError(f"{study}: none of its runs has ended, so there is nothing to keep")
+        return 0
     target.mkdir(parents=True, exist_ok=True)
     keep(names, runs, target / layout.KEPT_RUNS)
     for name in WHOLE:
@@ -60,12 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.to.resolve() == chosen.out.resolve():
             raise StudyError(f"--to {chosen.to}: is the directory of the runs itself; give another one")
-        for study in studies_in(chosen.out):
-            size = compact(study, chosen.to / study.name)
-            print(f"{study.name}: {size / 1000:.0f} kB in {chosen.to / study.name}")
+        sizes = {study: compact(study, chosen.to / study.name) for study in studies_in(chosen.out)}
+        if not any(sizes.values()):
+            raise StudyError(f"{chosen.out}: no run of its studies has ended, so there is nothing to keep")
     except (StudyError, RecordError, OSError) as error:
         print(f"analysis.compact: {error}", file=sys.stderr)
         return 2
+    for study, size in sizes.items():
+        told = f"{size / 1000:.0f} kB in {chosen.to / study.name}" if size else "none of its runs has ended"
+        print(f"{study.name}: {told}")
     return 0
 
 

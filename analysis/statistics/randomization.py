@@ -61,10 +61,10 @@ def wilcoxon_p(differences: Sequence[float]) -> float:
 
 
 def smallest_sign_flip_p(n: int) -> float:
-    """The smallest p that `sign_flip_p` can give for `n` differences: two of the 2^n sign vectors."""
+    """The smallest p that `sign_flip_p` can give for `n` differences: two of the 2^n sign vectors, one of drawn."""
     if n < 1:
         raise ValueError(f"at least one difference is needed, got n = {n}")
-    return 1.0 if n == 1 else 2.0 / 2 ** min(n, ENUMERATED)
+    return 2.0 / 2**n if n <= ENUMERATED else 1.0 / 2**ENUMERATED
 
 
 def seeds_to_reach(alpha: float, comparisons: int = 1) -> int:

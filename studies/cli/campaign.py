@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from experiments.records import layout
+from experiments.records.plan import read_plan
 from studies.cli import ending, plan_view, status_view
 from studies.cli.command import Command
 from studies.cli.ending import CommandResult
@@ -15,6 +17,7 @@ from studies.planning.campaign_plan import CampaignPlan, each
 from studies.planning.costs import Costs
 from studies.planning.planner import PlanError, PlannedRun
 from studies.queue.endings import DONE, FAILED
+from studies.tracking import backlog
 
 
 def plan_content(plan: CampaignPlan, command: Command, todo: Sequence[PlannedRun], known: Costs) -> dict[str, Any]:
@@ -61,17 +64,25 @@ def plan_text(plan: CampaignPlan, content: Mapping[str, Any]) -> str:
 
 
 def status(command: Command, elsewhere: Collection[str] = ()) -> dict[str, Any]:
-    """How far each study is, see `status_view.status`, and how many runs there are in each state, every run once.
+    """How far each study that was planned is, see `status_view.status`, and how many runs there are in each state.
+
+    Every run counts once, however many studies have it.
 
     Raises:
         PlanError: if nothing was planned.
     """
-    found = each(
-        {part.study.name: lambda part=part: status_view.status(part.folder, elsewhere) for part in command.parts}
-    )
+    found = each({p.study.name: lambda p=p: status_view.status(p.folder, elsewhere) for p in _planned(command)})
     runs = {run["directory"]: run["state"] for study in found for run in study["runs"]}
     counts = {state: sum(own == state for own in runs.values()) for state in status_view.STATES}
     return {"campaign": command.study.name, "counts": counts | {"planned": len(runs)}, "studies": found}
+
+
+def _planned(command: Command) -> list[Command]:
+    """The commands on the studies that were planned; a crash may have come before the others were."""
+    there = [part for part in command.parts if plan_store.stored(part.folder) is not None]
+    if not there:
+        raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
+    return there
 
 
 def status_text(found: Mapping[str, Any]) -> str:
@@ -89,33 +100,37 @@ def reported(command: Command) -> CommandResult:
     """
     from studies.tracking.mirror_thread import open_mirror
 
-    results = []
+    results, waiting = [], set()
     for part in command.parts:
         mirror = None
         if part.settings.tracking:
             mirror = open_mirror(part.settings.tracking, part.study.name, part.out)
             mirror.begin(part.study.question)
             ending.update_mirror(mirror, part)
-        left = sum(run["state"] in ("waiting", "running") for run in status_view.status(part.folder)["runs"])
-        results.append(ending.reported(part, mirror, left))
-    return _together(command, results, command.out)
+        runs = status_view.status(part.folder)["runs"]
+        left = {run["directory"] for run in runs if run["state"] in ("waiting", "running")}
+        results.append(ending.reported(part, mirror, len(left)))
+        waiting |= left
+    return _together(command, results, command.out, len(waiting))
 
 
 def looked_at(command: Command, place: pathlib.Path | None) -> CommandResult:
     """Like `reported`, but only looks at the results: writes to another folder, or nothing."""
-    there = [part for part in command.parts if plan_store.stored(part.folder) is not None]
-    results = [ending.looked_at(part, place and place / part.study.name / layout.REPORT) for part in there]
+    results = [ending.looked_at(part, place and place / part.study.name / layout.REPORT) for part in _planned(command)]
     return _together(command, results, place)
 
 
-def _together(command: Command, results: Sequence[CommandResult], place: pathlib.Path | None) -> CommandResult:
-    """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere."""
+def _together(
+    command: Command, results: Sequence[CommandResult], place: pathlib.Path | None, left: int = 0
+) -> CommandResult:
+    """The results of the studies as one, with the ledger over them, whose page is written to `place`, if anywhere.
+
+    A run counts once, however many studies have it: so does what `left` says of those that should have been done.
+    """
     from analysis.paper.other_papers import every_claim
     from analysis.paper.overview import overview
     from analysis.report.ledger_page import as_text, write_page
 
-    if not results:
-        raise PlanError(f"nothing of {command.study.name} was planned in {command.out} (another --out or --preset?)")
     found = overview(command.out, every_claim(), names={part.study.name for part in command.parts})
     page = write_page(found, place) if place else None
     lines = [as_text(found)]
@@ -123,18 +138,26 @@ def _together(command: Command, results: Sequence[CommandResult], place: pathlib
         told = result.plain
         words = [f"{len(told['failed'])} failed"] * bool(told["failed"]) + [f"{told['left']} left"] * bool(told["left"])
         lines.append(f"{told['study']}: {', '.join([*words, told['report'] or 'not written'])}")
+    lines += dict.fromkeys(problem for result in results for problem in result.plain["problems"])
     lines += [f"report: {page}"] if page else []
     if shown := results[0].plain["mlflow"]:
         lines += ["compare the runs in a browser:", f"  {shown}"]
-    lines += [result.plain["mirror_gap"]["sentence"] for result in results if result.plain["mirror_gap"]]
+    lacking = (backlog.sentences(result.plain["mirror_gap"], result.plain["sacred_problems"]) for result in results)
+    lines += dict.fromkeys(itertools.chain.from_iterable(lacking))
+    plans = [read_plan(command.out / result.plain["study"]) for result in results]
+    failed = {
+        plan.arm(arm).runs[seed]
+        for plan, result in zip(plans, results, strict=True)
+        for arm, seed in result.plain["failed"]
+    }
     code = FAILED if any(result.code == FAILED for result in results) else DONE
     plain = {
         "campaign": command.study.name,
         "out": str(command.out),
         "report": page and str(page),
         "exit_code": code,
-        "failed": sum(len(result.plain["failed"]) for result in results),
-        "left": sum(result.plain["left"] for result in results),
+        "failed": len(failed),
+        "left": left,
         "studies": [result.plain for result in results],
         "transfer": [transfer.plain for transfer in found.transfers],
     }

@@ -103,6 +103,11 @@ def of_study(
     launcher = _launcher(given, out, problems)
     problems += _contradictions(given, workers, settings)
     stored = problems.tried(lambda: plan_store.stored(out / study.name)) if study and not given.fresh else None
+    if study and action != "report-only" and (out / study.name / layout.KEPT_RUNS).exists():
+        problems.append(
+            f"{out / study.name} holds the results of its runs and not the runs (analysis.compact), which can be"
+            " reported on (--report-only) and not gone on with; give another --out"
+        )
     request, looks = _request(given, study, preset, stored, problems, changes or {})
     if not problems:
         queue = queue_name(study, request) if settings.storage else study.name

@@ -81,6 +81,7 @@ def _reported(command: Command, mirror: Any, left: int, place: pathlib.Path | No
         "exit_code": code,
         "failed": [list(pair) for pair in failed],
         "left": left,
+        "problems": list(data.problems),
         "left_out": list(data.plan.left_out),
         "mlflow": shown,
         "mlflow_page": page if shown else None,

@@ -30,7 +30,7 @@ class Progress:
         self.elsewhere = 0  # runs that workers on other machines are at
         self.terminal = sys.stdout.isatty()
         self._curves: dict[str, _Newest] = {}
-        self._failed: dict[str, bool] = {}  # of the runs that have ended, each of which is read once
+        self._ended: dict[str, int] = {}  # whether a run has failed: a result is read once, for there may be hundreds
 
     def show(self) -> None:
         """Shows the line, not more often than is useful."""
@@ -55,13 +55,13 @@ class Progress:
         done, failed, work, current = 0, 0, 0.0, []
         for name in self.steps:
             directory = self.runs / name
-            if name not in self._failed and layout.finished(directory):
-                self._failed[name] = _failed(directory)
+            if layout.finished(directory):
                 self._curves.pop(name, None)
-            if name in self._failed:
+                if name not in self._ended:
+                    self._ended[name] = _failed(directory)
                 done += 1
                 work += 1.0
-                failed += self._failed[name]
+                failed += self._ended[name]
             elif not locks.is_free(directory / layout.WORKER_LOCK):
                 last = self._curves.setdefault(name, _Newest(directory)).values()
                 share = last.get("step", 0) / self.steps[name]
@@ -79,11 +79,11 @@ class Progress:
         return f"{done}/{len(self.steps)} runs  {len(current)} running{others}{wrong}{left}  " + "  ".join(current)
 
 
-def _failed(directory: pathlib.Path) -> bool:
+def _failed(directory: pathlib.Path) -> int:
     try:
-        return run_record.read_result(directory).status not in ("completed", "pruned")
+        return int(run_record.read_result(directory).status not in ("completed", "pruned"))
     except json_files.RecordError:
-        return True
+        return 1
 
 
 class _Newest:

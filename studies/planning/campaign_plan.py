@@ -29,17 +29,14 @@ class CampaignPlan(Plan):
     @functools.cached_property
     def groups(self) -> tuple[tuple[PlannedRun, ...], ...]:
         """The runs of each study and seed, seeds outermost; a run is in the first group that has it."""
-        found: dict[tuple[int, str], list[PlannedRun]] = {}
-        seeds = dict.fromkeys(run.seed for plan in self.parts for run in plan.runs)
-        mine = {(seed, plan.study.name): [r for r in plan.all_runs if r.seed == seed]
-                for seed in seeds for plan in self.parts}  # fmt: skip
+        groups: list[tuple[PlannedRun, ...]] = []
         seen: set[str] = set()
-        for key, runs in mine.items():
-            for run in runs:
-                if run.directory not in seen:
-                    found.setdefault(key, []).append(dataclasses.replace(run, arm=f"{key[1]}, {run.arm}"))
-                seen.add(run.directory)
-        return tuple(tuple(group) for group in found.values())
+        for seed in dict.fromkeys(run.seed for plan in self.parts for run in plan.runs):
+            for plan in self.parts:
+                own = [run for run in plan.all_runs if run.seed == seed and run.directory not in seen]
+                groups.append(tuple(dataclasses.replace(run, arm=f"{plan.study.name}, {run.arm}") for run in own))
+                seen |= {run.directory for run in own}
+        return tuple(filter(None, groups))
 
     @functools.cached_property
     def all_runs(self) -> tuple[PlannedRun, ...]:

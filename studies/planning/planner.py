@@ -423,7 +423,8 @@ def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
     """The runs in the order in which workers should take them.
 
     The first run of a group, such as a seed, trains what the others of it start from and share. With as many groups
-    under way as there are workers, no worker has to wait for another one's shared part.
+    under way as there are workers, no worker of a study has to wait for another one's shared part; in a campaign,
+    groups of one seed on one kind of data may share a part too.
     """
     groups, ordered = plan.groups, []
     for begin in range(0, len(groups), max(1, workers)):

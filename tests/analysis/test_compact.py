@@ -99,6 +99,17 @@ def test_a_kept_file_that_is_damaged_is_named(out, capsys, damage):
     assert f"left out: {path}: not the kept runs of a study" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_study_that_has_not_begun_keeps_no_other_from_being_kept(out, simulated_study, capsys):
+    simulated_study(out, ("full", "bare"), name="another")
+    to = kept(out, capsys)
+    assert "another: none of its runs has ended\n" in capsys.readouterr().out
+    assert [path.name for path in to.iterdir()] == ["occlusion_ablation"]
+    for path in out.glob("runs/*/result.json"):
+        path.unlink()
+    assert compact.main([str(out), "--to", str(out.parent / "none")]) == 2
+    assert f"{out}: no run of its studies has ended" in capsys.readouterr().err and not (out.parent / "none").exists()
+
+
 @pytest.mark.parametrize("to, message", [("out", "is the directory of the runs itself"), ("x", "no study in it")])
 def test_what_cannot_be_kept_is_refused(out, capsys, to, message):
     asked = out if to == "out" else out.parent

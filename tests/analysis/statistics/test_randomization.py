@@ -87,7 +87,7 @@ def test_wilcoxon_drops_zeros_and_shares_ranks():
     assert wilcoxon_p([2, 2, -1]) == 4 / 8
 
 
-@pytest.mark.parametrize(("n", "p"), [(1, 1.0), (2, 0.5), (5, 0.0625), (6, 0.03125)])
+@pytest.mark.parametrize(("n", "p"), [(1, 1.0), (2, 0.5), (5, 0.0625), (6, 0.03125), (20, 2**-15)])
 def test_the_smallest_p_is_the_one_that_is_reached_when_all_signs_agree(n, p):
     assert smallest_sign_flip_p(n) == p
     assert sign_flip_p(list(range(1, n + 1))) == p

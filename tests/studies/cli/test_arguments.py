@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from analysis import compact
 from analysis.statistics.power import smallest_detectable
 from experiments.records import json_files, locks, search
 from studies import run
@@ -259,6 +260,18 @@ def test_a_partial_study_is_reported_as_partial(planned, capsys):
     plain = json.loads(out_text)
     assert (plain["exit_code"], plain["failed"]) == (3, [["brox", 0]]) and plain["left_out"][0] == "fb_abs"
     assert plain["effects"]["runs"] == {"done": 3, "planned": 6}
+
+
+def test_results_without_their_runs_are_reported_on_and_not_trained_again(planned, capsys):
+    out, _ = planned
+    assert compact.main([str(out), "--to", str(out / "kept")]) == 0
+    capsys.readouterr()
+    words = ["occlusion_ablation", *SMOKE, "--seeds", "2", "--out", str(out / "kept")]
+    before = sorted((out / "kept").rglob("*"))
+    for more in ([], ["--plan"], ["--status"], ["--worker"]):
+        code, text, err = answered([*words, *more], capsys)
+        assert code == 2 and text == "" and "holds the results of its runs and not the runs" in err
+    assert answered([*words, "--report-only"], capsys)[0] == 3 and sorted((out / "kept").rglob("*")) == before
 
 
 def test_a_plan_that_means_other_runs_now_is_code_4_and_stays(planned, capsys):

@@ -10,6 +10,7 @@ from experiments.records.plan import read_plan
 from experiments.records.run_settings import RunSettings
 from experiments.spec import changed, to_config
 from studies import run
+from studies.cli import campaign
 from studies.cli.arguments import parser, read
 from studies.design import Campaign
 from studies.planning import catalog, plan_store
@@ -109,7 +110,7 @@ def test_a_clip_without_ground_truth_is_trained_on_and_evaluated_on_what_has_it(
         (["--add-seeds", "2"], "--add-seeds is for one study"),
         (["--set", "selfsup.name=none"], "selfsup_ablation, selfsup_ablation_photos: 'selfsup.name' is what the arms"),
         (["--set", "train.stps=3"], "studies.run: unknown option 'train.stps'; did you mean 'train.steps'?"),
-        (["--status"], "studies.run: nothing of this study was planned in"),
+        (["--status"], "studies.run: nothing of tiny was planned in"),
         (["--report-only"], "nothing of tiny was planned in"),
         (["--preset", "paper"], "studies.run: preset 'paper' needs a GPU or Ascend"),
         (["--data", "video:clip.mp4"], "occlusion_ablation_video, selfsup_ablation_video: "),
@@ -178,6 +179,28 @@ def test_a_worker_joins_a_campaign_that_was_planned_and_no_other(at, capsys):
     (at / "out" / "tiny").mkdir(parents=True)
     assert run.main(words) == 2
     assert "no run of tiny came within 0 s" in capsys.readouterr().err
+
+
+def test_it_counts_every_run_once_and_says_what_sacred_has_lost(at, capsys, finish):
+    """Of a campaign whose plans were not all written; a run that two of its studies share has failed."""
+    plans = planned(asked("--seeds", "1")).parts
+    (shared,) = {run.directory for run in plans[0].runs} & {run.directory for run in plans[2].runs}
+    for plan in (plans[0], plans[2]):
+        names = {(run.arm, run.seed): run.directory for run in plan.runs}
+        finish(plan, at / "out", lambda *run, names=names: "the loss was not finite" if names[run] == shared else 1.0)
+        plan_store.write(plan, at / "out", plan.plain())
+    (at / "out" / "runs" / shared / "sacred_problems.json").write_text('{"count": 2, "first": "full"}')
+    words = ["./tiny.py", "--preset", "smoke", "--seeds", "1", "--out", "out", "--tracking-uri", "none"]
+    assert run.main([*words, "--status", "--json"]) == 0
+    counts = {"planned": 5, "completed": 4, "failed": 1, "running": 0, "waiting": 0}
+    assert json.loads(capsys.readouterr().out)["counts"] == counts
+    damaged = at / "out" / "runs" / plans[0].runs[-1].directory / "result.json"
+    damaged.write_text(damaged.read_text()[:-9])
+    found = campaign.looked_at(asked(*words[1:]), None)
+    assert (found.code, found.plain["failed"], found.plain["left"]) == (3, 1, 0)
+    assert [len(study["failed"]) for study in found.plain["studies"]] == [1, 1]
+    assert f"\nleft out: {damaged}: not valid JSON" in found.text
+    assert found.text.count("Sacred could not record 2 events of 1 runs") == 1
 
 
 def test_a_worker_looks_for_the_data_of_a_kind_where_it_is_told_and_for_those_of_others_where_they_are(at):

@@ -128,6 +128,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--skip-bad must be at least 0, got {arguments.skip_bad}")
     if arguments.out and arguments.submission:
         raise ValueError("--out keeps numbers, --submission makes flow files: give one of them")
+    if arguments.submission and arguments.confidence:
+        raise ValueError("--submission measures nothing, and benchmarks take no confidence: leave out --confidence")
     if arguments.out and (arguments.out / report_files.RESULT).exists():
         raise ValueError(f"--out {arguments.out}: holds an evaluation already, give another directory")
     if arguments.submission:

@@ -37,6 +37,10 @@ NEXT = {  # what to do with each, after its test
 }
 
 
+def _template(which: str) -> str:
+    return (TEMPLATES / f"{which}.py.txt").read_text(encoding="utf-8")
+
+
 def problem(kind: str, name: str, axis: str) -> str:
     """Why something cannot be called so, or nothing."""
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
@@ -45,6 +49,8 @@ def problem(kind: str, name: str, axis: str) -> str:
         return f"{axis} component {name!r} is there already, give another name"
     if kind == "dataset" and name in catalog.names():
         return f"data set {name!r} is there already, give another name"
+    if kind == "dataset" and re.search(rf"\b{name}\b", _template("dataset")):  # its reader is a function of the name
+        return f"{name!r} is a word of the file that would be written, give another name"
     if kind == "study" and (name == "runs" or (STUDIES / f"{name}.py").exists()):
         return f"study {name!r} is there already, or the folder of all runs is called so, give another name"
     found = importlib.util.find_spec(name)
@@ -59,8 +65,7 @@ def files(kind: str, name: str, axis: str) -> dict[str, str]:
     cls = "".join(word.capitalize() for word in name.split("_"))
 
     def filled(which: str) -> str:
-        text = (TEMPLATES / f"{which}.py.txt").read_text(encoding="utf-8")
-        return text.replace("template_name", name).replace("TemplateName", cls)
+        return _template(which).replace("template_name", name).replace("TemplateName", cls)
 
     return {f"test_{name}.py": filled(f"{template}_test"), f"{name}.py": filled(template)}
 

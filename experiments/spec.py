@@ -98,7 +98,7 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
     names of runs that do not use them stay.
     """
     config = to_config(spec)
-    for part in (*Components.axes(), *SECTIONS):
+    for part in (*AXES, *SECTIONS):
         for name in options.defaulted_later(getattr(spec, part)):
             del config[part][name]
     for axis, known in AXES.items():

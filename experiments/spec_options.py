@@ -24,7 +24,9 @@ class TrainOptions:
     )
     optimizer: str = option("adam", Choices(("adam", "sgd")), help="how gradients change the parameters")
     decay: str = option(
-        "none", Choices(schedule.DECAYS), help="how the learning rate falls; one_cycle: it rises before, during warmup"
+        "none",
+        Choices(schedule.DECAYS),
+        help="how the learning rate falls; one_cycle: it rises before, during warmup, and falls until the last step",
     )
     decay_start: float = option(0.0, Range(0.0, 1.0), help="share of training at which the decay starts")
     decay_length: float = option(1.0, Range(0.0, 1.0), help="share of training in which it falls to 0 (or by half)")

@@ -16,7 +16,11 @@ from uflow import backend as ms
 
 @runtime_checkable
 class Photometric(Protocol):
-    """How different is a frame from the other one, warped onto it?"""
+    """How different is a frame from the other one, warped onto it?
+
+    One that changes in training has also `change`, the share of the steps from which it does, and `changed()`, which
+    returns the component that acts from then on.
+    """
 
     weight: float
 
@@ -32,7 +36,11 @@ class Photometric(Protocol):
 
 @runtime_checkable
 class Occlusion(Protocol):
-    """Which pixels of a frame can be seen in the other one?"""
+    """Which pixels of a frame can be seen in the other one?
+
+    It may also have `start`, the share of the steps done before it acts (0), `stop_gradient`, whether no gradient
+    passes through its mask (true), and `penalty` and `consistency` (0), see `uflow.losses.terms`.
+    """
 
     def __call__(self, forward: ms.Tensor, backward: ms.Tensor) -> ms.Tensor:
         """Visibility of the pixels of the first frame, (B, 1, H, W), in [0, 1].
@@ -47,7 +55,10 @@ class Occlusion(Protocol):
 
 @runtime_checkable
 class Smoothness(Protocol):
-    """How far is the flow from a smooth one?"""
+    """How far is the flow from a smooth one?
+
+    One that looks further than a pixel may say by `radius` how far, px, so that smaller images are refused.
+    """
 
     weight: float
     level: int

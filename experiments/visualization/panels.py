@@ -15,8 +15,8 @@ _PAPER, _INK = 240, (40, 40, 40)
 
 
 def visibility_picture(visible: np.ndarray) -> np.ndarray:
-    """A visibility (H, W) in [0, 1] as gray levels, uint8: white is seen in the second frame, black is hidden."""
-    return np.rint(255 * np.clip(visible, 0, 1)).astype(np.uint8)
+    """A visibility (H, W) in [0, 1] as gray levels, uint8: white is seen in the second frame, black hidden or NaN."""
+    return np.rint(255 * np.clip(np.nan_to_num(visible), 0, 1)).astype(np.uint8)
 
 
 def panel_size(height: int, width: int, count: int) -> tuple[int, int]:

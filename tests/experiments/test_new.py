@@ -65,6 +65,8 @@ def test_every_command_that_is_printed_names_the_file(there, capsys):
         (["study", "runs"], "study 'runs' is there already, or the folder"),
         (["dataset", "sintel_clean"], "data set 'sintel_clean' is there already"),
         (["dataset", "photos"], "data set 'photos' is there already"),
+        (["dataset", "entries"], "'entries' is a word of the file that would be written"),
+        (["dataset", "next"], "'next' is a word of the file that would be written"),
         (["study", "random"], "'random' is a module of Python"),
         (["component", "numpy"], "'numpy' is a module of Python"),
         *((["study", name], f"{name!r} is no name") for name in ("1st", "my-study", "Mine", "class", "a/b", "ä", "")),

@@ -323,6 +323,7 @@ def other_network(monkeypatch):
 
         multiple = 16
         width: float = options.option(2.0, options.Range(1.0, 3.0), help="")
+        depth: int = options.option(3, options.Range(1, 9), help="", later=True)
 
         def size_problems(self, height, width):
             return [f"height {height} is 100"] if height == 100 else []
@@ -338,6 +339,7 @@ def test_the_network_that_there_was_before_others_is_not_named_in_what_names_a_r
     assert changed(SMALL, {"network.name": "pwc"}).run_id == SMALL.run_id == "67b8cdfb50a5"
     other = changed(SMALL, {"network.name": "other"})
     assert canonical(other)["network"] == {"name": "other", "revision": 1, "width": 2.0}
+    assert canonical(changed(other, {"network.depth": 4}))["network"]["depth"] == 4
     assert other.directory.startswith("synthetic_census-wang-first_order-center_scale-teacher_student-other_s0__")
     assert from_config(canonical(other)) == other and changed(other, {"network.name": "pwc"}).network.width == 1.0
 

@@ -227,6 +227,21 @@ def test_what_moves_out_of_a_crop_is_looked_up_in_the_larger_frame():
     assert term == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
 
 
+@pytest.mark.parametrize("name, hidden, term", [("wang", 0, 0), ("ground_truth", 20 / 1024, 6 * 20 / 1024)])
+def test_what_moves_out_of_a_crop_is_hidden_only_where_that_is_known(name, hidden, term):
+    around = np.ones((2, 4, 48, 48), np.float32)
+    flow = np.zeros((2, 2, 8, 8), np.float32)
+    flow[0, 0], flow[1, 0] = 1, -1  # the last four columns move out of the crop, and stay in the frame
+    occluded = np.zeros((1, 1, *SIZE), np.float32)
+    occluded[..., :5, -4:] = 1
+    nothing = {"selfsup": registry.build("selfsup", "none"), "smoothness": registry.build("smoothness", "none")}
+    components = dataclasses.replace(choose(name, {"penalty": 12.0}), **nothing)
+    given = [around[:, :3, 8:-8, 8:-8], flow, flow, flow, occluded, np.zeros((2, 2), np.int32), around]
+    _, _, _, visible, agreement = numpy(Values(Losses(components, margin=8))(*tensors(given)))
+    assert 1 - visible.mean() == pytest.approx(hidden, abs=1e-7)
+    assert agreement == pytest.approx(term, abs=1e-6)  # the penalty is for what the mask hides
+
+
 class Values(ms.nn.Cell):
     def __init__(self, losses):
         super().__init__()

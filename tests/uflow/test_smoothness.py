@@ -97,3 +97,19 @@ def test_bilateral_smoothness_of_three_columns_and_of_a_diagonal():
     steps = [near * (1 + 1e-3), near * (1 + 1e-3), diagonal * 2e-3, diagonal * (2 + 1e-3)]
     wanted = sum(steps) / 2 / (2 * near + 2 * diagonal)
     assert run(component, FLAT, field(x=lambda x, y: x - y)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_bilateral_smoothness_is_that_of_all_pairs_in_a_wide_window():
+    options = {"radius": 2, "deviation": 1.5, "edge_constant": 4.0, "edge_weighting": "exponential"}
+    component = registry.build("smoothness", "bilateral", options)
+    generator = np.random.default_rng(0)
+    image, flow = generator.random((2, 3, 8, 10)), 2 * generator.standard_normal((2, 2, 8, 10))
+    total = weights = 0.0
+    for down, across in ((y, x) for y in range(-2, 3) for x in range(-2, 3) if x or y):  # both of d and -d here
+        rows, columns = slice(max(-down, 0), 8 - max(down, 0)), slice(max(-across, 0), 10 - max(across, 0))
+        there = slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)
+        change, edge = (x[:, :, *there] - x[:, :, rows, columns] for x in (flow, image))
+        alike = np.exp(-np.abs(4 * edge).mean(axis=1, keepdims=True))
+        near = np.exp(-(down**2 + across**2) / (2 * 1.5**2))
+        total, weights = total + near * (alike * np.sqrt(change**2 + 1e-6)).mean(), weights + near
+    assert run(component, np.float32(image), np.float32(flow)) == pytest.approx(total / weights, rel=1e-4)

@@ -26,7 +26,8 @@ class Losses(ms.nn.Cell):
 
     With a `penalty` or `consistency` of the occlusion component there is one more, weighted, of the agreement of both
     flows: the penalty times the hidden share of pixels, so that it does not pay to hide them, and the weight of
-    consistency times the mean of $\rho(f + b)$ over the visible pixels, $b$ read where $f$ points, summed over x and y.
+    consistency times the mean of $\rho(f + b)$, px of the frame, over the visible pixels, $b$ read where $f$ points,
+    summed over x and y.
     Of UnFlow, where $\rho$ is $(x^2 + 0.001^2)^{0.45}$; here it is sqrt(x^2 + 0.001^2). The penalty passes its gradient
     through the mask, which a mask of zeros and ones has none of, whatever `stop_gradient` says of the photometric term.
 
@@ -34,7 +35,8 @@ class Losses(ms.nn.Cell):
         components: one per axis; the normalization is the network's own.
         only_forward: leave out the flow from second to first frames, but for the occlusion of the first.
         margin: px around the frames, which are parts of larger ones, in which what moves out of them is looked up, as
-            long as it stays in the larger frame. The occlusion component does not see such motion and is not asked.
+            long as it stays in the larger frame. An occlusion component that estimates does not see such motion and is
+            not asked; the true occlusion holds there too.
 
     Source: Jonschkowski et al., ECCV 2020, eq. 1; the reference's `compute_loss`; for the margin Stone et al., CVPR
     2021 (SMURF, full-image warping), and Luo et al., CVPR 2021 (UPFlow, boundary dilated warping); for agreement
@@ -91,6 +93,9 @@ class Losses(ms.nn.Cell):
         share = count / (2 * half)  # a direction that is left out still counts in the mean
         back = self.swapped(full)[:count]
         visible = self.visibility(chosen, back, occluded)
+        if self.margin and not self.true_occlusion:
+            # flows of the crops cannot say whether what moves out of them is hidden
+            visible = 1 - (1 - visible) * inside_frame(chosen)
         agreement = ms.ops.zeros_like(full[0, 0, 0, 0])
         if self.penalty:
             agreement = agreement + share * self.penalty * (1 - visible).mean()
@@ -102,8 +107,7 @@ class Losses(ms.nn.Cell):
         if self.margin:
             read = self.read_around(ms.ops.stop_gradient(self.swapped(around)[:count]), chosen)
             reconstruction, there = read[:, :3], ms.ops.stop_gradient(read[:, 3:]) > 0.999  # less for rounding only
-            # flows of the crops cannot say whether what moves out of them is hidden
-            visible = (1 - (1 - visible) * inside_frame(chosen)) * there.astype(chosen.dtype)
+            visible = visible * there.astype(chosen.dtype)
         else:
             # what moves out of the frame has no counterpart to compare with, whatever the method says
             visible = visible * inside_frame(chosen)

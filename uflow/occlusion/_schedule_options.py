@@ -19,7 +19,7 @@ class Activation:
         0.0,
         Range(0.0, 1000.0),
         search=Range(0.01, 20.0, log=True),
-        help="what a hidden pixel costs (mean over all pixels)",
+        help="what a hidden pixel costs (mean over all pixels); a mask of 0 and 1 passes no gradient of it",
         later=True,
     )
     consistency: float = option(

@@ -21,8 +21,9 @@ from uflow.registry import register
 class Mixture(Arflow):
     r"""Mixture $w_1\,L_1 + w_2\,SSIM + w_3\,census$, with other weights from the share `change` of training on.
 
-    The first two are those of `arflow`, which the defaults begin with, the third is `census`. A loss without weight is
-    not computed. ARFlow begins with the first two and goes on with the third: `change=0.5`.
+    The first two are those of `arflow`, which the defaults begin with, the third is `census`. Census is computed only
+    if it has weight, the first two only if one of them has. ARFlow begins with the first two and goes on with the
+    third: `change=0.5`.
     """
 
     census_weight: float = option(0.0, Range(0.0, 10.0), search=Range(0.0, 2.0), help="share of census")

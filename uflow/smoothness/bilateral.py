@@ -30,9 +30,10 @@ class Bilateral(SmoothnessTerm):
     r"""Smoothness of each pair of pixels in a window, by how near and how alike they are.
 
     $\sum_d s_d\, \langle e_d\, \rho(f(x + d) - f(x)) \rangle / \sum_d s_d$ over the offsets $d$ of a window with a side
-    of $2 r + 1$ px, of which one of $d$ and $-d$ is taken; $s_d = \exp(-|d|^2 / 2 \sigma^2)$, $e_d$ is the weight of
-    the difference of the images as in `first_order`, $\rho$ is sqrt(x^2 + 0.001^2), and the mean is over pixels and
-    both components. A thin line does not cut off what lies on its other side, as it does for neighbours.
+    of $2 r + 1$ px of the grid of its level, of which one of $d$ and $-d$ is taken; $s_d = \exp(-|d|^2 / 2 \sigma^2)$,
+    $e_d$ is the weight of the difference of the images as in `first_order`, $\rho$ is sqrt(x^2 + 0.001^2), and the mean
+    is over pixels and both components. A thin line does not cut off what lies on its other side, as it does for
+    neighbours.
     """
 
     radius: int = option(2, Range(1, 5), search=Choices((1, 2, 3)), unit="px", help="half the side of the window")

@@ -205,6 +205,12 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(network, sintel, tmp_path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_confidence_is_no_part_of_a_submission(tmp_path, capsys):
+    words = ["--checkpoint", "net", "--eval", "sintel_clean:x", "--submission", str(tmp_path / "sub"), "--confidence"]
+    assert evaluate.main(words) == 2
+    assert "leave out --confidence" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_names_that_are_not_utf8_are_kept(network, sintel, tmp_path, capfd, monkeypatch):
     name = os.fsdecode(b"caf\xe9")
     data, out = tmp_path / f"data_{name}", tmp_path / f"out_{name}"

@@ -19,7 +19,7 @@ from experiments.records import json_files
 from experiments.spec import changed, default_spec, to_config
 from experiments.training import checkpoints, weights
 from experiments.visualization.flow_colors import colors
-from experiments.visualization.panels import FOOTER, GAP, legend, panel_size, panels
+from experiments.visualization.panels import FOOTER, GAP, legend, panel_size, panels, visibility_picture
 from experiments.visualization.video_writer import VideoFile, count_frames
 from uflow import backend as ms
 from uflow.models.inference import Inference, OcclusionInference
@@ -210,6 +210,11 @@ def test_a_batch_is_as_large_as_the_size_at_which_the_network_works_allows(frame
     picture = np.zeros((*frame, 3), np.uint8)
     assert len(list(estimates(still, (Pair(str(n), picture, picture) for n in range(3))))) == 3
     assert {shape[0] for shape in seen} == {together}
+
+
+def test_what_is_not_finite_is_black():
+    with np.errstate(invalid="raise"):
+        assert visibility_picture(np.float32([[np.nan, 1.0, 0.5, 0.0]])).tolist() == [[0, 255, 128, 0]]
 
 
 def test_panels_stand_side_by_side():

@@ -71,11 +71,19 @@ def test_a_component_of_the_axis_is_part_of_a_spec_as_any_other(bring):
     assert spec.medium.weight == 0.5 and components(spec).more == (spec.medium,)
     assert "medium.weight" in {parameter.key for parameter in space(spec)}
     assert "medium.weight" not in {parameter.key for parameter in space(default_spec())}
-    assert [row[:2] for row in table.rows() if row[0] == "medium"] == [
-        ("medium", "`none`"), ("medium", "`incompressible`"),
-    ]  # fmt: skip
     names = {graph_cache.graph_key(each, 0) for each in (default_spec(), using(), spec)}  # weights are in the graph
     assert len(names) == len({prefix_id(each, 9) for each in (default_spec(), using(), spec)}) == 3
+
+
+def test_the_table_of_components_has_what_a_file_brings(tmp_path, capsys):
+    (tmp_path / "medium.py").write_text(MEDIUM)
+    assert table.main([str(tmp_path / "medium.py")]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| medium |")]
+    assert [row[1:3] for row in rows] == [
+        ["`none`", "Not this term."],
+        ["`incompressible`", "Absolute divergence of the flow: nothing is made or lost."],
+    ]
+    assert "`weight` = 0.1 ([0, 100])" in rows[1][3]
 
 
 def test_the_order_of_axes_and_of_files_is_no_part_of_a_spec(bring, tmp_path):

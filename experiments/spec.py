@@ -32,6 +32,7 @@ class ExperimentSpec:
     Attributes:
         initial: the run that this one starts from, which is trained before; `None` starts from weights that are drawn
             from the seed, or those that `train.initial` is the digest of.
+        terms: components of axes that extensions have brought, but for `none`, by the name of the axis, sorted.
     """
 
     photometric: Photometric
@@ -46,6 +47,13 @@ class ExperimentSpec:
     evaluation: EvaluationOptions = EvaluationOptions()
     seed: int = 0
     initial: ExperimentSpec | None = None
+    terms: tuple[tuple[str, Smoothness], ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        """The component of an axis that is no field."""
+        if name not in AXES:
+            raise AttributeError(f"a spec has no {name!r}")
+        return dict(self.terms).get(name) or registry.build(name, AXES[name].default)
 
     @property
     def starts(self) -> tuple[ExperimentSpec, ...]:
@@ -60,7 +68,8 @@ class ExperimentSpec:
     @property
     def directory(self) -> str:
         """The name of the run's directory: readable, then the run id."""
-        named = {axis: registry.entry_of(getattr(self, axis)).name for axis in AXES}
+        order = sorted(AXES, key=lambda axis: axis if AXES[axis].term else "")  # not that in which files are loaded
+        named = {axis: registry.entry_of(getattr(self, axis)).name for axis in order}
         names = [name for axis, name in named.items() if not (AXES[axis].later and name == AXES[axis].default)]
         data = "+".join(part.name for part in source_parts(self.data.source))
         return f"{data}_{'-'.join(names)}_s{self.seed}__{self.run_id}"
@@ -68,7 +77,7 @@ class ExperimentSpec:
 
 def default_spec() -> ExperimentSpec:
     """The paper's settings for FlyingChairs (Jonschkowski et al., ECCV 2020, section 5)."""
-    return ExperimentSpec(**{axis: registry.build(axis, known.default) for axis, known in AXES.items()})
+    return from_config({})
 
 
 def digest(plain: Any) -> str:
@@ -78,11 +87,13 @@ def digest(plain: Any) -> str:
 
 
 def to_config(spec: ExperimentSpec) -> dict[str, Any]:
-    """Plain data with every default written out; the inverse of `from_config`."""
+    """Plain data with every default written out, but for axes of extensions; the inverse of `from_config`."""
     config: dict[str, Any] = {"format": FORMAT, "seed": spec.seed}
     for axis in AXES:
         component = getattr(spec, axis)
         known = registry.entry_of(component)
+        if AXES[axis].term and known.name == AXES[axis].default:
+            continue
         config[axis] = {"name": known.name, "revision": known.revision, **dataclasses.asdict(component)}
         if known.extension:
             config[axis]["extension"] = known.extension.digest
@@ -102,7 +113,7 @@ def canonical(spec: ExperimentSpec) -> dict[str, Any]:
         for name in options.defaulted_later(getattr(spec, part)):
             del config[part][name]
     for axis, known in AXES.items():
-        if known.later and (config[axis]["name"], config[axis]["revision"]) == (known.default, 1):
+        if axis in config and known.later and (config[axis]["name"], config[axis]["revision"]) == (known.default, 1):
             del config[axis]["name"], config[axis]["revision"]
             if not config[axis]:
                 del config[axis]
@@ -148,7 +159,8 @@ def prefix_id(spec: ExperimentSpec, step: int) -> str:
 
 def components(spec: ExperimentSpec) -> Components:
     """The choices that the loss is made of, by themselves."""
-    return Components(**{axis: getattr(spec, axis) for axis in Components.axes()})
+    chosen = {axis: getattr(spec, axis) for axis in Components.axes()}
+    return Components(**chosen, more=tuple(component for _, component in spec.terms))
 
 
 def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
@@ -162,7 +174,12 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
         raise ValueError(f"the spec has format {config['format']}, this version reads and writes {FORMAT}")
     problems, chosen = [], {}
     for key in config:
-        if key not in (*AXES, *SECTIONS, INITIAL, "seed", "format"):
+        if isinstance(part := config[key], Mapping) and key not in AXES and "extension" in part:
+            problems.append(
+                f"axis {key!r} is not of this project but of a file; give it, and that of the component"
+                f" {part.get('name')!r}, with --extensions"
+            )
+        elif key not in (*AXES, *SECTIONS, INITIAL, "seed", "format"):
             problems.append(unknown_key(key, (*AXES, *SECTIONS, INITIAL, "seed")))
     for axis in AXES:
         given = dict(config.get(axis, {}))
@@ -195,7 +212,9 @@ def from_config(config: Mapping[str, Any]) -> ExperimentSpec:
             problems += _of_initial(str(error).splitlines())
     if problems:
         raise ValueError("\n".join(problems))
-    return ExperimentSpec(**chosen, seed=seed)
+    brought = {axis: chosen.pop(axis) for axis, known in AXES.items() if known.term}
+    terms = tuple((axis, c) for axis, c in sorted(brought.items()) if registry.entry_of(c).name != AXES[axis].default)
+    return ExperimentSpec(**chosen, seed=seed, terms=terms)
 
 
 def _check_extension(axis: str, name: str, digest: Any) -> None:
@@ -315,8 +334,9 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
         except ValueError as error:
             raise ValueError("\n".join(_of_initial(str(error).splitlines()))) from None
         return dataclasses.replace(made, initial=first)
-    config = to_config(spec)
+    config = {axis: {"name": known.default} for axis, known in AXES.items()} | to_config(spec)
     first = config.pop(INITIAL, None)
+    known = set(flatten(config)) | {"seed"}
     for axis in AXES:
         name = changes.get(f"{axis}.name", config[axis]["name"])
         if name == config[axis]["name"]:
@@ -328,7 +348,6 @@ def changed(spec: ExperimentSpec, changes: Mapping[str, Any], usual: Mapping[str
             if key.split(".", 1)[0] == axis and key.split(".", 1)[1] in fields
         }
     flat = flatten(config)
-    known = set(flatten(to_config(dataclasses.replace(spec, initial=None)))) | {"seed"}
     for axis in AXES:
         known |= {f"{axis}.{f.name}" for f in dataclasses.fields(registry.entry(axis, config[axis]["name"]).cls)}
     problems = []

@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from mlflow_server import empty_store, mlflow_server, proxy  # noqa: E402, F401  (fixtures for all tests)
 
 from experiments.records import locks  # noqa: E402
+from uflow import extensions, registry  # noqa: E402
 
 # a slow or busy machine is no failure
 hypothesis.settings.register_profile("anywhere", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -50,6 +51,18 @@ def pytest_collection_modifyitems(items):
     if "PYTEST_XDIST_WORKER" in os.environ:
         rank = {TESTS / name: number for number, name in enumerate(LONG)}
         items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
+@pytest.fixture
+def no_extensions(monkeypatch):
+    """No extension is loaded, and what the test loads is forgotten afterwards."""
+    registry.names("photometric")
+    axes = dict(registry.AXES)
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.setattr(extensions, "_loaded", {})
+    yield
+    registry.AXES.clear()  # which others have by its name
+    registry.AXES.update(axes)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ import types
 import pytest
 
 from studies import run
-from uflow import extensions, registry
 
 ROOT = pathlib.Path(__file__).parents[1]
 GUIDE = ROOT / "docs/guide"
@@ -50,11 +49,8 @@ def run_notebook(folder):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, worked):
+def place(tmp_path, monkeypatch, worked, no_extensions):
     """A folder for one page, with the results of the study; what the page registers is forgotten afterwards."""
-    registry.names("photometric")
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.setattr(extensions, "_loaded", {})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").symlink_to(worked / "results")
     return tmp_path

@@ -38,7 +38,7 @@ def checks(entry: Entry) -> Iterator[Check]:
     if "teacher" in entry.needs:
         protocol = interfaces.TeacherSelfSupervision
     yield "has what its axis asks for", lambda: _lacking(component, protocol)
-    yield from _OF_AXIS[entry.axis](component, entry)
+    yield from _OF_AXIS.get(entry.axis, _term)(component, entry)
 
 
 def _lacking(component: Any, protocol: type) -> str:
@@ -75,6 +75,15 @@ def _smoothness(component: Any, entry: Entry) -> Iterator[Check]:
     yield "a finite scalar", lambda: _not_scalar(run(image, rough))
     yield "a level of 0, 1 or 2", lambda: "" if component.level in (0, 1, 2) else f"level is {component.level!r}"
     yield "0 for a constant flow", lambda: _not_left(run(flat, constant), run(flat, rough))
+    yield "gradient by the flow", lambda: _wrong_gradient(run, by, [image, rough], 1)
+
+
+def _term(component: Any, entry: Entry) -> Iterator[Check]:
+    """Of an axis that an extension has brought."""
+    image, rough = _random(2, 3, HEIGHT, WIDTH), _flows(2, 2, HEIGHT, WIDTH)
+    run, by = _compiled(component), _differentiated(component, 1)
+    yield "a finite scalar", lambda: _not_scalar(run(image, rough))
+    yield "a level of 0, 1 or 2", lambda: "" if component.level in (0, 1, 2) else f"level is {component.level!r}"
     yield "gradient by the flow", lambda: _wrong_gradient(run, by, [image, rough], 1)
 
 
@@ -369,10 +378,15 @@ def _asked(words: Sequence[str]) -> list[Entry]:
     if not words or words[0].startswith("-"):
         raise ValueError(f"usage: {USAGE}")
     files = extensions.load(words)
-    found = [known for known in registry.brought() if known.extension.file in files]
+    found = [known for known in registry.brought() if known.extension.file in files and not _is_none(known)]
     if not found:
         raise ValueError(f"{', '.join(words)}: brings no component, and of all else nothing is checked here")
     return found
+
+
+def _is_none(known: Entry) -> bool:
+    """True for what an axis of an extension has from the beginning."""
+    return registry.AXES[known.axis].term and known.name == "none"
 
 
 if __name__ == "__main__":

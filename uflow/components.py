@@ -17,18 +17,23 @@ SCHEDULED = ("weight", "initial", "ramp_start", "ramp_end", "start", "ramp", "le
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Components:
-    """One component per axis but the network's, whose flows they are given."""
+    """One component per axis but the network's, whose flows they are given.
+
+    Attributes:
+        more: those of axes that extensions have brought, further terms of the loss.
+    """
 
     photometric: Photometric
     occlusion: Occlusion
     smoothness: Smoothness
     normalization: Normalization
     selfsup: SelfSupervision
+    more: tuple[Smoothness, ...] = ()
 
     @classmethod
     def axes(cls) -> tuple[str, ...]:
-        """Names of these axes."""
-        return tuple(field.name for field in dataclasses.fields(cls))
+        """Names of the axes of this project."""
+        return tuple(field.name for field in dataclasses.fields(cls) if field.name != "more")
 
     def active_at(self, step: int, steps: int) -> Components:
         """The components that act at a step.

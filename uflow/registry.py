@@ -9,12 +9,14 @@ import functools
 import importlib
 import pathlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from uflow import interfaces, options
 
 NEEDS = frozenset({"backward_flow", "teacher", "true_occlusion"})
+PARTS = ("train", "data", "evaluation", "seed", "initial", "format", "terms")  # of a spec, beside its axes
 KEPT = ("name", "revision", "extension")  # what a spec says of a component beside its options
 
 T = TypeVar("T", bound=type)
@@ -29,14 +31,16 @@ class Axis:
         default: the component of the paper's setting, which is meant where none is named.
         later: whether there were runs before the axis: its default is left out of what names a run, so that their
             names stay.
+        term: whether an extension has brought it, and its components are further terms of the loss.
     """
 
     contract: type
     default: str
     later: bool = False
+    term: bool = False
 
 
-AXES = {
+AXES = {  # and those of extensions, see `register_axis`
     "photometric": Axis(interfaces.Photometric, "census"),
     "occlusion": Axis(interfaces.Occlusion, "wang"),
     "smoothness": Axis(interfaces.Smoothness, "first_order"),
@@ -99,7 +103,7 @@ def register(
         needs: extra inputs to prepare, out of `NEEDS`.
     """
     if axis not in AXES:
-        raise ValueError(f"unknown axis {axis!r}; axes are {', '.join(AXES)}")
+        raise ValueError(f"unknown axis {axis!r}{did_you_mean(axis, AXES)}; axes are {', '.join(AXES)}")
     if unknown := set(needs) - NEEDS:
         raise ValueError(f"{axis} component {name!r} needs {sorted(unknown)}; possible: {', '.join(sorted(NEEDS))}")
 
@@ -119,6 +123,30 @@ def register(
     return decorate
 
 
+def register_axis(name: str) -> None:
+    """Makes `name` an axis of the extension that calls this: its components are further terms of the loss.
+
+    They are registered on it as on any other, with the contract of `interfaces.Smoothness`; each acts with its weight
+    all the time. The axis has a `none` from the beginning, which is meant where no component is named. That is no part
+    of a spec, so runs without the axis keep their names.
+
+    Raises:
+        ValueError: if the name is taken, or cannot be one.
+    """
+    _discover()
+    if name in AXES or name in PARTS or not name.isidentifier():
+        why = "is there already" if name in AXES else "must be a word that means nothing else in a spec"
+        raise ValueError(f"axis {name!r} {why}; axes are {', '.join(AXES)}, other words {', '.join(PARTS)}")
+
+    def call(self: Any, image: Any, flow: Any) -> Any:
+        return 0.0 * flow.sum()
+
+    caller = sys._getframe(1).f_globals["__name__"]  # as namedtuple does: the class is one of the module that calls
+    about = {"__doc__": "Not this term.", "__module__": caller, "weight": 0.0, "level": 2, "__call__": call}
+    AXES[name] = Axis(interfaces.Smoothness, "none", later=True, term=True)
+    register(name, "none", source="without the axis")(type("NoTerm", (), about))
+
+
 # A new module in an axis's package is a new component: there is no list to add it to.
 @functools.cache
 def _discover() -> None:
@@ -136,21 +164,24 @@ def extended(extension_of: Callable[[type], Extension]) -> Iterator[None]:
         extension_of: the file that defines a class.
     """
     _discover()
-    before = dict(_entries)
+    before, axes = dict(_entries), dict(AXES)
     try:
         yield
         for key in _entries.keys() - before.keys():
             _entries[key] = dataclasses.replace(_entries[key], extension=extension_of(_entries[key].cls))
     except BaseException:
-        _entries.clear()
-        _entries.update(before)
+        for table, content in ((_entries, before), (AXES, axes)):
+            table.clear()
+            table.update(content)
         raise
 
 
 def withdraw(file: pathlib.Path) -> None:
-    """Forgets the components that a file has brought."""
-    for key in [key for key, known in _entries.items() if known.extension and known.extension.file == file]:
-        del _entries[key]
+    """Forgets the components and axes that a file has brought."""
+    for axis, name in [key for key, known in _entries.items() if known.extension and known.extension.file == file]:
+        del _entries[axis, name]
+        if name == "none" and AXES[axis].term:
+            del AXES[axis]
 
 
 def brought() -> tuple[Entry, ...]:

@@ -1,4 +1,4 @@
-"""The components and their options as a Markdown table: `python -m uflow.table [README.md]`."""
+"""The components and their options as a Markdown table: `python -m uflow.table [README.md | EXTENSION.py ...]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from uflow import registry
+from uflow import extensions, registry
 
 BEGIN, END = "<!-- components: python -m uflow.table README.md -->", "<!-- end of components -->"
 
@@ -80,13 +80,14 @@ def updated(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table, or puts it into the file that is named."""
+    """Prints the table, with what extensions bring that are named, or puts it into the page that is named."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        print(markdown(), end="")
-        return 0
-    path = pathlib.Path(words[0])
+    path = pathlib.Path(words[0]) if words else None
     try:
+        if path is None or path.suffix == ".py":
+            extensions.load(words)
+            print(markdown(), end="")
+            return 0
         path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"uflow.table: {path}: {error}", file=sys.stderr)

@@ -72,7 +72,7 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
 
     Raises:
         DataError: if the data is missing or damaged, is not what a digest in the spec says, is too small for the crop,
-            or what was named to evaluate on has no pixel for it, or none of a region.
+            or what was named to evaluate on has no pixel for it, or none of a region, or nothing is evaluated.
         ValueError: if a region is unknown, or not what a digest in the spec says.
     """
     regions = resolved(spec.evaluation.regions)
@@ -92,6 +92,11 @@ def with_digests(spec: ExperimentSpec, data: Data | None = None) -> ExperimentSp
     if tested is not None:
         _check_truth(tested)
         check_brought(regions, tested)
+    elif regions:
+        raise DataError(
+            f"evaluation.regions={regions}: nothing is evaluated, {training.name} has no true flow; give data that has"
+            " it with --eval, or no regions"
+        )
     if spec.data.fit == "crop":  # of the other pairs, whoever reads them
         check_room(training.name, training[0], spec.data.height, spec.data.width)
     # the digest of a short set stands for its content; all splits of a set come from the same files

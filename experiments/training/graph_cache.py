@@ -45,6 +45,8 @@ def graph_key(spec: ExperimentSpec, start: int) -> str:
     for phase in phases:
         active = chosen.active_at(phase, steps)
         sequence.append({axis: _graph_part(getattr(active, axis)) for axis in Components.axes()})
+        if active.more:  # whose weights are part of the graph
+            sequence[-1]["more"] = [_graph_part(term) | {"weight": term.weight} for term in active.more]
     return digest(
         {
             "source": device.source_digest(),

@@ -79,7 +79,11 @@ def _described(file: pathlib.Path) -> Trained:
     if not isinstance(known, dict):
         raise json_files.RecordError(f"{beside}: must hold a JSON object")
     sha256 = known.get("sha256", "")
-    parts = {key: known[key] for key in (*registry.AXES, *SECTIONS, "seed", "format") if key in known}
+    parts = {
+        key: value
+        for key, value in known.items()
+        if key in (*registry.AXES, *SECTIONS, "seed", "format") or (isinstance(value, dict) and "extension" in value)
+    }
     if "network" not in parts:
         places = (folder / layout.SPEC for folder in (file.parent, file.parent.parent))
         place = next((place for place in places if place.is_file()), None)

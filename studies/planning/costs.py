@@ -58,9 +58,8 @@ def shape(config: Mapping[str, Any], device: str) -> str:
     network = {key: value for key, value in config["network"].items() if key not in registry.KEPT}
     what = {"device": device, "network": network, "size": [data["height"], data["width"]]}
     what |= {"batch": train["batch_size"], "amp": train["amp"]}
-    return digest(
-        what | {axis: config.get(axis, {}).get("name", known.default) for axis, known in registry.AXES.items()}
-    )
+    own = {axis: known.default for axis, known in registry.AXES.items() if not known.term or axis in config}
+    return digest(what | {axis: config.get(axis, {}).get("name", default) for axis, default in own.items()})
 
 
 def cost_of(config: Mapping[str, Any], cost: Mapping[str, Any]) -> RunCost | None:

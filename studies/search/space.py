@@ -13,8 +13,6 @@ from studies.design import Arm
 from uflow import options, registry
 from uflow.options import Choices, Range
 
-PARTS = (*registry.AXES, *SECTIONS)  # of a spec, that have options
-
 DIGITS = 4  # of a number that is tried: more would only make the names of runs differ
 
 
@@ -27,10 +25,15 @@ class Parameter:
     default: Any
 
 
+def _parts() -> tuple[str, ...]:
+    """Parts of a spec that have options."""
+    return (*registry.AXES, *SECTIONS)
+
+
 def space(spec: ExperimentSpec) -> tuple[Parameter, ...]:
     """The options of a spec that declare what a search may try."""
     found = []
-    for part in PARTS:
+    for part in _parts():
         value = getattr(spec, part)
         for field in dataclasses.fields(value):
             if (tried := field.metadata.get("search")) is not None:
@@ -63,7 +66,7 @@ def spaces(
         if key not in known
     ]
     unused = {
-        label: {f"{part}.{name}" for part in PARTS for name in options.defaulted_later(getattr(spec, part))}
+        label: {f"{part}.{name}" for part in _parts() for name in options.defaulted_later(getattr(spec, part))}
         for label, spec in specs.items()
     }
     found = {

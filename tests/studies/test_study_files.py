@@ -42,11 +42,7 @@ STUDY = Study(
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_loaded(monkeypatch):
-    registry.names("photometric")
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.setattr(extensions, "_loaded", {})
+pytestmark = pytest.mark.usefixtures("no_extensions")
 
 
 @pytest.fixture
@@ -93,6 +89,8 @@ def tiny(path, split):
 
 SOURCES = {"tiny": tiny}
 """
+GUIDE = (ROOT / "docs" / "guide" / "component.md").read_text()
+MEDIUM = re.search(r'title="medium.py"\n(.*?)```', GUIDE, re.DOTALL)[1]
 REGION = """
 def left(pair):
     mask = pair.occluded & False
@@ -126,6 +124,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
         "mask": MASK,
         "reader": READER,
         "left": REGION,
+        "medium": MEDIUM,
     }.items():
         (parts / f"{name}.py").write_text(text)
     file.write_text(
@@ -135,7 +134,8 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
         .replace("import Arm, Study", "import Study, vary")
         .replace(
             '"network.levels": 2, "network.width": 0.0625,',
-            '"network.name": "plain", "network.channels": 4, "augmentation.name": "gamma",',
+            '"network.name": "plain", "network.channels": 4, "augmentation.name": "gamma",'
+            ' "medium.name": "incompressible",',
         )
         .replace('"occlusion.name": "none"', '"occlusion.name": "close", "occlusion.start": 0')
         .replace('metric="all"', 'metric="left"')
@@ -147,6 +147,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
     record = run_record.read_result(directory)
     extensions.load([file, parts])
     chosen = {"photometric": "gradients", "occlusion": "close", "network": "plain", "augmentation": "gamma"}
+    chosen["medium"] = "incompressible"
     digests = {axis: registry.entry(axis, name).extension.digest for axis, name in chosen.items()}
     assert record.status == "completed" and record.metrics["epe/tiny/left"] != record.metrics["epe/tiny/all"]
     assert record.metrics["epe/tiny/left"] == sum(record.frames["epe/tiny/left"]) / 2
@@ -156,7 +157,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
     assert "epe/tiny/left" in done.stdout
     assert {axis: record.spec[axis]["extension"] for axis in chosen} == digests
     assert {axis: record.spec[axis]["name"] for axis in chosen} == chosen and record.spec["network"]["channels"] == 4
-    assert "_gradients-close-" in directory.name and "-plain-gamma_s0__" in directory.name
+    assert "_gradients-close-" in directory.name and "-plain-gamma-incompressible_s0__" in directory.name
 
     used = tmp_path / "used.py"
     used.write_text(USED)
@@ -174,7 +175,7 @@ def test_a_study_with_two_workers_and_all_commands_use_what_a_study_file_and_a_f
     extensions._loaded.clear()
     assert evaluate.main(["--checkpoint", str(directory)]) == 2
     said = capsys.readouterr().err
-    assert "photometric component 'gradients' is not of this project" in said and "--extensions" in said
+    assert "axis 'medium' is not of this project but of a file" in said and "--extensions" in said
     assert Predictor.from_arguments(used).trained.spec.run_id == record.run_id
 
     plain = parts / "plain.py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uflow import backend as ms
 from uflow import registry
 from uflow.components import Components
+from uflow.interfaces import Smoothness
 from uflow.ops.geometry import (
     destinations,
     image_at_level,
@@ -15,6 +16,18 @@ from uflow.ops.geometry import (
     visible_mean,
     warp,
 )
+
+
+class _Weighted(ms.nn.Cell):
+    """A term of an axis that an extension has brought, with its weight, at the pyramid level that it asks for."""
+
+    def __init__(self, term: Smoothness):
+        super().__init__()
+        self.term, self.weight, self.level = term, term.weight, term.level
+
+    def construct(self, frames: ms.Tensor, full: ms.Tensor, middle: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
+        chosen = full if self.level == 0 else (middle if self.level == 1 else flow)
+        return self.weight * self.term(image_at_level(frames, self.level), chosen)
 
 
 class Losses(ms.nn.Cell):
@@ -30,6 +43,7 @@ class Losses(ms.nn.Cell):
     summed over x and y.
     Of UnFlow, where $\rho$ is $(x^2 + 0.001^2)^{0.45}$; here it is sqrt(x^2 + 0.001^2). The penalty passes its gradient
     through the mask, which a mask of zeros and ones has none of, whatever `stop_gradient` says of the photometric term.
+    With it go the terms of axes that extensions have brought.
 
     Args:
         components: one per axis; the normalization is the network's own.
@@ -54,7 +68,9 @@ class Losses(ms.nn.Cell):
         self.margin = margin
         self.penalty = getattr(components.occlusion, "penalty", 0.0)
         self.consistency = getattr(components.occlusion, "consistency", 0.0)
-        self.with_agreement = self.penalty > 0 or self.consistency > 0
+        self.with_more = len(components.more) > 0
+        self.more = ms.nn.CellList([_Weighted(term) for term in components.more]) if self.with_more else ()
+        self.with_agreement = self.penalty > 0 or self.consistency > 0 or self.with_more
         self.stop_mask_gradient = getattr(components.occlusion, "stop_gradient", True)
         self.with_smoothness = components.smoothness.weight > 0
         self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
@@ -71,7 +87,7 @@ class Losses(ms.nn.Cell):
         shifts: ms.Tensor | None = None,
         around: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
-        """The three terms, scalars, the visibility, (B or 2B, 1, H, W), and the weighted term of agreement, a scalar.
+        """The three terms, scalars, the visibility, (B or 2B, 1, H, W), and what is weighted already, a scalar.
 
         Args:
             images: (2B, 3, H, W), first frames, then second, without photometric augmentation.
@@ -122,6 +138,10 @@ class Losses(ms.nn.Cell):
             level = self.smoothness.level
             smoothed = full if level == 0 else (middle if level == 1 else flow)
             smoothness = share * self.smoothness(image_at_level(frames, level), smoothed[:count])
+
+        if self.with_more:
+            for term in self.more:
+                agreement = agreement + share * term(frames, full[:count], middle[:count], flow[:count])
 
         selfsup = ms.ops.zeros_like(photometric)
         if self.with_teacher:

@@ -22,8 +22,8 @@ def study(simulate):
     return study
 
 
-def keep(study, protocol="full/1", digest="e0"):
-    found = Yardsticks(protocol=protocol, digest=digest, numbers=NUMBERS)
+def keep(study, **other):
+    found = Yardsticks(**{"protocol": "full/1", "digest": "e0"} | other, numbers=NUMBERS)
     write_yardsticks(study.directory, found)
     return found
 
@@ -68,11 +68,24 @@ def test_rows_stand_under_the_arms_in_every_form_and_have_a_value_only(study):
     assert contents(study) == now
 
 
-@pytest.mark.parametrize("other", [{"protocol": "full/2"}, {"digest": "e1"}])
+@pytest.mark.parametrize("other", [{"protocol": "full/2"}, {"digest": "e1"}, {"regions": "flat@1"}])
 def test_numbers_of_other_data_or_another_protocol_are_not_shown(study, other):
     before = contents(study)
     keep(study, **other)
     assert contents(study) == before and b"no motion" not in b"".join(before.values())
+
+
+def test_runs_that_were_measured_in_another_content_of_a_region_are_refused(study):
+    evaluation = study.spec("none", 0)["evaluation"]
+    for label in study.labels:
+        for seed in study.seeds:
+            digest = "flat@2" if (label, seed) == ("wang", 2) else "flat@1"
+            spec = study.spec(label, seed, evaluation=evaluation | {"regions": digest})
+            study.write(label, seed, {ALL: 3.0 + seed, OCC: 9.0}, spec=spec)
+    keep(study, regions="flat@1")
+    report = write_report(study.directory)
+    assert "evaluation.regions is 'flat@2' here and 'flat@1' in the others" in " ".join(report.notes[0])
+    assert "no motion" in report.text
 
 
 def test_arms_that_are_evaluated_on_other_frames_are_told_of(simulate):

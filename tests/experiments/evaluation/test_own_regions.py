@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 
+import cv2
 import numpy as np
 import pytest
 
@@ -159,6 +160,21 @@ def test_the_digest_of_the_file_is_in_the_name_of_runs_that_measure_it_and_of_no
         ValueError, match=f"'mine' was stored as that of a file with digest {digest}, {file} has [0-9a-f]+"
     ):
         with_digests(spec)
+
+
+def test_a_region_of_nothing_that_is_evaluated_is_refused(bring, tmp_path):
+    bring(region("return np.ones(pair.flow.shape[1:])"))
+    (tmp_path / "frames").mkdir()
+    for number in range(40):
+        cv2.imwrite(str(tmp_path / f"frames/{number:02}.png"), np.full((32, 48, 3), number, np.uint8))
+    spec = changed(
+        default_spec(), {"data.source": f"frames:{tmp_path / 'frames'}", "data.height": 32, "data.width": 48}
+    )
+    assert with_digests(spec).evaluation.digest == ""
+    with pytest.raises(
+        DataError, match="^evaluation.regions=mine@[0-9a-f]{12}: nothing is evaluated, frames has no true"
+    ):
+        with_digests(changed(spec, {"evaluation.regions": "mine"}))
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_is_trained(bring):

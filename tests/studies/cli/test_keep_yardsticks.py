@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_data_that_a_file_brings_have_not_changed(tmp_path, monkeypatch, capsys)
     sources = {"data.source": f"tiny:{tmp_path}", "evaluation.source": f"tiny:{tmp_path}"}
     keep_yardsticks(planned(tmp_path, with_digests(changed(default_spec(), SCENES | sources))))
     assert len(read_yardsticks(tmp_path / "mine").numbers) == 4 and capsys.readouterr().err == ""
+
+
+def test_regions_of_a_file_are_measured_too_and_again_when_they_are_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(extensions, "_loaded", {})
+
+    def kept(text):
+        (tmp_path / "left.py").write_text(text)
+        extensions.load([tmp_path / "left.py"])
+        spec = with_digests(changed(default_spec(), SCENES | {"evaluation.regions": "left"}))
+        keep_yardsticks(planned(tmp_path, spec))
+        found = read_yardsticks(tmp_path / "mine")
+        assert found.regions == spec.evaluation.regions
+        return {title: numbers["epe/synthetic/left"] for title, numbers in found.numbers.items()}
+
+    text = "import numpy\ndef left(pair):\n    return numpy.indices((32, 48))[1] < {}\nREGIONS = {{'left': left}}\n"
+    first = kept(text.format(48))
+    assert first == {title: numbers[ALL] for title, numbers in read_yardsticks(tmp_path / "mine").numbers.items()}
+    shutil.rmtree(tmp_path / "runs")
+    second = kept(text.format(24))
+    assert second.keys() == first.keys() and all(second[title] != first[title] for title in first)
 
 
 def test_a_study_without_a_run_of_its_baseline_has_none(study, capsys):

@@ -187,7 +187,7 @@ def brought() -> Mapping[str, tuple[Protocol, Extension]]:
 
 def _problem(protocol: Protocol) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*/[1-9][0-9]*", str(protocol.name)):
-        return "has no name with a version, such as viper/1"
+        return "has no name with a version, such as mine/1"
     if protocol.mean_of not in ("frames", "pixels"):
         return f"has mean_of {protocol.mean_of!r}; possible: 'frames' and 'pixels'"
     measures = protocol.measures

@@ -69,7 +69,7 @@ def test_the_command_measures_by_it_and_keeps_where_it_is_from(file, tmp_path, c
     "right, wrong, said",
     [
         ("PROTOCOLS = (", "PROTOCOLS = 3, (", "PROTOCOLS must be a tuple of experiments.evaluation.protocols.Protocol"),
-        ('"graded/1"', '"graded"', "PROTOCOLS: 'graded' has no name with a version, such as graded/1"),
+        ('"graded/1"', '"graded"', "PROTOCOLS: 'graded' has no name with a version, such as mine/1"),
         ('"graded/1"', '"full/1"', "PROTOCOLS: 'full/1' is there already"),
         ('"pixels"', '"objects"', "PROTOCOLS: 'graded/1' has mean_of 'objects'; possible: 'frames' and 'pixels'"),
         ('Measure("SHARE %", "%", share)', "share", "PROTOCOLS: 'graded/1' must have measures by name"),

@@ -15,6 +15,7 @@ from uflow.components import Components
 from uflow.interfaces import FlowCell
 from uflow.losses.objective import REPORTED, Objective
 from uflow.losses.supervised import SupervisedObjective
+from uflow.models.flow_network import initialize
 from uflow.ops import parallel, precision
 
 # random streams of a run are [seed, stream, step]; data uses its own
@@ -196,7 +197,12 @@ def build_optimizer(spec: ExperimentSpec, network: FlowCell) -> Any:
 
 
 def build_teacher(spec: ExperimentSpec) -> FlowCell | None:
-    """A second network for a frozen or mean teacher; `None` if the experiment has none."""
+    """A second network for a frozen or mean teacher; `None` if the experiment has none.
+
+    Its parameters count from the start of self-supervision on, but are the same in all processes from the beginning.
+    """
     if spec.train.supervised or getattr(spec.selfsup, "teacher", "continual") == "continual":
         return None
-    return spec.network(spec.normalization)
+    teacher = spec.network(spec.normalization)
+    initialize(teacher, spec.seed)
+    return teacher

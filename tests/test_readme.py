@@ -43,7 +43,7 @@ FOREIGN |= {"--axis"}  # of uflow.check, which has no parser
 FOREIGN |= {"--strict", "--multirun"}  # MkDocs, Hydra
 PORT = "train_on eval_on checkpoint_dir pre_trained pre_ckpt_path ckpt_file file_format data_dir output_dir num_shards"
 FOREIGN |= {f"--{word}" for word in [*PORT.split(), "batch_size"]}  # words that are read as others
-SBATCH = "cpus-per-task export job-name nodes open-mode output partition signal time"
+SBATCH = "cpus-per-task export ntasks job-name nodes open-mode output partition signal time"
 FOREIGN |= {f"--{word}" for word in SBATCH.split()}
 
 

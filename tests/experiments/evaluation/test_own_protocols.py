@@ -92,8 +92,8 @@ def test_what_is_no_protocol_is_one_sentence_and_leaves_nothing(file, tmp_path, 
 
 
 def test_a_name_that_there_is_not_is_refused_with_the_nearest(file, capsys):
-    assert evaluate.main([*SHORT, "--extensions", str(file), "--protocol", "vipe/1"]) == 2
+    assert evaluate.main([*SHORT, "--extensions", str(file), "--protocol", "grade/1"]) == 2
     assert capsys.readouterr().err == (
-        "experiments.evaluate: unknown protocol 'vipe/1'; did you mean 'graded/1'? (known: full/1, pixels/1, uflow/1,"
+        "experiments.evaluate: unknown protocol 'grade/1'; did you mean 'graded/1'? (known: full/1, pixels/1, uflow/1,"
         " graded/1)\n"
     )

@@ -163,7 +163,7 @@ def test_a_component_against_a_difficulty_is_a_factorial(name, factors, harder):
 def test_the_default_studies_take_at_most_twenty_minutes(name):
     preset = PRESETS["short"]
     plan = plan_of(name, arms=(), seeds=tuple(range(preset.seeds)))
-    known = costs.Costs(pathlib.Path("nowhere"), "CPU", "short", {})
+    known = costs.known(pathlib.Path("nowhere"), "CPU", "short")
     assert costs.estimate(plan, plan.runs, 2, known).seconds <= 20 * 60
 
 

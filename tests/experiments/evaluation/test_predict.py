@@ -22,7 +22,7 @@ from experiments.visualization.flow_colors import colors
 from experiments.visualization.panels import FOOTER, GAP, legend, panel_size, panels, visibility_picture
 from experiments.visualization.video_writer import VideoFile, count_frames
 from uflow import backend as ms
-from uflow.models.inference import Inference, OcclusionInference
+from uflow.models.inference import Inference, OcclusionInference, agreement
 
 SIZE = (30, 42)
 
@@ -86,7 +86,9 @@ def test_a_folder_becomes_flow_pictures_and_a_video(network, images, tmp_path, c
         ms.Tensor(read_image(images / f"f{n}.png").transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
         for n in (1, 2)
     )
-    flow, visible, confidence = (x.asnumpy()[0] for x in both(first, second))
+    found, back = both(first, second), both(second, first)[0]
+    flow, visible, confidence = (x.asnumpy()[0] for x in found)
+    np.testing.assert_allclose(confidence, agreement(found[0], back).asnumpy()[0], atol=1e-4)
     stored = read_flo(out / "flow/f1.flo")
     np.testing.assert_allclose(stored, flow, atol=1e-4)
     assert np.abs(read_image(out / "visible/f1.png")[..., 0] / 255.0 - visible[0]).max() <= 0.5 / 255 + 1e-4

@@ -56,7 +56,9 @@ def test_the_command_measures_by_it_and_keeps_where_it_is_from(file, tmp_path, c
     number = plain["numbers"]["epe/synthetic/all"]
     assert number["protocol"] == plain["protocol"] == "graded/1" and number["unit"] == "px"
     assert plain["numbers"]["share/synthetic/all"]["unit"] == "%"
-    assert (share[2], epe[2]) == tuple(f"{plain['numbers'][f'{m}/synthetic/all']['value']:.3f}" for m in ("share", "epe"))
+    assert (share[2], epe[2]) == tuple(
+        f"{plain['numbers'][f'{m}/synthetic/all']['value']:.3f}" for m in ("share", "epe")
+    )
     (digest,) = [extension.digest for _, extension in protocols.brought().values()]
     assert plain["protocol_extension"] == digest
     assert not any(name.startswith(("fl/", "1px/")) for name in plain["numbers"])

@@ -187,10 +187,8 @@ class _Job:
         for name, parameter in checkpoints.parameters_of((self.network,)).items():
             self.parameters[f"{TEACHER}{name}"].set_data(ms.Tensor(parameter.asnumpy()))
 
-    def averaging(self) -> Average | None:
-        """What makes a mean teacher follow the network; `None` if there is none."""
-        if self.teacher is None or self.spec.selfsup.teacher != "mean":
-            return None
+    def averaging(self) -> Average:
+        """What makes a mean teacher follow the network."""
         names = sorted(checkpoints.parameters_of((self.network,)))
         return Average([self.parameters[f"{TEACHER}{n}"] for n in names], [self.parameters[n] for n in names])
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from experiments.records import json_files, run_record
+from experiments.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -179,26 +181,49 @@ def test_a_lost_learning_curve_does_not_keep_a_run_from_its_result(undisturbed, 
             "selfsup.crop_height": 4,
             "selfsup.crop_width": 8,
             "selfsup.max_shift_width": 4,
-            "selfsup.teacher": "frozen",
+            "selfsup.teacher": "mean",
+            "selfsup.momentum": 0.75,
+            "selfsup.occluders": 2,
             "selfsup.start": 0.5,
+            "train.clip_norm": 1.0,
+            "train.weight_decay": 1e-3,
+            "train.warmup": 0.1,
             "data.augmentation.scale_high": 1.2,
             "data.augmentation.noise": 0.02,
         },
         {"train.supervised": True, "data.augmentation.flip_horizontal": True},
         {"occlusion.name": "ground_truth", "occlusion.start": 0, "train.only_forward": True, "data.fit": "crop"},
     ],
-    ids=["frozen teacher, shifts, augmentation", "supervised", "true occlusion, forward only"],
+    ids=["mean teacher, shifts, occluders, clipping, augmentation", "supervised", "true occlusion, forward only"],
 )
 def test_other_kinds_of_training_go_on_after_a_kill_with_the_same_bits(runner, tmp_path, changes):
     changes = {"train.steps": 40, "train.validations": 1} | changes
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     straight = runner.finish(whole, **changes)
-    runner.stopped(cut, "before step", 21, "--checkpoint-seconds", "0", **changes).go_on(signal.SIGKILL)
+    runner.stopped(cut, "before step", 22, "--checkpoint-seconds", "0", **changes).go_on(signal.SIGKILL)
+    left = [parameters(file) for file in sorted(cut.glob("runs/*/checkpoints/*.ckpt"))]
     same_training(straight, runner.finish(cut, **changes))
     curve = lines(straight)
     assert all(line["total"] > 0 for line in curve)
     if "selfsup.name" in changes:
+        follows_from_its_start(*left)
         assert [line["selfsup"] > 0 for line in curve] == [False, False, True, True]
+
+
+def parameters(file):
+    """The values of a checkpoint by name."""
+    return {name: np.frombuffer(found.content, np.float32) for name, found in checkpoints._read(file).items()}
+
+
+def follows_from_its_start(before, after):
+    """The teacher was made of the network one step before the first checkpoint, and is an average in the second."""
+    pairs = [(name, name.removeprefix("teacher.")) for name in after if name.startswith("teacher.")]
+    assert len(pairs) > 20
+    for taught, name in pairs:
+        wanted = 0.75 * before[taught] + 0.25 * after[name]
+        np.testing.assert_allclose(after[taught], wanted, rtol=1e-5, atol=1e-7, err_msg=name)
+    far = max(np.abs(before[taught] - before[name]).max() for taught, name in pairs)
+    assert 0 < far < 5e-3  # it lacks a part of a step of 0.001, and the network has moved further since initialisation
 
 
 def test_evaluating_its_checkpoint_gives_the_numbers_of_a_run(undisturbed, tmp_path):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from uflow import check, extensions, registry
+from uflow import appraisal, check, extensions, registry
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "extensions.md"
 HEAD = """
@@ -102,7 +102,7 @@ def test_a_network_that_is_wrong_in_one_way_fails_that_check(tmp_path, capsys, r
     lines = [line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1]]
     found = [line[1] for line in lines if line[2] == "failed"]
     assert found[:1] == [failed] * bool(failed) and len(found) <= 2  # no gradient of a flow of another shape
-    assert len(lines) == 7 and code == bool(failed)
+    assert len(lines) == (7 if failed else 7 + 2) and code == bool(failed)
 
 
 GAMMA = re.search(r"`gamma.py`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
@@ -125,7 +125,37 @@ def test_an_augmentation_that_is_wrong_in_one_way_fails_that_check(tmp_path, cap
     lines = [line.split(": ") for line in capsys.readouterr().out.splitlines()[:-1]]
     found = [line[1] for line in lines if line[2] == "failed"]
     assert failed in found or not failed and not found
-    assert len(lines) == 4 and code == bool(failed)
+    assert len(lines) == (4 if failed else 4 + 2) and code == bool(failed)
+
+
+def told(path, capsys):
+    """What is told of the component of a file beside its checks, by what it is about."""
+    assert check.main([str(path)]) == 0
+    lines = [line.split(": ", 2)[1:] for line in capsys.readouterr().out.splitlines()[:-1]]
+    return {about: text for about, text in lines if text != "ok"}
+
+
+def test_of_a_component_that_passes_it_is_told_what_a_reviewer_would_ask(tmp_path, capsys):
+    value = "visible_mean(ms.ops.square(image - reconstruction), visible)"
+    head = HEAD.format(axis="photometric", options=WEIGHT, more=CALLS["photometric"] + value)
+    (tmp_path / "mine.py").write_text(head.replace("10.0)", "10.0), search=Range(0.1, 1.0)"))
+    found = told(tmp_path / "mine.py", capsys)
+    assert found["what it is"] == "A component. Source: none."
+    assert found["options"] == "weight = 1.0 (a number in [0, 10], searched in [0.1, 1])"
+    numbers = [float(number) for number in re.findall(r"([\d.e+-]+) %", found["float16"])]
+    assert len(numbers) == 2 and all(0 < number < 0.1 for number in numbers)  # float16 has 11 bits
+    own, times, known = (float(number) for number in re.findall(r"([\d.]+) (?:ms|times)", found["time"]))
+    assert "what census takes" in found["time"] and times == pytest.approx(own / known, abs=0.02 + 0.02 * times)
+
+
+@pytest.mark.parametrize("value, low, high", [("square(flow)", 1e-3, 0.1), ("sin(1e4 * flow)", 50, 200)])
+def test_a_gradient_that_float16_spoils_is_seen(tmp_path, value, low, high):
+    more = CALLS["smoothness"] + f"ms.ops.{value}.mean()"
+    (tmp_path / "mine.py").write_text(HEAD.format(axis="smoothness", options=WEIGHT, more=more))
+    extensions.load([tmp_path / "mine.py"])
+    lines = dict(line.split(": ", 1) for line in appraisal.lines(registry.entry("smoothness", "mine")))
+    assert low < float(re.findall(r"([\d.e+-]+) %", lines["float16"])[1]) < high
+    assert "what first_order takes" in lines["time"]
 
 
 def test_what_cannot_be_compiled_and_what_lacks_an_option_is_named(checked, capsys):

@@ -94,7 +94,7 @@ def test_the_size_of_scenes_counts_where_it_is_given_and_there_are_scenes():
     assert sized.run_id != SMALL.run_id and from_config(canonical(sized)).run_id == sized.run_id
     files = changed(SMALL, {"data.source": "flyingchairs:/here"})
     assert changed(files, drawn).run_id == files.run_id
-    with pytest.raises(ValueError, match="scene_height=128 and data.scene_width=0: give both or neither"):
+    with pytest.raises(ValueError, match="scene_height=128 and scene_width=0: give both or neither"):
         changed(SMALL, {"data.scene_height": 128})
 
 

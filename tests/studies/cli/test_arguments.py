@@ -42,7 +42,7 @@ def answered(words, capsys):
 
 BROKEN = """
 from studies.design import Arm, Study
-STUDY = Study(name="mine", question="?", baseline="nine", arms=(Arm("a", {}), Arm("a", {})), metric="px")
+STUDY = Study(name="mine", question="?", baseline="nine", arms=(Arm("a", {}), Arm("a", {})), metric="p x")
 """
 WRONG = """
 from studies.design import Arm, Study
@@ -55,7 +55,7 @@ STUDY = Study(name="mine", question="?", baseline="a", arms=(
 @pytest.mark.parametrize(
     "content, words, messages",
     [
-        (BROKEN, [], ["label 'a' is used by more than one arm", "baseline 'nine' is not an arm", "metric 'px' must"]),
+        (BROKEN, [], ["label 'a' is used by more than one arm", "baseline 'nine' is not an arm", "metric 'p x' must"]),
         (WRONG, [], ["arm 'b': unknown occlusion component 'brix'; did you mean 'brox'?",
                      "arm 'c': unknown option 'train.stps'; did you mean 'train.steps'?",
                      "arms 'a' and 'd' are the same experiment"]),

@@ -173,9 +173,11 @@ def pending(plan: Plan, out: pathlib.Path, workers: int = 1, again: bool = False
 
     With `again` also those that failed, as `--retry-failed` would do them.
     """
+    places = {run.directory: layout.run_directory(out, run.directory) for run in plan.all_runs}
+    todo = {n for n, at in places.items() if not layout.finished(at) or (again and attempts.failed(at))}
+    # What is done leads no group: the first run that is left trains what the others share.
+    groups = [left for group in plan.groups if (left := [run for run in group if run.directory in todo])]
     seen: dict[str, PlannedRun] = {}
-    for run in in_order(plan, workers):
-        directory = layout.run_directory(out, run.directory)
-        if not layout.finished(directory) or (again and attempts.failed(directory)):
-            seen.setdefault(run.directory, run)
+    for run in in_order(groups, workers):
+        seen.setdefault(run.directory, run)
     return list(seen.values())

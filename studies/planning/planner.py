@@ -419,14 +419,14 @@ def _with_data(study: Study, specs: Mapping[str, ExperimentSpec]) -> tuple[dict[
     return completed, problems
 
 
-def in_order(plan: Plan, workers: int) -> list[PlannedRun]:
-    """The runs in the order in which workers should take them.
+def in_order(groups: Sequence[Sequence[PlannedRun]], workers: int) -> list[PlannedRun]:
+    """The runs of the groups in the order in which workers should take them.
 
     The first run of a group, such as a seed, trains what the others of it start from and share. With as many groups
     under way as there are workers, no worker of a study has to wait for another one's shared part; in a campaign,
     groups of one seed on one kind of data may share a part too.
     """
-    groups, ordered = plan.groups, []
+    ordered = []
     for begin in range(0, len(groups), max(1, workers)):
         some = groups[begin : begin + max(1, workers)]
         ordered += [group[0] for group in some] + [run for group in some for run in group[1:]]

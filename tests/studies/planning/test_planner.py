@@ -270,8 +270,18 @@ def test_a_changed_default_is_drift_and_named(tmp_path):
 
 def test_order_keeps_workers_off_each_others_shared_part():
     plan = make(STUDY, asked(seeds=(0, 1, 2)))
-    order = [(run.seed, run.arm) for run in planner.in_order(plan, 2)]
+    order = [(run.seed, run.arm) for run in planner.in_order(plan.groups, 2)]
     assert order[:2] == [(0, "none"), (1, "none")] and sorted(order) == sorted((r.seed, r.arm) for r in plan.runs)
+
+
+def test_a_run_that_is_done_does_not_stand_for_the_shared_part_of_its_seed(tmp_path):
+    plan = make(STUDY, asked(seeds=(0, 1)))
+    done = tmp_path / "runs" / plan.runs[0].directory
+    done.mkdir(parents=True)
+    (done / "result.json").write_text("{}")
+    order = [(run.seed, run.arm) for run in plan_store.pending(plan, tmp_path, workers=2)]
+    assert (plan.runs[0].seed, plan.runs[0].arm) == (0, "none")
+    assert order[:2] == [(0, plan.runs[1].arm), (1, "none")] and len(order) == len(plan.runs) - 1
 
 
 @pytest.mark.parametrize("text, seeds", [("3", (0, 1, 2)), ("0,7,2", (0, 7, 2)), ("4,", None), ("x", None), ("0", None),
@@ -368,7 +378,7 @@ def test_what_arms_start_from_is_planned_once_and_before_them():
     small, large = plan.runs[1].spec, plan.runs[2].spec
     assert small.initial == large.initial and small.train.batch_size == 1
     for workers in (1, 2, 5):
-        order = [run.directory for run in planner.in_order(plan, workers)]
+        order = [run.directory for run in planner.in_order(plan.groups, workers)]
         assert len(set(order)) == len(order) == 14
         for run in plan.all_runs:
             assert all(order.index(spec.directory) < order.index(run.directory) for spec in run.spec.starts)

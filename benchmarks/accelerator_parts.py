@@ -273,7 +273,8 @@ def _device(part: Part) -> str:
     """The first card of the kind, as `--device` takes it."""
     from studies.workers import cards as known
 
-    return str(known.parse(part.target)[0])
+    first = known.parse(part.target)[0]
+    return first.target.lower() + ("" if first.number is None else f":{first.number}")
 
 
 def _study(part: Part, workers: int) -> None:

@@ -29,7 +29,7 @@ class Progress:
         self.first_work: float | None = None
         self.elsewhere = 0  # runs that workers on other machines are at
         self.terminal = sys.stdout.isatty()
-        self._curves: dict[str, _Newest] = {}
+        self._curves: dict[str, tuple[Following, dict[str, Any]]] = {}  # and the newest value of each name
         self._ended: dict[str, int] = {}  # whether a run has failed: a result is read once, for there may be hundreds
 
     def show(self) -> None:
@@ -63,7 +63,12 @@ class Progress:
                 work += 1.0
                 failed += self._ended[name]
             elif not locks.is_free(directory / layout.WORKER_LOCK):
-                last = self._curves.setdefault(name, _Newest(directory)).values()
+                following, last = self._curves.setdefault(name, (Following(directory / layout.METRICS), {}))
+                lines, anew = following.look()
+                if anew:
+                    last.clear()
+                for line in lines:
+                    last.update(line)
                 share = last.get("step", 0) / self.steps[name]
                 work += share
                 current.append(_describe(name, last, self.steps[name]))
@@ -84,20 +89,6 @@ def _failed(directory: pathlib.Path) -> int:
         return int(run_record.read_result(directory).status not in ("completed", "pruned"))
     except json_files.RecordError:
         return 1
-
-
-class _Newest:
-    """The newest value of everything in the learning curve of a run."""
-
-    def __init__(self, directory: pathlib.Path):
-        self._curve, self._known = Following(directory / layout.METRICS), {}
-
-    def values(self) -> dict[str, Any]:
-        lines, anew = self._curve.look()
-        self._known = {} if anew else self._known
-        for line in lines:
-            self._known |= line
-        return self._known
 
 
 def _describe(name: str, last: Mapping[str, Any], steps: int) -> str:

@@ -163,7 +163,7 @@ class Tasks:
         task = ray.remote(_worker_task()).options(
             name="uflow worker", max_retries=RETRIES, scheduling_strategy="SPREAD", **asked
         )
-        self._codes: dict[Any, int] = {}
+        self._ray, self._codes = ray, {}
         # as arguments, for Ray shows and logs names, resources and environments of tasks but not these
         self._tasks = [
             task.remote(command_line(each), environment(each), str(log_file), str(ROOT)) for each in settings
@@ -171,21 +171,17 @@ class Tasks:
 
     def running(self) -> int:
         """How many are still there, those included that wait for a place."""
-        import ray
-
         left = [task for task in self._tasks if task not in self._codes]
         if left:
-            for task in ray.wait(left, num_returns=len(left), timeout=0, fetch_local=False)[0]:
+            for task in self._ray.wait(left, num_returns=len(left), timeout=0, fetch_local=False)[0]:
                 self._codes[task] = _code(task)
         return len(self._tasks) - len(self._codes)
 
     def stop(self, force: bool = False) -> None:
         """Asks all of them to save their runs and to end."""
-        import ray
-
         for task in self._tasks:
             if task not in self._codes:
-                ray.cancel(task, force=force)
+                self._ray.cancel(task, force=force)
 
     def kill(self) -> None:
         """Ends all of them at once."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studies.queue.attempts import attempt_of
-from studies.queue.pruning import PruningThresholds, thresholds_from
+from studies.queue.pruning import PruningThresholds
 
 HEARTBEAT = 15  # s between signs of life of a worker, in a database
 NAME = re.compile(r"[\w.+-]+__[0-9a-f]{12}")
@@ -49,10 +49,11 @@ def job_from(plain: Any) -> Job | None:
     try:
         values = {key: value for key, value in plain.items() if key in known}  # a later version may say more
         steps = tuple(int(step) for step in values.get("shared_steps", ()))
-        thresholds = thresholds_from(values.get("thresholds"))
-        job = Job(
-            **{**values, "shared_steps": steps, "attempt": int(values.get("attempt", 1)), "thresholds": thresholds}
-        )
+        values |= {"shared_steps": steps, "attempt": int(values.get("attempt", 1))}
+        if (rule := values.get("thresholds")) is not None:
+            limits = tuple((int(step), float(value)) for step, value in rule["limits"])
+            values["thresholds"] = PruningThresholds(metric=str(rule["metric"]), limits=limits)
+        job = Job(**values)
     except (TypeError, AttributeError, ValueError, KeyError):
         return None
     return job if isinstance(job.directory, str) and NAME.fullmatch(job.directory) and job.attempt >= 1 else None

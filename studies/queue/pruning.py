@@ -50,18 +50,6 @@ def median_thresholds(metric: str, curves: Sequence[Mapping[int, float]]) -> Pru
     return PruningThresholds(metric=metric, limits=tuple(zip(steps, medians, strict=True)))
 
 
-def thresholds_from(plain: Any) -> PruningThresholds | None:
-    """The thresholds out of what `dataclasses.asdict` and JSON have made of it; `None` stays `None`.
-
-    Raises:
-        TypeError, ValueError, KeyError: if it is none.
-    """
-    if plain is None:
-        return None
-    limits = tuple((int(step), float(value)) for step, value in plain["limits"])
-    return PruningThresholds(metric=str(plain["metric"]), limits=limits)
-
-
 def curve(directory: pathlib.Path, metric: str, until: int | None = None) -> Iterator[tuple[int, float]]:
     """Steps and values of the validations of a run, those before the step `until` only."""
     yield from _validations(run_record.read_metrics(directory / layout.METRICS), metric, until)

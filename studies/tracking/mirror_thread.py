@@ -20,24 +20,14 @@ PATIENCE = 60.0  # s that the end of a worker waits for what is on its way; the 
 
 
 def open_mirror(uri: str, study: str, out: pathlib.Path) -> Mirror:
-    """The mirror of a study; not connected yet.
-
-    Args:
-        uri: of the MLflow store.
-        study: name of the study.
-        out: directory of all results.
-    """
+    """The mirror of a study, whose results are in `out`; not connected yet."""
     return Mirror(uri, study, out / "mlartifacts", out / "mlflow.lock")
 
 
 class Mirroring:
     """Keeps MLflow up to date with the files of the runs that a worker is at; use as a context.
 
-    Args:
-        uri: of the MLflow store; `None` does nothing.
-        study: name of the study.
-        out: directory of all results.
-        patience: s to wait at the end.
+    Without a `uri` it does nothing; at the end it waits for `patience` s.
     """
 
     def __init__(self, uri: str | None, study: str, out: pathlib.Path, patience: float = PATIENCE):

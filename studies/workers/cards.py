@@ -31,10 +31,6 @@ class Card:
         """The variable that shows a run this card and no other; set before MindSpore is loaded."""
         return {} if self.number is None else {VISIBLE[self.target]: str(self.number)}
 
-    def __str__(self) -> str:
-        """As it is written after `--device`."""
-        return self.target.lower() + ("" if self.number is None else f":{self.number}")
-
 
 def parse(text: str) -> tuple[Card, ...]:
     """The cards of `auto`, `cpu`, `gpu`, `ascend`, `gpu:0,1` or `ascend:0-7`; one run at a time trains on each.

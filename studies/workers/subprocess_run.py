@@ -109,7 +109,7 @@ def train(
     Raises:
         CannotRun: if the run cannot be done here, for want of disk space or data.
     """
-    spent, asked = _Spent(directory), []
+    spent, asked = 0.0, []
 
     def stopped() -> bool:
         """True from the first time on that the run was asked to stop."""
@@ -118,7 +118,7 @@ def train(
 
     for _ in range(ATTEMPTS):
         process = start(directory, shared_steps) if start else fresh(execution, directory, shared_steps)
-        exceeded = _watched(process, execution.limits, spent, stopped)
+        exceeded, spent = _watched(process, execution.limits, spent, stopped, directory)
         if layout.finished(directory):
             return True
         if exceeded:
@@ -141,35 +141,20 @@ def _last_line(log: pathlib.Path) -> str:
     return lines[-1] if lines else "see log.txt"
 
 
-class _Spent:
-    """The time that a run takes, without what it has waited for another one.
-
-    Args:
-        directory: of the run.
-    """
-
-    def __init__(self, directory: pathlib.Path):
-        self._directory, self._seconds, self._looked = directory, 0.0, time.monotonic()
-
-    def seconds(self) -> float:
-        """The time until now; to be asked again and again."""
-        now = time.monotonic()
-        if not locks.is_waiting(self._directory):
-            self._seconds += now - self._looked
-        self._looked = now
-        return self._seconds
-
-
-def _watched(process: Any, limits: Limits, spent: _Spent, stop: Callable[[], bool]) -> str:
-    """Waits for a process; why it was ended, or nothing."""
-    exceeded, asked, wait = "", 0.0, 0.02
+def _watched(
+    process: Any, limits: Limits, spent: float, stop: Callable[[], bool], directory: pathlib.Path
+) -> tuple[str, float]:
+    """Waits for a process; why it was ended, or nothing, and the seconds spent on the run, of which waiting is none."""
+    exceeded, asked, wait, looked = "", 0.0, 0.02, time.monotonic()
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=wait)
         wait = min(1.0, 1.5 * wait)
         if process.returncode is not None:
-            return exceeded
-        exceeded = exceeded or _exceeded(process.pid, limits, spent.seconds())
+            return exceeded, spent
+        now = time.monotonic()
+        spent, looked = spent + (0.0 if locks.is_waiting(directory) else now - looked), now
+        exceeded = exceeded or _exceeded(process.pid, limits, spent)
         if (exceeded or stop()) and not asked:
             process.send_signal(signal.SIGTERM)
             asked = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from analysis.results.failures import mcnemar_p
+from analysis.results.failures import mcnemar_p, telling_seeds
 from analysis.results.metric_kinds import MetricKind
 from analysis.statistics.crossed import Frames, crossed_equivalence_p, crossed_p, mean_squares, paired_frames
 from analysis.statistics.multiplicity import holm, reachable
@@ -235,11 +235,13 @@ def decide(
             f"completes where the baseline fails: in {base} of {comparison.ended} seeds, {own} the other way",
         )
     if pairs < FEWEST_PAIRS:
-        few = f"too few: {pairs} {'pair' if pairs == 1 else 'pairs'} of runs"
         own, base = len(comparison.selected), len(comparison.baseline_selected)
-        return "undecided", few + (f"; {own} failed" if own else "") + (
-            f"; {base} of the baseline failed" if base else ""
-        )
+        parts = [f"too few: {pairs} {'pair' if pairs == 1 else 'pairs'} of runs"]
+        parts += [f"{own} failed"] if own else []
+        parts += [f"{base} of the baseline failed"] if base else []
+        needed = telling_seeds(alpha_failures or alpha / 2)
+        parts += [f"failures of one of the two show it from {needed} seeds on"] if 0 < max(own, base) < needed else []
+        return "undecided", "; ".join(parts)
     if comparison.frames == 1:
         return "undecided", "frames are the limit: 1 pair says nothing of others"
     better = kind.improvement(comparison.estimate.mean) > 0

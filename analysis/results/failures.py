@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
@@ -38,6 +39,11 @@ def mcnemar_p(arm_only: int, baseline_only: int) -> float:
     """
     n, k = arm_only + baseline_only, min(arm_only, baseline_only)
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
+
+
+def telling_seeds(alpha: float) -> int:
+    """The fewest seeds in which one arm fails and the other completes that show it at level `alpha`, in (0, 1)."""
+    return next(n for n in itertools.count(1) if mcnemar_p(n, 0) <= alpha)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.results.comparison import VERDICTS, compare, judge, measure, shares
-from analysis.results.failures import mcnemar_p
+from analysis.results.failures import mcnemar_p, telling_seeds
 from analysis.results.metric_kinds import MetricKind, metric_kind
 
 EPE = metric_kind("epe/synthetic/all")
@@ -166,7 +166,9 @@ def test_few_failures_are_no_evidence_and_cost_nothing():
     assert (found.verdict, found.p_failures, found.p_failures_adjusted) == ("undecided", 0.5, None)
     values, failed = collapsed(range(5), ends=range(5))
     found = compare(values, "none", EPE, failed)["arm 0"]
-    assert found.verdict == "undecided" and found.reason == "too few: 0 pairs of runs; 5 failed"
+    assert found.verdict == "undecided"
+    assert found.reason == "too few: 0 pairs of runs; 5 failed; failures of one of the two show it from 7 seeds on"
+    assert [telling_seeds(level) for level in (0.05, 0.025, 0.025 / 3)] == [6, 7, 8]  # 2 / 2^n: .031, .0156, .0078
     # the whole level is for the values: p = .036 alone shows a difference beside an arm that failed twice
     borderline = {s: BASE[s] + d for s, d in enumerate([-0.2, -0.05, -0.3, -0.02, -0.25])}
     few = {"none": BASE, "arm": borderline}

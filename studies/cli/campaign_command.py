@@ -20,7 +20,9 @@ def of_campaign(campaign: Any, given: argparse.Namespace, words: Sequence[str], 
     from studies.planning.campaign_plan import each
     from studies.planning.planner import PlanError
 
-    if asked := [f"--{name.replace('_', '-')}" for name in ONE_STUDY if getattr(given, name) is not None]:
+    # arms may be chosen where there is one study, for they are the same on all kinds of data
+    refused = [name for name in ONE_STUDY if name != "arms" or len(campaign.studies) > 1]
+    if asked := [f"--{name.replace('_', '-')}" for name in refused if getattr(given, name) is not None]:
         verb = "is" if len(asked) == 1 else "are"
         raise PlanError(
             f"{', '.join(asked)} {verb} for one study, and {campaign.name} is a campaign of {len(campaign.studies)}:"

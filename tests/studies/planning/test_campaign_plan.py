@@ -101,6 +101,14 @@ def test_a_clip_without_ground_truth_is_trained_on_and_evaluated_on_what_has_it(
     assert command.parts[2].study.name == "occlusion_ablation_video"
 
 
+def test_arms_of_a_campaign_of_one_study_are_chosen_on_all_kinds_of_data(at):
+    (at / "tiny.py").write_text(TINY.replace('"occlusion_ablation",\n    "selfsup_ablation"', '"occlusion_ablation",'))
+    parts = planned(asked("--seeds", "4,5", "--arms", "wang,wang+gradient")).parts
+    labels = ["none", "wang", "wang+gradient"]  # with the baseline
+    runs = [(run.spec.data.source, run.seed, run.arm) for plan in parts for run in plan.runs]
+    assert runs == [(kind, seed, arm) for kind in ("synthetic", "photos") for seed in (4, 5) for arm in labels]
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

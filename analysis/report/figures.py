@@ -100,7 +100,8 @@ def findings(found: Overview, file_format: str = "svg") -> bytes:
                           va="center", ha="right", fontsize=8)  # fmt: skip
             colour = STATUS_COLOURS[e.finding.status]
             arms = f"{e.finding.better} - {e.finding.worse}"
-            words = f"{e.finding.status}  {e.finding.percent_text or 'no pairs'}   {arms}"
+            failed = f", failed {e.failed}" if any(count for count, _ in e.failures.values()) else ""
+            words = f"{e.finding.status}  {e.finding.percent_text or f'no pairs on {e.kind}'}{failed}   {arms}"
             _interval(axes, place, e.finding.percent, ends, marks[e.kind], colour)
             axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
         axes.set_xlim(ends)

@@ -86,6 +86,7 @@ def test_a_finding_is_said_for_each_kind_of_data_with_percent_failures_and_runs(
     assert ledger.main([str(out)]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "4 of 5 seeds completed in both; +9.4 [" in text and "failed 1/5, 0/5" in text
+    assert re.search(r"\+9\.4 \[[^]]*\] %, failed 1/5, 0/5   wang - none", figures.findings(found).decode())
     assert "do verdicts carry over to other data? synthetic and photos: 1 arms compared on both" in text
     page = (out / "ledger.html").read_text()
     assert f'<a href="runs/{other.runs["wang"][0]}/">' in page and "Do verdicts carry over" in page

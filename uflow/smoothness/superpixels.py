@@ -36,6 +36,13 @@ class Superpixels(SmoothnessTerm):
         help="difference in CIELAB that counts as much as a distance of one side",
     )
 
+    edge_constant: float = option(  # shading differs more between means than between neighbours
+        20.0, Range(0.0, 1e4), search=Range(5.0, 100.0, log=True), help="how fast image edges switch it off"
+    )
+    edge_weighting: str = option(
+        "gaussian", Choices(("exponential", "gaussian")), help="exp(-|c g|) or exp(-(c g)^2) of the difference g"
+    )
+
     def __call__(self, image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
         """Mean over both directions, components and all pixels, a scalar; see `uflow.interfaces.Smoothness`."""
         flat = superpixel_means(image, self.side, self.compactness)

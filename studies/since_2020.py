@@ -35,6 +35,7 @@ STUDY = Study(
             "cosine": {"normalization.name": "l2"},
             "L1 and SSIM before census": {"photometric.name": "mixture", "photometric.change": 0.5},
             "bilateral": {"smoothness.name": "bilateral"},
+            "superpixels": {"smoothness.name": "superpixels"},
             "consistency": {"occlusion.consistency": 0.2},
             "mean teacher": {"selfsup.teacher": "mean"},
             "occluders": {"selfsup.occluders": 4},

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-from goldens.graph import run, run_gradient
+from goldens.graph import Fixed, run, run_gradient
+from scipy import ndimage
+from skimage import color, data, segmentation, transform
 
 from uflow import registry
+from uflow.smoothness import _slic
 
 NAMES = [n for n in registry.names("smoothness") if n != "none"]
 FLAT = np.full((1, 3, 8, 10), 0.5, np.float32)
@@ -113,3 +116,70 @@ def test_bilateral_smoothness_is_that_of_all_pairs_in_a_wide_window():
         near = np.exp(-(down**2 + across**2) / (2 * 1.5**2))
         total, weights = total + near * (alike * np.sqrt(change**2 + 1e-6)).mean(), weights + near
     assert run(component, np.float32(image), np.float32(flow)) == pytest.approx(total / weights, rel=1e-4)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_only_edges_between_superpixels_are_heeded_and_not_the_texture_in_them(axis):
+    # of cells of 4 px the first has one white column, which goes to the second; another one is dark, which stays
+    image = edge(3, 3)[:, :, :, :8].copy()
+    image[..., 1] = 0.05
+    component, turned = registry.build("smoothness", "superpixels", {"side": 4}), axis == 2
+    for picture, free in ((image, 3), (FLAT[..., :8], None)):
+        for at in range(1, 8):
+            jump = field(x=lambda x, y, at=at: 5.0 * (x >= at))[..., :8]
+            given = [part.swapaxes(2, 3) if turned else part for part in (picture, jump)]
+            steps = [5.0 if column == at else 1e-3 for column in range(1, 8) if column != free]
+            # seven steps of x and of y from column to column, none from row to row
+            wanted = ((sum(steps) + len(steps) * 1e-3) / 14 + 1e-3) / 2
+            assert run(component, *given) == pytest.approx(wanted, rel=1e-4), (free, at)
+
+
+def segments(image, side, compactness):
+    """Which superpixel each pixel is in, by k-means that looks at all centers and forgets those that are too far."""
+    _, h, w = image.shape
+    rows, columns = np.mgrid[:h, :w]
+    cell = rows // side, columns // side
+    across = -(-w // side)
+    label, centers = cell[0] * across + cell[1], np.zeros((-(-h // side) * across, 5))
+    place = np.stack((columns, rows), -1) * compactness / side
+    seen = np.concatenate((color.rgb2lab(image.transpose(1, 2, 0)), place), -1)
+    down, right = np.divmod(np.arange(len(centers)), across)
+    near = (np.abs(down - cell[0][..., None]) <= 1) & (np.abs(right - cell[1][..., None]) <= 1)
+    for _ in range(_slic.ITERATIONS):
+        centers = np.stack([seen[label == k].mean(0) if (label == k).any() else old for k, old in enumerate(centers)])
+        label = np.where(near, ((seen[:, :, None] - centers) ** 2).sum(-1), np.inf).argmin(-1)
+    return label
+
+
+def painted(image, label):
+    """The mean color of its segment at every pixel."""
+    return np.stack([ndimage.mean(channel, label, np.arange(label.max() + 1))[label] for channel in image])
+
+
+def test_superpixels_are_those_of_k_means_also_where_cells_are_cut():
+    # two of noise in which a superpixel loses all of its pixels and, where it was, wins some again
+    images = np.float32([np.random.default_rng(seed).random((3, 9, 14)) for seed in (9, 28)])
+    found = run(Fixed(_slic.superpixel_means, 4, 5.0), images)
+    for image, means in zip(images, found, strict=True):
+        label = segments(image, 4, 5.0)
+        assert len(np.unique(label)) > 6 and (label != segments(image, 4, 1e3)).any()
+        np.testing.assert_allclose(means, painted(image, label), atol=1e-5)
+
+
+def test_superpixels_of_a_photograph_are_nearly_those_of_scikit_image():
+    photo = transform.resize(data.astronaut(), (96, 128), anti_aliasing=True).astype(np.float32)
+    image = photo.transpose(2, 0, 1)
+    means = run(Fixed(_slic.superpixel_means, 8, 10.0), image[None])[0]
+    theirs = segmentation.slic(photo, 192, compactness=10, enforce_connectivity=False, start_label=0)
+    rows, columns = np.mgrid[:96, :128]
+    grid = painted(image, rows // 8 * 16 + columns // 8)
+
+    def borders(painting):
+        return np.abs(np.diff(painting, axis=1)).sum(0)[:, 1:] + np.abs(np.diff(painting, axis=2)).sum(0)[1:] > 0
+
+    def left(painting):
+        return ((image - painting) ** 2).sum()
+
+    wanted = borders(painted(image, theirs))
+    assert borders(grid)[wanted].mean() < 0.3 and borders(means)[wanted].mean() > 0.7
+    assert left(means) < 1.3 * left(painted(image, theirs)) < 0.15 * left(grid)

@@ -130,7 +130,7 @@ def test_since_2020_exchanges_one_part_of_the_full_method_in_each_arm():
         **dict.fromkeys(("gradient constancy", "NCC", "L1 and SSIM"), ["photometric"]),
         **dict.fromkeys(("layer", "instance", "group", "cosine"), ["normalization"]),
         "L1 and SSIM before census": ["photometric"],
-        "bilateral": ["smoothness"],
+        **dict.fromkeys(("bilateral", "superpixels"), ["smoothness"]),
         "consistency": ["occlusion"],
         **dict.fromkeys(("mean teacher", "occluders"), ["selfsup"]),
     }

@@ -1,7 +1,7 @@
 """Study: does handling occlusions help, and which way to find them is best?
 
 The quick presets run `none`, the paper's choice for FlyingChairs and Sintel (`wang`) and the one for KITTI (`brox`).
-`ground_truth` is the limit of what a method can reach. Only soft masks have a gradient that could be stopped or not:
+`ground_truth` is what a method without mistakes finds. Only soft masks have a gradient that could be stopped or not:
 those of `brox`, `fb_abs`, `wangthres` and `wang4thres` are 0 or 1.
 """
 

@@ -15,7 +15,7 @@ from uflow.registry import register
     needs=("true_occlusion",),
 )
 class GroundTruth(Activation):
-    """Visible where the data set says so: an upper limit for what an occlusion method can give.
+    """Visible where the data set says so: what an occlusion method without mistakes gives.
 
     Data sets know the occlusion of first frames only, so the direction from the second frame to the first adds nothing
     to the loss, and the forward direction counts by half as always. Never with gradient: there is none.

@@ -89,9 +89,10 @@ def function_of(name: str) -> tuple[Callable[..., Any], list[np.ndarray], int]:
             return component(first, second, 2)
 
         return grouped, given, place
-    if axis == "selfsup" and component.shifted:
-        shifts = component.draw_shifts(np.random.default_rng(SEED))
-        given += [np.asarray(shift) for shift in shifts]
+    if axis == "selfsup" and component.moved:
+        given += [*component.draw_moves(np.random.default_rng(SEED), *VIEW)]
+        if component.mask == "advection":
+            given.append(0.5 + waves(2, 1, VIEW[0] // 4, VIEW[1] // 4, seed=9) / 2)
     return component, given, place
 
 

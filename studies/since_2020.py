@@ -39,6 +39,8 @@ STUDY = Study(
             "consistency": {"occlusion.consistency": 0.2},
             "mean teacher": {"selfsup.teacher": "mean"},
             "occluders": {"selfsup.occluders": 4},
+            "superpixel occluders": {"selfsup.occluders": 4, "selfsup.occluder_shape": "superpixel"},
+            "ARFlow": {"selfsup.name": "arflow"},
             "clipping": {"train.clip_norm": 1.0},
             "weight decay": {"train.weight_decay": 1e-4},
             "one cycle": {"train.decay": "one_cycle", "train.warmup": 0.05},

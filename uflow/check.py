@@ -198,19 +198,19 @@ def _selfsup(component: Any, entry: Entry) -> Iterator[Check]:
         return
     height, width = VIEW
     images = _random(4, 3, height, width)
-    shifts = [component.draw_shifts(np.random.default_rng(0))] if component.shifted else []
-    view = compiled(component.student_view, *([] if shifts else [None]))
+    moves = [component.draw_moves(np.random.default_rng(0), height, width)] if component.moved else []
+    view = compiled(component.student_view, *([] if moves else [None]))
     teacher, back = (_flows(2, 2, height // 4, width // 4, seed=seed) for seed in (0, 1))
     run, by = compiled(component), differentiated(component, 2)
 
     def seen() -> tuple[int, ...]:
-        return view(images, *shifts).shape
+        return view(images, *moves).shape
 
     def given() -> list[np.ndarray]:
         _, _, rows, columns = seen()
         student = [_flows(2, 2, rows // 4, columns // 4, seed=seed) for seed in (2, 3)]
         visible = [np.ones((2, 1, h, w), np.float32) for h, w in ((height // 4, width // 4), (rows // 4, columns // 4))]
-        moved = [*shifts[0]] if shifts else []
+        moved = [*moves[0]] if moves else []
         return [teacher, back, *student, *moved, *(visible if component.mask == "advection" and moved else [])]
 
     yield "a view of both frames", lambda: "" if seen()[:2] == (4, 3) else f"its shape is {seen()}"

@@ -106,18 +106,17 @@ class TeacherSelfSupervision(SelfSupervision, Protocol):
     teacher: str
     teacher_image: str
     mask: str
-    shifted: bool
+    moved: bool
 
-    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
-        """Random shifts of the views, as `student_view` takes them; wanted if `shifted`."""
+    def draw_moves(self, generator: np.random.Generator, height: int, width: int) -> np.ndarray:
+        """What the views of first and second frames are moved by at a step, (2, ...); wanted if `moved`."""
 
-    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+    def student_view(self, images: ms.Tensor, moves: ms.Tensor | None) -> ms.Tensor:
         """The part of the images that the student sees, (2B, 3, H', W'), of first and second frames, (2B, 3, H, W).
 
         Args:
             images: (2B, 3, H, W), the first frames, then the second.
-            shifts: (2, 2), int32, by which the view of first and second frames is moved: [frame, (x, y)], px at full
-                resolution, multiples of 4; `None` without shifts.
+            moves: as from `draw_moves`, of first and second frames; `None` if nothing moves.
         """
 
     def __call__(
@@ -126,8 +125,8 @@ class TeacherSelfSupervision(SelfSupervision, Protocol):
         teacher_back: ms.Tensor,
         student: ms.Tensor,
         student_back: ms.Tensor,
-        shift: ms.Tensor | None = None,
-        other_shift: ms.Tensor | None = None,
+        move: ms.Tensor | None = None,
+        other_move: ms.Tensor | None = None,
         teacher_visible: ms.Tensor | None = None,
         student_visible: ms.Tensor | None = None,
     ) -> ms.Tensor:
@@ -138,8 +137,8 @@ class TeacherSelfSupervision(SelfSupervision, Protocol):
             teacher_back: (B, 2, H/4, W/4), flow in the other direction.
             student: (B, 2, H'/4, W'/4), flow of the student's view.
             student_back: (B, 2, H'/4, W'/4), flow in the other direction.
-            shift: (2,), of the view of the frame that the flow starts from, as in `student_view`.
-            other_shift: (2,), of the view of the frame that it leads to.
+            move: that of the frame that the flow starts from, as in `student_view`.
+            other_move: that of the frame that it leads to.
             teacher_visible: (B, 1, H/4, W/4), what the occlusion component says of the teacher's flow; given for
                 the mask `advection`.
             student_visible: (B, 1, H'/4, W'/4), the same of the student's flow.

@@ -19,7 +19,7 @@ from uflow.models.flow_network import initialize
 from uflow.ops import parallel, precision
 
 # random streams of a run are [seed, stream, step]; data uses its own
-_DROPOUT_STREAM, _SHIFT_STREAM, _NOISE_STREAM = 2, 3, 4
+_DROPOUT_STREAM, _MOVE_STREAM, _NOISE_STREAM = 2, 3, 4
 
 
 class Scaled(ms.nn.Cell):
@@ -149,15 +149,16 @@ def inputs(spec: ExperimentSpec, chosen: Components, number: int, batch: Batch) 
     if spec.train.supervised:
         keep = given.keep[:, :pairs]
         return [batch.seen_first, batch.seen_second, batch.flow, batch.valid, keep]
-    shifts = noise = None
+    moves = noise = None
     if getattr(chosen.selfsup, "occluders", 0):
         generator = np.random.default_rng([spec.seed, _NOISE_STREAM, number])
         noise = chosen.selfsup.draw_occluders(generator, *batch.first.shape[2:])
-    if getattr(chosen.selfsup, "shifted", False):
-        shifts = chosen.selfsup.draw_shifts(np.random.default_rng([spec.seed, _SHIFT_STREAM, number]))
+    if getattr(chosen.selfsup, "moved", False):
+        generator = np.random.default_rng([spec.seed, _MOVE_STREAM, number])
+        moves = chosen.selfsup.draw_moves(generator, *batch.first.shape[2:])
     return [
         batch.first, batch.second, batch.seen_first, batch.seen_second, given.weights, given.keep, given.student_keep,
-        batch.occluded if "true_occlusion" in registry.entry_of(chosen.occlusion).needs else None, shifts,
+        batch.occluded if "true_occlusion" in registry.entry_of(chosen.occlusion).needs else None, moves,
         batch.around, noise,
     ]  # fmt: skip
 

@@ -78,7 +78,8 @@ the best match; the ring is where the pixel really went. Features are colors and
     "selfsup": """Self-supervision
 
 How strongly a student is pulled at each pixel of its view, that is the length of the gradient by its flow: light is the
-most of this picture. The student knows the true flow but for motion that leaves its view, for which it says 0.""",
+most of this picture. The student knows the true flow but for motion that leaves its view, for which it says 0; one
+whose frames are moved says 0 everywhere.""",
 }
 
 
@@ -200,12 +201,20 @@ def selfsup(component: Any, of: Scene) -> np.ndarray:
     height, width = of.pair.first.shape[:2]
     if "teacher" not in registry.entry_of(component).needs:
         return np.zeros((height // 4, width // 4), np.float32)
+    teacher, back = quarter(of.forward), quarter(of.backward)
+    pulled = compiled(component, by=2)
+    if component.moved:
+        still = tensor(np.zeros_like(teacher.asnumpy()))
+        seen = cv2.resize(
+            1 - of.pair.occluded.astype(np.float32), (width // 4, height // 4), interpolation=cv2.INTER_AREA
+        )
+        moves = component.draw_moves(np.random.default_rng(0), height, width)
+        return np.hypot(*pulled(teacher, back, still, still, *map(tensor, moves), tensor(seen[None, None]))[0])
     # flows go through the view as images do: their length changes with the size of the view, which is no matter here
     both = np.pad(np.stack((of.forward, of.backward)), ((0, 0), (0, 1), (0, 0), (0, 0)))
     seen = component.student_view(tensor(both), None).asnumpy()[:, :2]
     student, student_back = (quarter(flow * inside_frame(tensor(flow[None])).asnumpy()[0]) for flow in seen)
-    teacher, back = quarter(of.forward), quarter(of.backward)
-    return np.hypot(*compiled(component, by=2)(teacher, back, student, student_back)[0])
+    return np.hypot(*pulled(teacher, back, student, student_back)[0])
 
 
 def quarter(flow: np.ndarray) -> ms.Tensor:

@@ -244,7 +244,7 @@ def test_options_that_came_later_change_no_run_that_does_not_use_them():
                                      {"data.fit": "crop", "data.margin": 16},
                                      {"occlusion.penalty": 1.0}, {"occlusion.consistency": 0.1},
                                      {"selfsup.momentum": 0.9}, {"selfsup.sigma_unit": "px"},
-                                     {"selfsup.occluders": 2}])  # fmt: skip
+                                     {"selfsup.occluders": 2}, {"selfsup.occluder_shape": "superpixel"}])  # fmt: skip
 def test_options_that_came_later_are_part_of_the_run_that_uses_them(changes):
     spec = changed(SMALL, changes)
     assert spec.run_id != SMALL.run_id and from_config(canonical(spec)).run_id == spec.run_id

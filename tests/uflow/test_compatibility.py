@@ -66,6 +66,26 @@ def test_groups_of_channels_are_equal(network, groups, sentences):
     assert len(found) == len(sentences) and all(s in line for s, line in zip(sentences, found, strict=True)), found
 
 
+@pytest.mark.parametrize(
+    ("occlusion", "options", "sentence"),
+    [
+        ("wang", {}, None),
+        ("none", {"mask": "none"}, None),
+        ("none", {}, "selfsup.mask=advection needs masks of estimated flows, which occlusion.name=none does not give"),
+        ("brox", {"start": 0.2}, "occlusion.start=0.5 is later"),
+    ],
+)
+def test_a_student_of_moved_frames_has_no_crop_but_may_need_a_mask(occlusion, options, sentence):
+    late = {} if occlusion == "none" else {"start": 0.5}
+    chosen = dataclasses.replace(
+        components(),
+        occlusion=registry.build("occlusion", occlusion, late),
+        selfsup=registry.build("selfsup", "arflow", options),
+    )
+    found = compatibility.problems(SMALL, chosen, 64, 64)
+    assert (not found) if sentence is None else any(sentence in line for line in found), found
+
+
 def test_the_shift_of_the_students_view_stays_in_the_frame():
     with pytest.raises(ValueError, match=r"max_shift_width \(12\) must not exceed crop_width \(8\)"):
         components(max_shift_width=12)

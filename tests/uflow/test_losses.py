@@ -126,7 +126,7 @@ def compiled_objective(components, taught):
     return network, teacher, Gradient(objective, network.trainable_params())
 
 
-def outcome(components, seen=None, shifts=None, teacher_seed=None):
+def outcome(components, seen=None, moves=None, teacher_seed=None):
     """Reported values and gradients of the network's parameters."""
     network, teacher, gradient = compiled_objective(components, teacher_seed is not None)
     initialize(network, 0)
@@ -136,7 +136,7 @@ def outcome(components, seen=None, shifts=None, teacher_seed=None):
     frames = np.split(images, 2)
     keep = np.ones((NETWORK.levels, 4), np.float32)
     inputs = [*frames, *(frames if seen is None else seen), np.ones(3, np.float32), keep, keep]
-    inputs += [np.zeros((2, 1, *SIZE), np.float32)] + ([] if shifts is None else [shifts])
+    inputs += [np.zeros((2, 1, *SIZE), np.float32)] + ([] if moves is None else [moves])
     (_, reported), gradients = copied(gradient(*tensors(inputs)))
     return dict(zip(REPORTED, reported, strict=True)), gradients
 
@@ -165,8 +165,8 @@ def test_the_teacher_sees_the_original_or_the_augmented_frames():
 
 def test_shifts_and_the_advection_mask_work_in_a_whole_step():
     shifted = choose(max_shift_height=4, max_shift_width=4, mask="advection")
-    still, _ = outcome(shifted, shifts=np.zeros((2, 2), np.int32))
-    moved, gradients = outcome(shifted, shifts=np.array([[4, -4], [-4, 0]], np.int32))
+    still, _ = outcome(shifted, moves=np.zeros((2, 2), np.int32))
+    moved, gradients = outcome(shifted, moves=np.array([[4, -4], [-4, 0]], np.int32))
     plain, _ = outcome(choose(mask="advection"))
     assert still["selfsup"] == pytest.approx(plain["selfsup"], rel=1e-5)
     assert moved["selfsup"] != pytest.approx(plain["selfsup"], rel=1e-3)
@@ -302,19 +302,35 @@ def test_smoothness_is_asked_of_the_flow_and_the_frame_of_its_level(level):
     assert found == pytest.approx(float(run(wanted, images, flows[0])), rel=1e-5)
 
 
-def test_shifts_of_the_frames_are_exchanged_with_the_direction():
+MOVES = {
+    "shifts": (
+        ("teacher_student", {"crop_height": 4, "crop_width": 4, "max_shift_width": 4, "sigma_teacher": 10.0}),
+        np.array([[4, 0], [-4, 0]], np.int32),
+    ),
+    "affine": (("arflow", {}), registry.build("selfsup", "arflow").draw_moves(np.random.default_rng(0), *SIZE)),
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_moves_of_the_frames_are_exchanged_with_the_direction(kind):
     images, flows, _ = pair()
-    component = registry.build(
-        "selfsup", "teacher_student", {"crop_height": 4, "crop_width": 4, "max_shift_width": 4, "sigma_teacher": 10.0}
-    )
-    components = dataclasses.replace(choose("none"), selfsup=component)
-    shifts = np.array([[4, 0], [-4, 0]], np.int32)
+    chosen, moves = MOVES[kind]
+    components = dataclasses.replace(choose("brox"), selfsup=registry.build("selfsup", *chosen))
     nothing = np.zeros((2, 1, *SIZE), np.float32)
     both, forward = Values(Losses(components)), Values(Losses(components, True))
-    whole = numpy(both(*tensors([images, *flows, nothing, shifts])))[2]
-    back = [swapped(images), *(swapped(f) for f in flows), nothing, shifts[::-1].copy()]
-    parts = [numpy(forward(*tensors(x)))[2] for x in ([images, *flows, nothing, shifts], back)]
+    whole = numpy(both(*tensors([images, *flows, nothing, moves])))[2]
+    back = [swapped(images), *(swapped(f) for f in flows), nothing, moves[::-1].copy()]
+    parts = [numpy(forward(*tensors(x)))[2] for x in ([images, *flows, nothing, moves], back)]
     assert whole == pytest.approx(float(sum(parts)), rel=1e-5) and parts[0] != pytest.approx(float(parts[1]), rel=1e-3)
+
+
+def test_a_student_whose_frames_stay_is_its_teacher():
+    components = dataclasses.replace(choose(), selfsup=registry.build("selfsup", "arflow"))
+    stays = np.broadcast_to(np.eye(2, 3, dtype=np.float32), (2, 2, 2, 3))
+    still, _ = outcome(components, moves=np.ascontiguousarray(stays))
+    moved, gradients = outcome(components, moves=MOVES["affine"][1])
+    assert still["selfsup"] == pytest.approx(0, abs=1e-5) and moved["selfsup"] > 0.1
+    assert moved["photometric"] == still["photometric"] and all(np.isfinite(g).all() for g in gradients)
 
 
 def test_the_advection_mask_of_the_teacher_follows_from_the_teachers_flows():

@@ -186,7 +186,177 @@ def test_both_frames_are_seen_by_their_own_shift():
 def test_shifts_are_multiples_of_4_within_the_bounds_of_their_own_direction():
     """Upstream takes the bound of y for both."""
     component = build(crop_width=16, max_shift_width=12, max_shift_height=4)
-    drawn = np.stack([component.draw_shifts(np.random.default_rng(seed)) for seed in range(200)])
+    drawn = np.stack([component.draw_moves(np.random.default_rng(seed), 64, 64) for seed in range(200)])
     assert drawn.dtype == np.int32 and (drawn % 4 == 0).all()
     assert set(drawn[..., 0].ravel()) == {-12, -8, -4, 0, 4, 8, 12} and set(drawn[..., 1].ravel()) == {-4, 0, 4}
-    np.testing.assert_array_equal(drawn[7], component.draw_shifts(np.random.default_rng(7)))
+    np.testing.assert_array_equal(drawn[7], component.draw_moves(np.random.default_rng(7), 64, 64))
+
+
+def arflow(**options):
+    return registry.build("selfsup", "arflow", options)
+
+
+def move(there, shift=(0, 0)):
+    """A move and what undoes it, as `draw_moves` gives one."""
+    whole = np.eye(3)
+    whole[:2, :2], whole[:2, 2] = there, shift
+    return np.stack([whole, np.linalg.inv(whole)])[:, :2].astype(np.float32)
+
+
+TURN = [[0, -1], [1, 0]]  # x to y and y to -x: clockwise, as y points down
+STILL = move(np.eye(2))
+
+
+def test_a_quarter_turn_moves_pixels_and_turns_their_flow():
+    component, random = arflow(), np.random.default_rng(0)
+    image = random.random((2, 3, 8, 8), np.float32)
+    turned = run(Level(component.view, 0), image, move(TURN))
+    np.testing.assert_allclose(turned, np.rot90(image, -1, (2, 3)), atol=2e-6)
+    given = random.standard_normal((2, 2, 8, 8)).astype(np.float32)
+    found = run(Level(component.flow_view, 2), given, move(TURN), move(TURN))
+    wanted = np.rot90(np.stack([-given[:, 1], given[:, 0]], axis=1), -1, (2, 3))
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+class Level(Made):
+    """A view at a pyramid level, whose other arguments are tensors."""
+
+    def __init__(self, view, level):
+        self.view, self.level = view, level
+
+    def __call__(self, x, *moves):
+        return self.view(x, self.level, *moves)
+
+
+def test_a_shift_between_the_frames_is_flow_and_is_divided_once_per_level():
+    # the first frame is moved by (8, 4) px, the second by (12, -4): at level 2 the flow changes by (1, -2)
+    component = arflow()
+    given = np.broadcast_to(np.arange(12, dtype=np.float32), (1, 2, 8, 12))
+    found = run(Level(component.flow_view, 2), given, move(np.eye(2), (8, 4)), move(np.eye(2), (12, -4)))
+    wanted = given[:, :, :, :-2] + np.array([1, -2], np.float32).reshape(1, 2, 1, 1)
+    np.testing.assert_allclose(found[:, :, 1:, 2:], wanted[:, :, 1:], atol=1e-5)
+    assert (found[:, :, 0] == 0).all() and (found[:, :, :, :2] == 0).all()  # from outside of the frame
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_the_flow_of_moved_frames_leads_where_the_moved_pixel_is(level):
+    """An affine flow stays affine, which bilinear reading gives exactly."""
+    component, random = arflow(), np.random.default_rng(level)
+    moves = component.draw_moves(random, 64, 96).astype(np.float64)
+    h, w = 64 // 2**level, 96 // 2**level
+    own = 0.05 * random.standard_normal((2, 3))
+    middle = np.array([(w - 1) / 2, (h - 1) / 2])
+    y, x = np.mgrid[:h, :w]
+    pixels = np.stack([x - middle[0], y - middle[1], np.ones((h, w))])
+
+    def mapped(affine, places):
+        scaled = affine.copy()
+        scaled[:, 2] /= 2**level
+        return np.einsum("ij,jhw->ihw", scaled, places)
+
+    flow = np.einsum("ij,jhw->ihw", own, pixels)
+    found = run(Level(component.flow_view, level), flow[None].astype(np.float32), *moves.astype(np.float32))[0]
+    source = mapped(moves[0, 1], pixels)
+    ones = np.ones((1, h, w))
+    ends = source + np.einsum("ij,jhw->ihw", own, np.concatenate([source, ones]))
+    wanted = mapped(moves[1, 0], np.concatenate([ends, ones])) - pixels[:2]
+    inside = (np.abs(source) <= middle.reshape(2, 1, 1) - 0.01).all(0)
+    assert inside.mean() > (0.99 if level == 0 else 0.8)
+    np.testing.assert_allclose(found[:, inside], wanted[:, inside], atol=2e-4)
+
+
+def test_both_frames_are_moved_by_their_own_move():
+    images = np.random.default_rng(0).random((4, 3, 8, 8), np.float32)
+    seen = run(arflow().student_view, images, np.stack([STILL, move(TURN)]))
+    np.testing.assert_allclose(seen[:2], images[:2], atol=1e-6)
+    np.testing.assert_allclose(seen[2:], np.rot90(images[2:], -1, (2, 3)), atol=2e-6)
+
+
+def test_the_students_error_is_in_px_of_the_frame_and_a_mean_of_what_counts():
+    component, none = arflow(), arflow(mask="none")
+    visible = np.ones((2, 1, 8, 12), np.float32)
+    visible[:, :, :2] = 0
+    student = flow(1.5, -1)
+    student[:, :, :2] = 100  # where the teacher is wrong
+    # the teacher says (1, 0): 11 of 12 columns stay inside; |.5| and |-1| of level 2 are 2 and 4 px, their mean 3
+    inputs = [flow(1), flow(-1), student, flow(), STILL, STILL]
+    assert run(component, *inputs, visible) == pytest.approx(3, rel=1e-6)
+    rows = (2 * (99 + 100) / 2 + 6 * 0.75) / 8
+    assert run(none, *inputs) == pytest.approx(4 * rows, rel=1e-6)
+    # half of what is seen of a pixel counts by half: six rows at 1 and two at a half, where the error is 4 * 99.5
+    visible[:, :, :2] = 0.5
+    assert run(component, *inputs, visible) == pytest.approx((6 * 3 + 398) / 7, rel=1e-6)
+    # where nothing is seen there is nothing to learn
+    assert run(component, *inputs, 0 * visible) == 0
+
+
+def test_the_mask_is_moved_with_the_frame():
+    visible = np.zeros((1, 1, 8, 8), np.float32)
+    visible[..., 0, 0] = 1  # the upper left corner, a quarter turn later the upper right one
+    student = flow(size=(8, 8), batch=1)
+    student[..., 0, 7] = 2
+    still = flow(size=(8, 8), batch=1)
+    assert run(arflow(), still, still, student, still, move(TURN), move(TURN), visible) == pytest.approx(8, rel=1e-5)
+
+
+def test_only_the_student_learns_from_moved_frames():
+    random = np.random.default_rng(1)
+    flows = [random.standard_normal((2, 2, 16, 24)).astype(np.float32) for _ in range(4)]
+    moves = arflow().draw_moves(random, 64, 96)
+    visible = random.random((2, 1, 16, 24), np.float32)
+    inputs = [*flows, *moves, visible]
+    loss, gradients = run_gradient(arflow(), inputs, np.float32(1), [0, 1, 2, 3, 6])
+    assert np.isfinite(loss) and loss > 0
+    teacher, teacher_back, student, student_back, mask = gradients
+    assert (student != 0).any()
+    assert all((gradient == 0).all() for gradient in (teacher, teacher_back, student_back, mask))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (384, 512), (96, 320)])
+def test_moves_are_drawn_until_both_views_lie_in_the_frame(size):
+    component = arflow()
+    half = (np.array(size[::-1]) - 1) / 2
+    corners = np.array([[x, y, 1] for x in (-half[0], half[0]) for y in (-half[1], half[1])]).T
+    zooms, mirrored, between = [], 0, []
+    for seed in range(200):
+        moves = component.draw_moves(np.random.default_rng(seed), *size)
+        assert moves.shape == (2, 2, 2, 3) and moves.dtype == np.float32
+        for there, back in moves.astype(np.float64):
+            assert (np.abs(back @ corners) <= half[:, None] * (1 + 1e-5)).all()
+            both = np.vstack([there, [0, 0, 1]]) @ np.vstack([back, [0, 0, 1]])
+            np.testing.assert_allclose(both, np.eye(3), atol=1e-3)
+        first, second = (np.vstack([there, [0, 0, 1]]) for there in moves[:, 0].astype(np.float64))
+        zooms.append(np.sqrt(np.abs(np.linalg.det(first))))
+        mirrored += np.linalg.det(first) < 0
+        between.append((second @ np.linalg.inv(first))[:2, :2])
+    np.testing.assert_array_equal(moves, component.draw_moves(np.random.default_rng(199), *size))
+    assert 1 <= min(zooms) < 1.2 and 1.45 < max(zooms) <= 1.5 and 70 < mirrored < 130
+    turns = [np.arctan2(each[1, 0] - each[0, 1], np.trace(each)) for each in between]
+    assert -0.0151 < min(turns) < -0.012 and 0.012 < max(turns) < 0.0151
+    ratios = [np.sqrt(np.linalg.det(each)) for each in between]
+    assert 1 / 1.0151 < min(ratios) < 0.988 and 1.012 < max(ratios) < 1.0151
+
+
+def test_a_view_that_cannot_lie_in_the_frame_is_not_moved():
+    component = arflow(zoom=1.0, rotation=0.2, squeeze=1.0, translation=0.0, zoom_between=1.0, flip=False,
+                       rotation_between=0.0, translation_between=0.0)  # fmt: skip
+    moves = component.draw_moves(np.random.default_rng(0), 64, 96)
+    np.testing.assert_allclose(moves, np.stack([STILL, STILL]))
+
+
+def test_superpixels_are_hidden_behind_noise_as_a_whole():
+    component = build(occluders=3, occluder_size=0.25, occluder_shape="superpixel", resize=False)
+    noise = component.draw_occluders(np.random.default_rng(0), 32, 48)  # a view of 16x32, cells of 4x4
+    marked = noise[0, 3].reshape(4, 4, 8, 4).transpose(0, 2, 1, 3).reshape(32, 16)
+    assert (marked.min(1) == marked.max(1)).all() and marked.max(1).sum() == 3
+    # upright stripes, 6 px wide, cut the cells: each superpixel lies in one stripe, so a hidden part has one color
+    view = np.zeros((4, 3, 16, 32), np.float32)
+    view[:] = np.array([0.1, 0.9])[(np.arange(32) // 6) % 2]
+    seen = run(component.hidden, view, noise)
+    np.testing.assert_array_equal(seen[:2], view[:2])
+    hidden = (seen[2:] != view[2:]).any(1)
+    np.testing.assert_array_equal(seen[2:], np.where(hidden[:, None], noise[:, :3], view[2:]))
+    assert 3 * 4 <= hidden[0].sum() <= 3 * 48 and not (hidden[0] == (noise[0, 3] == 1)).all()
+    assert (
+        build(occluders=100, occluder_shape="superpixel").draw_occluders(np.random.default_rng(0), 32, 48)[0, 3] == 1
+    ).all()

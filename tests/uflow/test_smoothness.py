@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage import color, data, segmentation, transform
 
 from uflow import registry
-from uflow.smoothness import _slic
+from uflow.ops import slic
 
 NAMES = [n for n in registry.names("smoothness") if n != "none"]
 FLAT = np.full((1, 3, 8, 10), 0.5, np.float32)
@@ -145,7 +145,7 @@ def segments(image, side, compactness):
     seen = np.concatenate((color.rgb2lab(image.transpose(1, 2, 0)), place), -1)
     down, right = np.divmod(np.arange(len(centers)), across)
     near = (np.abs(down - cell[0][..., None]) <= 1) & (np.abs(right - cell[1][..., None]) <= 1)
-    for _ in range(_slic.ITERATIONS):
+    for _ in range(slic.ITERATIONS):
         centers = np.stack([seen[label == k].mean(0) if (label == k).any() else old for k, old in enumerate(centers)])
         label = np.where(near, ((seen[:, :, None] - centers) ** 2).sum(-1), np.inf).argmin(-1)
     return label
@@ -159,7 +159,7 @@ def painted(image, label):
 def test_superpixels_are_those_of_k_means_also_where_cells_are_cut():
     # two of noise in which a superpixel loses all of its pixels and, where it was, wins some again
     images = np.float32([np.random.default_rng(seed).random((3, 9, 14)) for seed in (9, 28)])
-    found = run(Fixed(_slic.superpixel_means, 4, 5.0), images)
+    found = run(Fixed(slic.superpixel_means, 4, 5.0), images)
     for image, means in zip(images, found, strict=True):
         label = segments(image, 4, 5.0)
         assert len(np.unique(label)) > 6 and (label != segments(image, 4, 1e3)).any()
@@ -169,7 +169,7 @@ def test_superpixels_are_those_of_k_means_also_where_cells_are_cut():
 def test_superpixels_of_a_photograph_are_nearly_those_of_scikit_image():
     photo = transform.resize(data.astronaut(), (96, 128), anti_aliasing=True).astype(np.float32)
     image = photo.transpose(2, 0, 1)
-    means = run(Fixed(_slic.superpixel_means, 8, 10.0), image[None])[0]
+    means = run(Fixed(slic.superpixel_means, 8, 10.0), image[None])[0]
     theirs = segmentation.slic(photo, 192, compactness=10, enforce_connectivity=False, start_label=0)
     rows, columns = np.mgrid[:96, :128]
     grid = painted(image, rows // 8 * 16 + columns // 8)

@@ -62,7 +62,7 @@ class Objective(ms.nn.Cell):
         keep: ms.Tensor,
         student_keep: ms.Tensor,
         occluded: ms.Tensor | None = None,
-        shifts: ms.Tensor | None = None,
+        moves: ms.Tensor | None = None,
         around: ms.Tensor | None = None,
         noise: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor]:
@@ -77,9 +77,9 @@ class Objective(ms.nn.Cell):
             keep: (levels, 2B), level dropout of the network on the whole images.
             student_keep: (levels, 2B), level dropout of the network on the student's view.
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
-            shifts: (2, 2), for self-supervision with shifts, see `uflow.interfaces.SelfSupervision`.
+            moves: (2, ...), for self-supervision with moves, see `uflow.interfaces.TeacherSelfSupervision`.
             around: (2B, 4, H + 2m, W + 2m), for losses with a margin, see `Losses`.
-            noise: (1, 4, H', W'), for self-supervision with occluders, see `uflow.selfsup.teacher_student`.
+            noise: (1, 4, H', W'), for self-supervision with occluders, see `uflow.selfsup._teaching`.
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
@@ -88,10 +88,10 @@ class Objective(ms.nn.Cell):
         # and a graph with one cannot be stored
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
-            view = self.student_view(augmented, shifts)
+            view = self.student_view(augmented, moves)
             view = self.selfsup.hidden(view, noise) if self.occluders else view
             student = both_directions(self.network, view, student_keep)
-            terms = self.losses(images, flow, teacher, student, occluded, shifts, around)
+            terms = self.losses(images, flow, teacher, student, occluded, moves, around)
         else:
             terms = self.losses(images, flow, None, None, occluded, None, around)
         photometric, smoothness, selfsup, visible, agreement = terms
@@ -102,9 +102,9 @@ class Objective(ms.nn.Cell):
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))
         return total, ms.ops.stop_gradient(reported)
 
-    def student_view(self, frames: ms.Tensor, shifts: ms.Tensor | None) -> ms.Tensor:
+    def student_view(self, frames: ms.Tensor, moves: ms.Tensor | None) -> ms.Tensor:
         """What the student sees of the frames."""
-        return self.selfsup.student_view(frames, shifts) if self.selfsup.shifted else self.selfsup.student_view(frames)
+        return self.selfsup.student_view(frames, moves) if self.selfsup.moved else self.selfsup.student_view(frames)
 
     def teacher_flow(self, frames: ms.Tensor) -> ms.Tensor:
         """The teacher's flows of whole frames; it is run without dropout and is not trained by this term."""

@@ -75,7 +75,7 @@ class Losses(ms.nn.Cell):
         self.with_smoothness = components.smoothness.weight > 0
         self.with_teacher = "teacher" in registry.entry_of(components.selfsup).needs
         self.with_advection = self.with_teacher and components.selfsup.mask == "advection"
-        self.shifted = self.with_teacher and components.selfsup.shifted
+        self.moved = self.with_teacher and components.selfsup.moved
 
     def construct(
         self,
@@ -84,7 +84,7 @@ class Losses(ms.nn.Cell):
         teacher: ms.Tensor | None = None,
         student: ms.Tensor | None = None,
         occluded: ms.Tensor | None = None,
-        shifts: ms.Tensor | None = None,
+        moves: ms.Tensor | None = None,
         around: ms.Tensor | None = None,
     ) -> tuple[ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor, ms.Tensor]:
         """The three terms, scalars, the visibility, (B or 2B, 1, H, W), and what is weighted already, a scalar.
@@ -95,7 +95,7 @@ class Losses(ms.nn.Cell):
             teacher: (2B, 2, H/4, W/4), flows of the teacher, for self-supervision.
             student: (2B, 2, H'/4, W'/4), flows of the student.
             occluded: (B, 1, H, W), 1 = hidden in the second frame, for a component that needs the true occlusion.
-            shifts: (2, 2), of the student's view of first and second frames, see `uflow.interfaces.SelfSupervision`.
+            moves: (2, ...), of the student's view of first and second frames, see `TeacherSelfSupervision`.
             around: (2B, 4, H + 2m, W + 2m), the images with a margin of m px on all sides, and a channel that is 1
                 in the larger frame and 0 outside of it, for losses with a margin.
         """
@@ -145,7 +145,7 @@ class Losses(ms.nn.Cell):
 
         selfsup = ms.ops.zeros_like(photometric)
         if self.with_teacher:
-            selfsup = share * self.selfsup_loss(teacher, student, count, shifts)
+            selfsup = share * self.selfsup_loss(teacher, student, count, moves)
         return photometric, smoothness, selfsup, visible, agreement
 
     def gap(self, flow: ms.Tensor, back: ms.Tensor, visible: ms.Tensor) -> ms.Tensor:
@@ -172,29 +172,29 @@ class Losses(ms.nn.Cell):
             return self.occlusion(forward, backward, occluded)
         return self.occlusion(forward, backward)
 
-    def selfsup_loss(self, teacher: ms.Tensor, student: ms.Tensor, count: int, shifts: ms.Tensor | None) -> ms.Tensor:
+    def selfsup_loss(self, teacher: ms.Tensor, student: ms.Tensor, count: int, moves: ms.Tensor | None) -> ms.Tensor:
         """The self-supervision term, a scalar: the mean over the first `count` flows.
 
         Args:
             teacher: (2B, 2, H/4, W/4), px of that grid; no gradient reaches it.
             student: (2B, 2, H'/4, W'/4), px of that grid.
             count: B, or 2B with the backward direction.
-            shifts: (2, 2), or `None` if the views are not shifted.
+            moves: (2, ...), or `None` if the views are not moved.
         """
         half = teacher.shape[0] // 2
         teacher = ms.ops.stop_gradient(teacher)
         teacher_back, student_back = self.swapped(teacher)[:count], self.swapped(student)[:count]
         teacher, student = teacher[:count], student[:count]
-        # with shifts the two directions are moved the opposite way, so each has its own call
-        if not self.shifted:
+        # with moves the two directions change the opposite way, so each has its own call
+        if not self.moved:
             return self.selfsup_loss_one_way(teacher, teacher_back, student, student_back, None, None)
         forward = self.selfsup_loss_one_way(
-            teacher[:half], teacher_back[:half], student[:half], student_back[:half], shifts[0], shifts[1]
+            teacher[:half], teacher_back[:half], student[:half], student_back[:half], moves[0], moves[1]
         )
         if self.only_forward:
             return forward
         backward = self.selfsup_loss_one_way(
-            teacher[half:], teacher_back[half:], student[half:], student_back[half:], shifts[1], shifts[0]
+            teacher[half:], teacher_back[half:], student[half:], student_back[half:], moves[1], moves[0]
         )
         return (forward + backward) / 2
 
@@ -204,11 +204,11 @@ class Losses(ms.nn.Cell):
         teacher_back: ms.Tensor,
         student: ms.Tensor,
         student_back: ms.Tensor,
-        shift: ms.Tensor | None,
+        move: ms.Tensor | None,
         other: ms.Tensor | None,
     ) -> ms.Tensor:
-        """The self-supervision term of one direction; `shift` is the view's, `other` the other frame's."""
+        """The self-supervision term of one direction; `move` is the view's, `other` the other frame's."""
         if not self.with_advection:
-            return self.selfsup(teacher, teacher_back, student, student_back, shift, other)
+            return self.selfsup(teacher, teacher_back, student, student_back, move, other)
         visible, seen = self.occlusion(teacher, teacher_back), self.occlusion(student, student_back)
-        return self.selfsup(teacher, teacher_back, student, student_back, shift, other, visible, seen)
+        return self.selfsup(teacher, teacher_back, student, student_back, move, other, visible, seen)

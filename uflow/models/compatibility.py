@@ -60,12 +60,12 @@ def problems(network: Network, components: Components, height: int, width: int) 
 def _view_problems(network: Network, selfsup: object, sizes: dict[str, int]) -> list[str]:
     found = []
     for name, size in sizes.items():
-        cut = getattr(selfsup, f"crop_{name}")
+        cut = getattr(selfsup, f"crop_{name}", 0)
         if 2 * cut >= size:
             found.append(
                 f"selfsup.crop_{name}={cut} cuts away all of data.{name}={size}: it must be less than {size // 2}"
             )
-        elif not selfsup.resize:
+        elif cut and not selfsup.resize:
             view = sizes | {name: size - 2 * cut}
             found += [
                 f"selfsup.crop_{name}={cut}: the student's {p} (without selfsup.resize)"
@@ -90,7 +90,8 @@ def _advection_problems(components: Components, sizes: dict[str, int]) -> list[s
             f" occlusion.start={components.occlusion.start:g} is later"
         ]
     least, selfsup = 4 * components.occlusion.least_size, components.selfsup
-    views = {n: size if selfsup.resize else size - 2 * getattr(selfsup, f"crop_{n}") for n, size in sizes.items()}
+    cropped = not getattr(selfsup, "resize", True)
+    views = {n: size - 2 * getattr(selfsup, f"crop_{n}") if cropped else size for n, size in sizes.items()}
     return [
         f"selfsup.crop_{name}: the student's {name} {size} is too small for selfsup.mask=advection, which asks"
         f" occlusion.name={entry.name} at a quarter of the size: at least {least} px are needed"

@@ -8,6 +8,7 @@ from uflow import backend as ms
 from uflow.ops.geometry import counted, forward_backward, inside_frame, resize, resize_flow, robust_l1
 from uflow.options import FLAG, Choices, Range, option
 from uflow.registry import register
+from uflow.selfsup._teaching import Teaching
 
 LEVEL = 2  # pyramid level of the loss
 
@@ -19,7 +20,7 @@ LEVEL = 2  # pyramid level of the loss
     reference="weight_selfsup",
     needs=("backward_flow", "teacher"),
 )
-class TeacherStudent:
+class TeacherStudent(Teaching):
     r"""The student's flow on a central crop follows the teacher's flow on the whole images.
 
     $\sum w\,\rho(sg(T(f_t)) - f_s) / n$ at pyramid level 2, where $w = T(c_t v_t)(1 - c_s v_s)$: a pixel counts where
@@ -35,33 +36,15 @@ class TeacherStudent:
     Tolerances are shares of the diagonal, so the teacher's default one is 0.27 px in a frame of 64x64 and 1.9 px in one
     of 384x512; with `sigma_unit=px` they are px of the frame, whatever its size.
 
-    With `occluders` there are as many rectangles of noise in the second frames of the view, new ones at every step, the
-    same in all pairs: pixels that the teacher sees there are hidden from the student, as by objects in front of them.
-    SelFlow fills superpixels with noise; rectangles cost nothing. No pixel counts more or less than by the masks.
+    With `occluders` noise fills as many parts of the second frames of the view, other ones at every step: pixels that
+    the teacher sees there are hidden from the student, as by objects in front of them. SelFlow's are superpixels;
+    rectangles, the same in all pairs, cost nothing. No pixel counts more or less than by the masks.
 
     With a shift the crops of the two frames are moved by different random multiples of 4 px, and the flow changes by
     their difference. At level l the shift is its value at full resolution divided by 2^l, and `max_shift_width` bounds
     the shift in x; the reference divides once too often (by 8 at level 2) and takes the bound of y for both.
     """
 
-    weight: float = option(0.6, Range(0.0, 100.0), search=Range(0.05, 3.0, log=True), help="weight of the term")
-    start: float = option(0.5, Range(0.0, 1.0), help="share of the training steps done before the term is used")
-    ramp: float = option(0.1, Range(0.0, 1.0), help="share of the training steps in which its weight grows linearly")
-    teacher: str = option(
-        "continual",
-        Choices(("continual", "frozen", "mean")),
-        help="the network as it is, as it was at the start of the term, or its moving average since then",
-    )
-    momentum: float = option(
-        0.99,
-        Range(0.0, 1.0),
-        search=Range(0.9, 0.999),
-        help="share of a mean teacher that stays at a step",
-        later=True,
-    )
-    teacher_image: str = option(
-        "original", Choices(("original", "augmented")), help="photometric augmentation of what the teacher sees"
-    )
     crop_height: int = option(64, Range(0, 4096), unit="px", help="rows cut off above and below for the student")
     crop_width: int = option(64, Range(0, 4096), unit="px", help="columns cut off left and right for the student")
     max_shift_height: int = option(0, Range(0, 4096), unit="px", help="how far the crop of a frame may move in y")
@@ -78,21 +61,6 @@ class TeacherStudent:
     )
     sigma_unit: str = option(
         "diagonal", Choices(("diagonal", "px")), help="of tolerances: the frame's diagonal, or px", later=True
-    )
-
-    occluders: int = option(
-        0,
-        Range(0, 100),
-        search=Range(1, 10),
-        help="rectangles of noise that hide parts of the second frame",
-        later=True,
-    )
-    occluder_size: float = option(
-        0.2,
-        Range(0.01, 1.0),
-        search=Range(0.05, 0.5),
-        help="longest side of a rectangle, share of the view",
-        later=True,
     )
 
     def conflicts(self) -> list[str]:
@@ -112,40 +80,18 @@ class TeacherStudent:
         ]
 
     @property
-    def shifted(self) -> bool:
+    def moved(self) -> bool:
         """Whether shifts have to be drawn."""
         return self.max_shift_height > 0 or self.max_shift_width > 0
 
-    def draw_shifts(self, generator: np.random.Generator) -> np.ndarray:
+    def draw_moves(self, generator: np.random.Generator, height: int, width: int) -> np.ndarray:
         """Random shifts of the views of first and second frames, (2, 2), int32, [frame, (x, y)], px, multiples of 4."""
         reach = np.array([self.max_shift_width, self.max_shift_height]) // 2**LEVEL
         return (generator.integers(-reach, reach + 1, (2, 2)) * 2**LEVEL).astype(np.int32)
 
-    def draw_occluders(self, generator: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """Noise in [0, 1], and where it hides the view, 1 = hidden, (1, 4, H', W'), float32.
-
-        Args:
-            generator: the source of all randomness.
-            height: rows of the images, px.
-            width: columns of the images, px.
-        """
-        if not self.resize:
-            height, width = height - 2 * self.crop_height, width - 2 * self.crop_width
-        found = generator.random((1, 4, height, width), np.float32)
-        found[:, 3] = 0
-        for _ in range(self.occluders):
-            spans = []
-            for size in (height, width):
-                side = generator.integers(1, max(1, round(self.occluder_size * size)) + 1)
-                start = generator.integers(size - side + 1)
-                spans.append(slice(start, start + side))
-            found[:, 3, spans[0], spans[1]] = 1
-        return found
-
-    def hidden(self, view: ms.Tensor, noise: ms.Tensor) -> ms.Tensor:
-        """The view, (2B, 3, H', W'), with noise as from `draw_occluders` in the second frames."""
-        half, mask = view.shape[0] // 2, noise[:, 3:]
-        return ms.ops.concat((view[:half], (1 - mask) * view[half:] + mask * noise[:, :3]), axis=0)
+    def view_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of what the student sees of images of a size, px."""
+        return (height, width) if self.resize else (height - 2 * self.crop_height, width - 2 * self.crop_width)
 
     def crop(self, x: ms.Tensor, level: int, shift: ms.Tensor | None) -> ms.Tensor:
         """The central part of `x` at a pyramid level, moved by `shift`, (x, y), px at full resolution."""
@@ -173,12 +119,12 @@ class TeacherStudent:
         cropped = self.crop(flow, level, shift)
         return resize_flow(cropped, h, w) if self.resize else cropped
 
-    def student_view(self, images: ms.Tensor, shifts: ms.Tensor | None = None) -> ms.Tensor:
+    def student_view(self, images: ms.Tensor, moves: ms.Tensor | None = None) -> ms.Tensor:
         """The images that the student sees; see `uflow.interfaces.SelfSupervision`."""
-        if shifts is None:
+        if moves is None:
             return self.view(images, 0, None)
         half = images.shape[0] // 2
-        first, second = self.view(images[:half], 0, shifts[0]), self.view(images[half:], 0, shifts[1])
+        first, second = self.view(images[:half], 0, moves[0]), self.view(images[half:], 0, moves[1])
         return ms.ops.concat((first, second), axis=0)
 
     def agreement(
@@ -208,8 +154,8 @@ class TeacherStudent:
         teacher_back: ms.Tensor,
         student: ms.Tensor,
         student_back: ms.Tensor,
-        shift: ms.Tensor | None = None,
-        other_shift: ms.Tensor | None = None,
+        move: ms.Tensor | None = None,
+        other_move: ms.Tensor | None = None,
         teacher_visible: ms.Tensor | None = None,
         student_visible: ms.Tensor | None = None,
     ) -> ms.Tensor:
@@ -217,8 +163,8 @@ class TeacherStudent:
         _, _, h, w = teacher.shape
         diagonal = h**2 + w**2 if self.sigma_unit == "diagonal" else 1 / 4**LEVEL
         trusted = self.agreement(teacher, teacher_back, teacher_visible, self.sigma_teacher, diagonal)
-        target = self.flow_view(teacher, LEVEL, shift, other_shift)
-        trusted = self.view(trusted, LEVEL, shift)
+        target = self.flow_view(teacher, LEVEL, move, other_move)
+        trusted = self.view(trusted, LEVEL, move)
         missed = 1 - self.agreement(student, student_back, student_visible, self.sigma_student, diagonal)
         mask = ms.ops.stop_gradient(trusted * missed)
         error = robust_l1(ms.ops.stop_gradient(target) - student)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uflow import backend as ms
 from uflow.ops.geometry import difference_along_columns, difference_along_rows, robust_l1
+from uflow.ops.slic import superpixel_means
 from uflow.options import Choices, Range, option
 from uflow.registry import register
 from uflow.smoothness._edge_aware import SmoothnessTerm, edge_weights
-from uflow.smoothness._slic import superpixel_means
 
 
 @register(

@@ -31,12 +31,20 @@ TINY = {
     "train.collapse_below": 0,
 }
 RESTRAINED = {"train.clip_norm": 1.0, "train.weight_decay": 1e-3, "train.decay": "one_cycle", "train.warmup": 0.5}
-SELFSUP = {
-    "selfsup.crop_height": 4,
-    "selfsup.crop_width": 4,
-    "selfsup.start": 0,
-    "selfsup.teacher": "mean",
-    "selfsup.occluders": 2,
+TAUGHT = {
+    "teacher_student": {
+        "selfsup.crop_height": 4,
+        "selfsup.crop_width": 4,
+        "selfsup.start": 0,
+        "selfsup.teacher": "mean",
+        "selfsup.occluders": 2,
+    },
+    "arflow": {
+        "selfsup.mask": "none",  # whatever the occlusion component is
+        "selfsup.start": 0,
+        "selfsup.occluders": 2,
+        "selfsup.occluder_shape": "superpixel",
+    },
 }
 # one process, which loads MindSpore once; the runs share compiled graphs
 RUNS = """
@@ -68,7 +76,7 @@ def test_every_component_trains_and_is_evaluated_by_name(tmp_path):
     for choice in chosen:
         changes = TINY | {f"{axis}.name": name for axis, name in choice.items()}
         changes |= {} if commands else RESTRAINED
-        changes |= SELFSUP if choice["selfsup"] != "none" else {}
+        changes |= TAUGHT.get(choice["selfsup"], {})
         changes |= {"occlusion.start": 0} if choice["occlusion"] != "none" else {}  # one graph to compile and not two
         commands.append([f"{key}={value}" for key, value in changes.items()])
     script = tmp_path / "runs.py"  # a file, for Sacred looks at the main one
@@ -88,7 +96,7 @@ def test_every_component_trains_and_is_evaluated_by_name(tmp_path):
         record = run_record.read_result(path)
         assert record.status == "completed" and record.step == 2 and record.metrics["epe/synthetic/all"] > 0
         line = list(run_record.read_metrics(path / "metrics.jsonl"))[-1]
-        taught = "teacher_student" in path.name
+        taught = any(f"-{name}" in path.name for name in TAUGHT)
         assert line["total"] > 0 and (line["selfsup"] > 0) == taught
 
 

@@ -132,7 +132,7 @@ def test_since_2020_exchanges_one_part_of_the_full_method_in_each_arm():
         "L1 and SSIM before census": ["photometric"],
         **dict.fromkeys(("bilateral", "superpixels"), ["smoothness"]),
         "consistency": ["occlusion"],
-        **dict.fromkeys(("mean teacher", "occluders"), ["selfsup"]),
+        **dict.fromkeys(("mean teacher", "occluders", "superpixel occluders", "ARFlow"), ["selfsup"]),
     }
 
 

@@ -38,7 +38,27 @@ def superpixel_means(image: ms.Tensor, side: int, compactness: float) -> ms.Tens
         side: of the cells of the grid that the superpixels begin as, px; those at the right and lower border are cut.
         compactness: the difference in CIELAB that counts as much as a distance of `side`.
     """
-    b, _, h, w = image.shape
+    chosen, centers = clustered(image, side, compactness)
+    return painted(image, side, chosen, centers[..., _COUNT:])
+
+
+def marked_superpixels(image: ms.Tensor, side: int, compactness: float, marks: ms.Tensor) -> ms.Tensor:
+    """Of every pixel the mark of its superpixel, (B, 1, H, W); it passes no gradient.
+
+    Args:
+        image: (B, 3, H, W), sRGB in [0, 1].
+        side: as for `superpixel_means`.
+        compactness: as for `superpixel_means`.
+        marks: (1, 1, ceil(H / side), ceil(W / side)), of the cells that the superpixels begin as.
+    """
+    chosen, centers = clustered(image, side, compactness)
+    b, n, _ = centers.shape
+    return painted(image, side, chosen, ms.ops.tile(marks.reshape(1, n, 1), (b, 1, 1)))
+
+
+def clustered(image: ms.Tensor, side: int, compactness: float) -> tuple[ms.Tensor, ms.Tensor]:
+    """Which of the nine centers around its cell a pixel belongs to, (B, N, P, 9), and the centers, (B, N, 9)."""
+    _, _, h, w = image.shape
     height, width = (h + side - 1) // side, (w + side - 1) // side
     near = neighbours(height, width)
     pixels = cells(features(image, compactness / side), side, height, width)
@@ -47,10 +67,18 @@ def superpixel_means(image: ms.Tensor, side: int, compactness: float) -> ms.Tens
         centers = means(sums, centers)
         chosen = nearest(pixels, centers, near)
         sums = gathered(chosen, pixels, near)
-    colors = means(sums, centers)[..., _COUNT:]
-    colors = ms.ops.matmul(chosen, around(colors, ms.ops.zeros_like(colors[:, :1]), near))
-    colors = colors.reshape(b, height, width, side, side, 3).transpose(0, 5, 1, 3, 2, 4)
-    return ms.ops.stop_gradient(colors.reshape(b, 3, height * side, width * side)[:, :, :h, :w])
+    return chosen, means(sums, centers)
+
+
+def painted(image: ms.Tensor, side: int, chosen: ms.Tensor, values: ms.Tensor) -> ms.Tensor:
+    """Of every pixel of the image what its superpixel has, (B, C, H, W), of the values of all, (B, N, C)."""
+    b, _, h, w = image.shape
+    height, width = (h + side - 1) // side, (w + side - 1) // side
+    near = neighbours(height, width)
+    found = ms.ops.matmul(chosen, around(values, ms.ops.zeros_like(values[:, :1]), near))
+    found = found.reshape(b, height, width, side, side, values.shape[2]).transpose(0, 5, 1, 3, 2, 4)
+    found = found.reshape(b, values.shape[2], height * side, width * side)
+    return ms.ops.stop_gradient(found[:, :, :h, :w])
 
 
 def features(image: ms.Tensor, scale: float) -> ms.Tensor:

@@ -278,13 +278,16 @@ def test_the_students_error_is_in_px_of_the_frame_and_a_mean_of_what_counts():
     visible[:, :, :2] = 0
     student = flow(1.5, -1)
     student[:, :, :2] = 100  # where the teacher is wrong
-    # the teacher says (1, 0): 11 of 12 columns stay inside; |.5| and |-1| of level 2 are 2 and 4 px, their mean 3
+    # |.5| and |-1| of level 2 are 2 and 4 px, their mean 3
     inputs = [flow(1), flow(-1), student, flow(), STILL, STILL]
     assert run(component, *inputs, visible) == pytest.approx(3, rel=1e-6)
     rows = (2 * (99 + 100) / 2 + 6 * 0.75) / 8
     assert run(none, *inputs) == pytest.approx(4 * rows, rel=1e-6)
     # half of what is seen of a pixel counts by half: six rows at 1 and two at a half, where the error is 4 * 99.5
     visible[:, :, :2] = 0.5
+    assert run(component, *inputs, visible) == pytest.approx((6 * 3 + 398) / 7, rel=1e-6)
+    # the last of twelve columns moves out of the frame, where a teacher is taught nothing
+    student[:, :, :, 11] = 100
     assert run(component, *inputs, visible) == pytest.approx((6 * 3 + 398) / 7, rel=1e-6)
     # where nothing is seen there is nothing to learn
     assert run(component, *inputs, 0 * visible) == 0

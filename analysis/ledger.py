@@ -22,7 +22,8 @@ def parser() -> Parser:
     made = Parser(
         prog="python -m analysis.ledger",
         description="What all studies of a directory say about the findings of the paper and of others, on each kind of"
-        " data, and whether verdicts carry over from one kind to another.",
+        " data, and whether verdicts carry over from one kind to another. Writes the same as ledger.html into the"
+        " directory.",
     )
     made.add_argument("out", type=pathlib.Path, help="directory of all results, the --out of studies.run")
     made.add_argument("--picture", type=pathlib.Path, metavar="FILE", help="draw all findings, as .svg or .png")

@@ -37,7 +37,7 @@ class Case:
         return f"{self.height}x{self.width}"
 
     def spec(self, selfsup: bool) -> ExperimentSpec:
-        """Census, the range map, second-order smoothness and normalisation, both directions; maybe self-supervision."""
+        """Census, the range map, second-order smoothness and normalization, both directions; maybe self-supervision."""
         changes = {
             "photometric.name": "census",
             "occlusion.name": "wang",

@@ -1,6 +1,6 @@
 """The same network and losses in PyTorch, written as one would write them there; needs the extra `bench`.
 
-Only what the benchmark times: census, range map, second-order smoothness, normalisation with shared statistics and
+Only what the benchmark times: census, range map, second-order smoothness, normalization with shared statistics and
 self-supervision with resized crops. Names of modules are those of `uflow.models.flow_network`, so that parameters can
 be carried over by name.
 """
@@ -150,7 +150,7 @@ def swapped(x: Tensor) -> Tensor:
 
 
 def resized(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear with half-pixel centres."""
+    """Bilinear with half-pixel centers."""
     return F.interpolate(x, (height, width), mode="bilinear", align_corners=False)
 
 
@@ -181,7 +181,7 @@ def inside(flow: Tensor) -> Tensor:
 
 
 def normalized(first: Tensor, second: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Both feature maps centred and scaled by statistics that a direction's images share."""
+    """Both feature maps centered and scaled by statistics that a direction's images share."""
     b = first.shape[0]
     both = torch.stack((first, second)).unflatten(1, (groups, b // groups))
     variance, mean = torch.var_mean(both, dim=(3, 4, 5), correction=0)
@@ -191,7 +191,7 @@ def normalized(first: Tensor, second: Tensor, groups: int) -> tuple[Tensor, Tens
 
 
 def cost_volume(first: Tensor, second: Tensor) -> Tensor:
-    """Correlation with the neighbourhood, (B, 81, H, W)."""
+    """Correlation with the neighborhood, (B, 81, H, W)."""
     _, _, h, w = first.shape
     padded = F.pad(second, (DISPLACEMENT,) * 4)
     reach = range(2 * DISPLACEMENT + 1)
@@ -220,8 +220,8 @@ def range_map(flow: Tensor) -> Tensor:
 
 def census(image: Tensor, patch: int = 7) -> Tensor:
     """Soft census transform, (B, patch^2, H W)."""
-    grey = 255 * (image * image.new_tensor([0.2989, 0.5870, 0.1140])[:, None, None]).sum(1, keepdim=True)
-    difference = F.unfold(grey, patch, padding=patch // 2) - grey.flatten(2)
+    gray = 255 * (image * image.new_tensor([0.2989, 0.5870, 0.1140])[:, None, None]).sum(1, keepdim=True)
+    difference = F.unfold(gray, patch, padding=patch // 2) - gray.flatten(2)
     return difference * torch.rsqrt(0.81 + difference**2)
 
 

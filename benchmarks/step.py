@@ -3,7 +3,7 @@
 The peer (`benchmarks.peer`) is the same network and losses in PyTorch. Before anything is timed both sides start from
 the same parameters and are held against what the peer computes in double precision, in units of the largest value: the
 loss, the flow of inference and all gradients must agree to 1e-4, or where PyTorch itself is further away in single
-precision, to five times that. (Biases of the coarsest features are: of their gradients the normalisation leaves a small
+precision, to five times that. (Biases of the coarsest features are: of their gradients the normalization leaves a small
 difference of large sums.) Then the two processes take turns, so that what else the machine does hits both alike; the
 ratio is the median of the ratios of the turns. Inference is timed against ONNX Runtime and OpenVINO too (`--peers`),
 which run the graph that `experiments.export` writes. Needs the extra `bench`: pip install -e '.[bench]'.

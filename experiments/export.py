@@ -80,7 +80,7 @@ class Request:
         return device.available() if self.device == "auto" else self.device
 
     def random_pair(self, seed: int = 0) -> np.ndarray:
-        """Images of coloured blocks and the same moved by (3, 2) px, (2, N, 3, H, W)."""
+        """Images of colored blocks and the same moved by (3, 2) px, (2, N, 3, H, W)."""
         shape = (self.batch_size or 1, 3, self.height // 8 + 1, self.width // 8 + 1)
         blocks = np.random.default_rng(seed).random(shape, np.float32)
         first = blocks.repeat(8, axis=2).repeat(8, axis=3)[:, :, : self.height, : self.width]

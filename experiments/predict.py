@@ -10,7 +10,7 @@ DIR then holds, for every pair of neighbors, named like its first frame:
     flow/NAME.flo       the flow, px, at the size of the frames
     color/NAME.png      its picture: the hue says where to, the saturation how far; legend.png says how much
     visible/NAME.png    white where the pixel is seen in the second frame, black where it is hidden
-    confidence/NAME.png with --confidence: white where forward and backward flow cancel, grey (0.37) for a gap of 1 px
+    confidence/NAME.png with --confidence: white where forward and backward flow cancel, gray (0.37) for a gap of 1 px
     panels/NAME.png     frame, flow and visibility side by side, with the legend
     panels.mp4          these as a video, if there are three frames or more
     prediction.json     what was computed from what; written last
@@ -67,7 +67,7 @@ def parser() -> flags.Parser:
     made.shared("out", required=True)
     made.add_argument(
         "--longest", type=float, metavar="PX",
-        help="motion of full colour in all pictures;"
+        help="motion of full color in all pictures;"
         f" default: what {COLOR_SCALE_PERCENTILE:g} %% of every frame stays below",
     )  # fmt: skip
     made.add_argument("--fps", type=float, help=f"frames per second of panels.mp4; default: the video's, or {FPS:g}")
@@ -191,7 +191,7 @@ def predict(
     json_files.write_json(arguments.out / PREDICTION, {"format": 1, **predictor.describe(), **about})
     if pairs.note:
         print(pairs.note)
-    print(f"{len(names)} pairs in {spent:.1f} s with compiling; full colour is {longest:.3g} px")
+    print(f"{len(names)} pairs in {spent:.1f} s with compiling; full color is {longest:.3g} px")
     print("\n".join(str(path) for path in sorted(arguments.out.iterdir())))
 
 

@@ -15,7 +15,7 @@ _PLAIN = {
 
 STUDY = Study(
     name="augmentation_ablation",
-    question="Which augmentation of the training pairs helps: flips, colours, brightness, noise, geometry?",
+    question="Which augmentation of the training pairs helps: flips, colors, brightness, noise, geometry?",
     arms=add_each(
         Arm("none", _PLAIN),
         {

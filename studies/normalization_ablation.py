@@ -1,4 +1,4 @@
-"""Study: does normalising the features before the cost volume help, and which part of it?
+"""Study: does normalizing the features before the cost volume help, and which part of it?
 
 The baseline subtracts one mean and divides by one standard deviation, both over channels, images and the batch; each
 arm leaves one of these out.
@@ -9,7 +9,7 @@ from studies.presets import FROM_SCRATCH
 
 STUDY = Study(
     name="normalization_ablation",
-    question="Does normalising the features before the cost volume help, and which part of it?",
+    question="Does normalizing the features before the cost volume help, and which part of it?",
     arms=drop_each(
         Arm("center_scale", {"normalization.name": "center_scale"}),
         {

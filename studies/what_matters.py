@@ -20,7 +20,7 @@ _FACTORS = {
 
 STUDY = Study(
     name="what_matters",
-    question="What matters: census, occlusion handling, smoothness, normalisation, self-supervision?",
+    question="What matters: census, occlusion handling, smoothness, normalization, self-supervision?",
     arms=factorial(_FACTORS),
     baseline="full",
 )

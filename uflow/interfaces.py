@@ -77,7 +77,7 @@ class Normalization(Protocol):
     """What is done to features before the cost volume?"""
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised, (B, C, H, W) each.
+        """The two feature maps, normalized, (B, C, H, W) each.
 
         Args:
             first: (B, C, H, W), features of the frame.

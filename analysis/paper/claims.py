@@ -88,7 +88,7 @@ _UNAUGMENTED = {
 _CHAIRS_SINTEL, _KITTI = ("*chairs*", "*sintel*"), ("*kitti*",)
 
 # The findings, by number: 1 occlusion masking, self-supervision and smoothness each help; 2 so do cost volume
-# normalisation and level dropout; 3 census is the best photometric loss; 4 the range-map mask needs its gradient
+# normalization and level dropout; 3 census is the best photometric loss; 4 the range-map mask needs its gradient
 # stopped; 5 smoothness is better edge-aware and at flow resolution, and its order depends on the data; 6 the loss is
 # the bottleneck, not the model; 7 the input resolution matters; 8 augmentation and pretraining help; 9 so does resizing
 # in self-supervision; 0 a choice that the paper's settings make, without being called a finding.
@@ -117,7 +117,7 @@ CLAIMS = (
     ),
     Claim(
         number=2,
-        claim="normalising the features before the cost volume helps",
+        claim="normalizing the features before the cost volume helps",
         command="normalization_ablation",
         better={"normalization.name": "center_scale"},  # the paper's own; others came later
         worse={"normalization.name": NONE},

@@ -1,6 +1,6 @@
-"""Figures of a report as SVG text; the same numbers give the same bytes, and no colour carries a meaning alone.
+"""Figures of a report as SVG text; the same numbers give the same bytes, and no color carries a meaning alone.
 
-Colours: Okabe and Ito, Color Universal Design, 2008. A verdict is told by the shape of its mark and in words too, an
+Colors: Okabe and Ito, Color Universal Design, 2008. A verdict is told by the shape of its mark and in words too, an
 arm's curve by its line style.
 """
 
@@ -31,11 +31,11 @@ BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
     "#E69F00",
     "#000000",
 )
-GREY = "#6b6b6b"
-MARKS = {"helps": ("o", BLUE), "hurts": ("s", ORANGE), "equal": ("D", GREEN), "undecided": ("x", GREY)}
-STATUS_COLOURS = {"reproduced": BLUE, "reversed": ORANGE, NOT_SEEN: GREEN, "undecided": GREY}
+GRAY = "#6b6b6b"
+MARKS = {"helps": ("o", BLUE), "hurts": ("s", ORANGE), "equal": ("D", GREEN), "undecided": ("x", GRAY)}
+STATUS_COLORS = {"reproduced": BLUE, "reversed": ORANGE, NOT_SEEN: GREEN, "undecided": GRAY}
 LINES = [
-    (colour, style) for style in ("-", (0, (5, 2)), (0, (1, 1.5))) for colour in (BLUE, ORANGE, GREEN, PINK, SKY, AMBER)
+    (color, style) for style in ("-", (0, (5, 2)), (0, (1, 1.5))) for color in (BLUE, ORANGE, GREEN, PINK, SKY, AMBER)
 ]
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and read out
@@ -76,7 +76,7 @@ def forest(table: ComparisonTable) -> str:
 def findings(found: Overview, file_format: str = "svg") -> bytes:
     """Every finding of the paper: effect in percent with its 95 % interval, a row for each pair of arms that tests it.
 
-    The kind of data is told by the mark, the verdict by colour and word. What no study has tested is named below.
+    The kind of data is told by the mark, the verdict by color and word. What no study has tested is named below.
 
     Args:
         found: the ledger.
@@ -98,17 +98,17 @@ def findings(found: Overview, file_format: str = "svg") -> bytes:
                 axes.axhline(place - 0.5, color="#d9d9d9", lw=0.8)
                 axes.text(-0.02, place, _folded(claim, 70), transform=axes.get_yaxis_transform(),
                           va="center", ha="right", fontsize=8)  # fmt: skip
-            colour = STATUS_COLOURS[e.finding.status]
+            color = STATUS_COLORS[e.finding.status]
             arms = f"{e.finding.better} - {e.finding.worse}"
             failed = f", failed {e.failed}" if any(count for count, _ in e.failures.values()) else ""
             words = f"{e.finding.status}  {e.finding.percent_text or f'no pairs on {e.kind}'}{failed}   {arms}"
-            _interval(axes, place, e.finding.percent, ends, marks[e.kind], colour)
-            axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=colour)
+            _interval(axes, place, e.finding.percent, ends, marks[e.kind], color)
+            axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=color)
         axes.set_xlim(ends)
         axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
         axes.set_yticks([])
         axes.set_xlabel("difference in percent of the error of what the paper says is worse (left: as the paper says)")
-        figure.supxlabel("\n".join(note), fontsize=8, color=GREY, x=0.01, ha="left")
+        figure.supxlabel("\n".join(note), fontsize=8, color=GRAY, x=0.01, ha="left")
         handles = [
             Line2D([], [], color=BLACK, marker=mark, ls="none", ms=7, label=kind) for kind, mark in marks.items()
         ]
@@ -133,12 +133,12 @@ def curves(panels: Mapping[str, Sequence[Curve]], baseline: str, most: int = 8) 
             for curve in panel:
                 if curve.label not in shown:
                     continue
-                colour, style = styles.get(curve.label, (BLACK, "-"))
+                color, style = styles.get(curve.label, (BLACK, "-"))
                 top = 3 if curve.label == baseline else 2
-                axes.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
+                axes.fill_between(curve.steps, curve.low, curve.high, color=color, alpha=0.15, lw=0)
                 points = "o" if len(curve.steps) <= 12 else None  # a few validations are points, not a course
                 (handles[curve.label],) = axes.plot(
-                    curve.steps, curve.mean, color=colour, ls=style, lw=1.8, zorder=top, marker=points, ms=4
+                    curve.steps, curve.mean, color=color, ls=style, lw=1.8, zorder=top, marker=points, ms=4
                 )
             axes.set_ylabel(key)
             axes.grid(axis="y", color="#e4e4e4", lw=0.8)
@@ -210,13 +210,13 @@ def tuning(
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         axes = figure.subplots()
-        for (label, values), (colour, style) in zip(
+        for (label, values), (color, style) in zip(
             trials.items(), LINES * (1 + len(trials) // len(LINES)), strict=False
         ):
             best = expected_best(values)
-            axes.plot(range(1, len(best) + 1), best, color=colour, ls=style, lw=1.8, label=_folded(label))
+            axes.plot(range(1, len(best) + 1), best, color=color, ls=style, lw=1.8, label=_folded(label))
             if label in own:
-                axes.plot([0], [own[label]], color=colour, marker="x", ms=7, mew=1.8, ls="none", clip_on=False)
+                axes.plot([0], [own[label]], color=color, marker="x", ms=7, mew=1.8, ls="none", clip_on=False)
         crosses = "; crosses: the arm's own setting" if set(own) & set(trials) else ""
         axes.set_xlabel(f"trials of the search{crosses}")
         axes.set_ylabel(f"expected best {metric}, {unit}\n(validation)")
@@ -233,31 +233,31 @@ def _forest_row(axes, place: int, comparison, limit: float, decimals: int) -> No
     if estimate is None:
         words += ", no pairs"
     else:
-        mark, colour = MARKS[comparison.verdict]
+        mark, color = MARKS[comparison.verdict]
         if estimate.low is not None:
-            axes.plot([max(estimate.low, -limit), min(estimate.high, limit)], [place, place], color=colour, lw=2)
+            axes.plot([max(estimate.low, -limit), min(estimate.high, limit)], [place, place], color=color, lw=2)
             for end, sign in ((estimate.low, "<"), (estimate.high, ">")):
                 if abs(end) > limit:  # the interval goes on outside the figure
-                    axes.plot(np.sign(end) * limit, place, marker=sign, color=colour, ms=7, clip_on=False)
-        axes.plot(estimate.mean, place, marker=mark, color=colour, ms=7, mew=2, ls="none")
+                    axes.plot(np.sign(end) * limit, place, marker=sign, color=color, ms=7, clip_on=False)
+        axes.plot(estimate.mean, place, marker=mark, color=color, ms=7, mew=2, ls="none")
         words += f"  {estimate.mean:+.{decimals}f}"
         if estimate.half_width is not None:
             words += f" +- {estimate.half_width:.{decimals}f}"
     axes.text(1.02, place, words, transform=axes.get_yaxis_transform(), va="center", ha="left")
 
 
-def _interval(axes, place: int, percent: tuple | None, ends: tuple[float, float], mark: str, colour: str) -> None:
+def _interval(axes, place: int, percent: tuple | None, ends: tuple[float, float], mark: str, color: str) -> None:
     """A mean with its interval, and arrows where these go on outside the figure."""
     if percent is None:
         return
     mean, low, high = percent
     if low is not None:
-        axes.plot([max(low, ends[0]), min(high, ends[1])], [place, place], color=colour, lw=2)
+        axes.plot([max(low, ends[0]), min(high, ends[1])], [place, place], color=color, lw=2)
         if low < ends[0]:
-            axes.plot(ends[0], place, marker="<", color=colour, ms=7, clip_on=False)
+            axes.plot(ends[0], place, marker="<", color=color, ms=7, clip_on=False)
         if high > ends[1]:
-            axes.plot(ends[1], place, marker=">", color=colour, ms=7, clip_on=False)
-    axes.plot(mean, place, marker=mark, color=colour, ms=7, mew=1.5, ls="none")
+            axes.plot(ends[1], place, marker=">", color=color, ms=7, clip_on=False)
+    axes.plot(mean, place, marker=mark, color=color, ms=7, mew=1.5, ls="none")
 
 
 def _ends(found: Sequence[tuple[float, float | None, float | None]]) -> tuple[float, float]:

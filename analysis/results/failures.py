@@ -22,10 +22,10 @@ def wilson_interval(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"need 0 <= k <= n and n >= 1, got k = {k}, n = {n}")
     z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = (k + z * z / 2) / (n + z * z)
+    center = (k + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
     # At the ends the formula gives 0 and 1 up to rounding.
-    return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
+    return (0.0 if k == 0 else center - half), (1.0 if k == n else center + half)
 
 
 def mcnemar_p(arm_only: int, baseline_only: int) -> float:

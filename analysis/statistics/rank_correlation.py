@@ -41,7 +41,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float], level: float 
     The interval is that of Fisher's z with the variance (1 + rho^2 / 2) / (n - 3) (Bonett and Wright, Psychometrika
     2000). In simulations it covers .94 and more from 5 to 30 things, where the percentiles of a bootstrap over the
     things cover .65 to .97, least with few things that correlate well. A correlation of 1 would have no width, so its
-    interval is made as if two neighbours had changed places; likewise -1.
+    interval is made as if two neighbors had changed places; likewise -1.
 
     The p is the share of all orders of the things that correlate as well (Pitman, JRSS Supplement 1937): exact up to 8
     things; beyond, from 2^15 orders that are drawn with a fixed seed, the observed one included.
@@ -74,8 +74,8 @@ def _ranks(row: np.ndarray) -> np.ndarray:
 
 
 def _standardized(ranks: np.ndarray) -> np.ndarray:
-    centred = ranks - ranks.mean()
-    return centred / math.sqrt(float(centred @ centred))
+    centered = ranks - ranks.mean()
+    return centered / math.sqrt(float(centered @ centered))
 
 
 def _p(first: np.ndarray, second: np.ndarray) -> float:

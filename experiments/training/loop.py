@@ -76,7 +76,7 @@ def begin(spec: ExperimentSpec, parameters: Mapping[str, Any], network: FlowCell
     """Sets the parameters to the furthest training there is, and returns where that is.
 
     The run's own checkpoint comes first, then the longest prefix that another run has left, then the weights that the
-    spec names, then initialisation.
+    spec names, then initialization.
 
     Raises:
         records.RecordError: if the weights that the spec names are not there or are those of another network.

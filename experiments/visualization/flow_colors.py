@@ -1,11 +1,11 @@
-"""Flow as colours: the hue says where to, the saturation how far."""
+"""Flow as colors: the hue says where to, the saturation how far."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# The colour wheel of Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011: 55 hues, of
-# which people tell more apart between some colours than between others.
+# The color wheel of Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011: 55 hues, of
+# which people tell more apart between some colors than between others.
 _PLACES = (0, 15, 21, 25, 36, 49, 55)
 _COLORS = ((255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255), (255, 0, 0))
 _BEYOND = 0.75  # brightness of motion that is longer than the longest of the scale
@@ -21,7 +21,7 @@ def longest_motion(flow: np.ndarray, valid: np.ndarray | None = None) -> float:
 def colors(flow: np.ndarray, longest: float | None = None, valid: np.ndarray | None = None) -> np.ndarray:
     """The picture of a flow, uint8 (H, W, 3), RGB.
 
-    No motion is white, motion to the right red, down yellow-green, to the left blue-green, up violet; full colour is a
+    No motion is white, motion to the right red, down yellow-green, to the left blue-green, up violet; full color is a
     motion of `longest` px, longer ones are darker, and black is unknown.
 
     Args:
@@ -42,7 +42,7 @@ def colors(flow: np.ndarray, longest: float | None = None, valid: np.ndarray | N
 
 
 def wheel(size: int = 151) -> np.ndarray:
-    """The legend, uint8 (size, size, 3): the colour of each motion at the place where it leads from the centre."""
+    """The legend, uint8 (size, size, 3): the color of each motion at the place where it leads from the center."""
     reach = (size - 1) / 2
     y, x = np.mgrid[:size, :size] - reach
     return np.where(np.hypot(x, y)[..., None] <= reach, colors(np.stack([x, y]), reach), 255).astype(np.uint8)

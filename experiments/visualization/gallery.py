@@ -1,4 +1,4 @@
-"""One picture of every component on one procedural scene: what it sees, hides, smooths, normalises or learns from.
+"""One picture of every component on one procedural scene: what it sees, hides, smooths, normalizes or learns from.
 
     python -m experiments.visualization.gallery --out docs
 

@@ -32,7 +32,7 @@ def panels(frame: np.ndarray, flow: np.ndarray, visible: np.ndarray | None, long
         frame: uint8 (H, W, 3), RGB.
         flow: (2, H, W), px.
         visible: (H, W), in [0, 1], or `None` for no such panel.
-        longest: px, the motion that has full colour.
+        longest: px, the motion that has full color.
     """
     shown = [("first frame", frame), ("flow", colors(flow, longest))]
     if visible is not None:
@@ -49,7 +49,7 @@ def panels(frame: np.ndarray, flow: np.ndarray, visible: np.ndarray | None, long
         place = footer[FOOTER - _WHEEL - 6 : FOOTER - 6, left + width - _WHEEL - 8 : left + width - 8]
         disc = np.hypot(*(np.mgrid[:_WHEEL, :_WHEEL] - _WHEEL // 2)) <= _WHEEL // 2
         place[disc] = wheel(_WHEEL)[disc]
-        _write(footer, f"full colour: {longest:.3g} px", left + 8, 44, width - _WHEEL - 32)
+        _write(footer, f"full color: {longest:.3g} px", left + 8, 44, width - _WHEEL - 32)
         _write(footer, "longer: darker", left + 8, 68, width - _WHEEL - 32)
     return picture
 
@@ -62,7 +62,7 @@ def _write(picture: np.ndarray, text: str, x: int, y: int, room: int) -> None:
 
 
 def legend(longest: float, size: int = 201) -> np.ndarray:
-    """The colour wheel with its scale, uint8, RGB: the colour of each motion at the place where it leads."""
+    """The color wheel with its scale, uint8, RGB: the color of each motion at the place where it leads."""
     picture = np.full((size + 34, size + 20, 3), 255, np.uint8)
     picture[10 : 10 + size, 10 : 10 + size] = wheel(size)
     _write(picture, f"rim: {longest:.3g} px", 10, size + 26, size)

@@ -27,8 +27,8 @@ def parser() -> flags.Parser:
     """The command line."""
     made = flags.Parser(
         prog="python -m studies.run",
-        description="Runs or continues a study, and ends with its table, or a campaign of several studies on several"
-        " kinds of data, and ends with a report on all of them. The same command again trains nothing.",
+        description="Runs a study and ends with its table, or a campaign, several studies on several kinds of data,"
+        " and ends with a report on all of them. What was begun goes on where it was; what is done is reported again.",
         epilog="Exit codes: 0 all runs done; 2 wrong usage, nothing was written; 3 finished with failed runs, or with"
         " runs that the machine could not do; 4 the code or the data has changed since the study was planned; 130"
         " interrupted, to be continued by the same command.",

@@ -123,7 +123,7 @@ def test_every_finding_has_its_state_and_interval(report):
     assert {claim: finding.status for claim, finding in states.items() if finding.status != "not run"} == {
         "occlusion masking helps": "reproduced",
         "smoothness helps": "undecided",
-        "normalising the features before the cost volume helps": "reproduced",
+        "normalizing the features before the cost volume helps": "reproduced",
         "level dropout helps": "reproduced",
         "census is a better photometric loss than l1": "not seen at this scale",  # equal
         "census is a better photometric loss than charbonnier": "reproduced",  # which always collapses

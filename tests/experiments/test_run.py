@@ -236,7 +236,7 @@ def follows_from_its_start(before, after):
         wanted = 0.75 * before[taught] + 0.25 * after[name]
         np.testing.assert_allclose(after[taught], wanted, rtol=1e-5, atol=1e-7, err_msg=name)
     far = max(np.abs(before[taught] - before[name]).max() for taught, name in pairs)
-    assert 0 < far < 5e-3  # it lacks a part of a step of 0.001, and the network has moved further since initialisation
+    assert 0 < far < 5e-3  # it lacks a part of a step of 0.001, and the network has moved further since initialization
 
 
 def test_evaluating_its_checkpoint_gives_the_numbers_of_a_run(undisturbed, tmp_path):

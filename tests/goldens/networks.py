@@ -1,4 +1,4 @@
-"""The network in all its variants, level dropout, normalisation and cost volume, inference."""
+"""The network in all its variants, level dropout, normalization and cost volume, inference."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Takes the words of `experiments.run` and does in milliseconds what looks like a run from outside.
 
 What a run does is asked of it in the directory of all results: a file `behave.json` maps words that are part of the
-run's directory to one of the behaviours below.
+run's directory to one of the behaviors below.
 """
 
 import argparse
@@ -43,8 +43,8 @@ def main(argv=None):
     directory = given.spec.parent
     spec = json.loads(given.spec.read_text())
     asked = out / "behave.json"
-    behaviour = json.loads(asked.read_text()) if asked.exists() else {}
-    how = next((value for key, value in behaviour.items() if key in directory.name), {})
+    behavior = json.loads(asked.read_text()) if asked.exists() else {}
+    how = next((value for key, value in behavior.items() if key in directory.name), {})
     with locks.held(directory / "lock"):
         if (directory / "result.json").exists():
             return 0

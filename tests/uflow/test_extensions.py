@@ -127,7 +127,7 @@ def test_of_a_folder_all_files_are_loaded_but_those_that_begin_with_an_underscor
             LOSS.format(name="mine", value=1) * 2,
             "photometric component 'mine' is already that of uflow_extension_mine_",
         ),
-        (LOSS.format(name="mine", value=1).replace("photometric", "colour"), "unknown axis 'colour'"),
+        (LOSS.format(name="mine", value=1).replace("photometric", "color"), "unknown axis 'color'"),
         (LOSS.format(name="mine", value=1).replace("weight:", "revision:"), "has an option 'revision', which means"),
         (LOSS.format(name="mine", value=1) + "raise RuntimeError('late')", "extension '{file}': RuntimeError: late"),
         (LOSS.format(name="mine", value=1) + "Mine.__module__ = 'json'", "which no run would find"),

@@ -50,11 +50,11 @@ def test_resizing_a_flow_scales_each_component_by_its_own_direction():
     np.testing.assert_allclose(run(geometry.downsample_flow, flow(1, 3, (5, 7))), flow(0.5, 1.5, (2, 3)), rtol=1e-6)
 
 
-def test_resizing_has_half_pixel_centres_and_no_antialiasing():
+def test_resizing_has_half_pixel_centers_and_no_antialiasing():
     row = np.array([0.0, 4.0], np.float32).reshape(1, 1, 1, 2)
     np.testing.assert_allclose(run(Fixed(geometry.resize, 1, 4), row).ravel(), [0, 1, 3, 4])
     point = np.zeros((1, 1, 1, 8), np.float32)
-    point[..., 3] = 1  # the second of two pixels has its centre at 5.5, the first at 1.5: none sees the point
+    point[..., 3] = 1  # the second of two pixels has its center at 5.5, the first at 1.5: none sees the point
     np.testing.assert_allclose(run(Fixed(geometry.resize, 1, 2), point).ravel(), [0, 0])
 
 
@@ -97,7 +97,7 @@ def test_the_image_at_a_level_is_the_mean_of_its_pixels():
     np.testing.assert_allclose(quarter[0, 0], [[13.5, 17.5], [45.5, 49.5]])
 
 
-def test_averages_are_of_neighbours_along_their_axis():
+def test_averages_are_of_neighbors_along_their_axis():
     rows, columns = run(
         Several(geometry.average_along_rows, geometry.average_along_columns), ramp("x") + 10 * ramp("y")
     )

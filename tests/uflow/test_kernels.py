@@ -205,7 +205,7 @@ def test_range_map_of_a_shift_counts_each_pixel_once(built, monkeypatch):
 @pytest.mark.parametrize("patch", [3, 7])
 def test_hamming_distance_matches_composition(built, monkeypatch, shape, patch):
     b, _, h, w = shape
-    # a few grey values of contrast: full contrast saturates the transform, whose difference is then mostly rounding
+    # a few gray values of contrast: full contrast saturates the transform, whose difference is then mostly rounding
     image = 0.02 * np.random.default_rng(0).random(shape).astype(np.float32)
     close = (image + 0.003 * noise(*shape)).astype(np.float32)
     compare(monkeypatch, "hamming_distance", [image, close], (patch,), (b, 1, h, w), 3e-5)
@@ -214,7 +214,7 @@ def test_hamming_distance_matches_composition(built, monkeypatch, shape, patch):
 def test_hamming_distance_by_hand(built, monkeypatch):
     image = np.zeros((1, 3, 5, 5), np.float32)
     dot = image.copy()
-    dot[:, :, 2, 2] = 1 / 255  # one grey value, up to the rounding of the weights' sum 0.9999
+    dot[:, :, 2, 2] = 1 / 255  # one gray value, up to the rounding of the weights' sum 0.9999
     distance, *_ = compare(monkeypatch, "hamming_distance", [image, dot], (3,), (1, 1, 5, 5))
     square = 0.9999**2 / (0.81 + 0.9999**2)
     one = square / (0.1 + square)

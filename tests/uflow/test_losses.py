@@ -205,7 +205,7 @@ def test_flows_at_a_quarter_of_the_size_lead_from_frame_to_frame_at_full_size():
     flow[:2, 0], flow[2:, 0] = 2, -2
     _, flows, occluded = pair()
     terms, _ = terms_of(choose("none"), images, [flow, *flows[1:]], occluded)
-    assert terms[0] == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
+    assert terms[0] == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each color
 
 
 def test_what_moves_out_of_a_crop_is_looked_up_in_the_larger_frame():
@@ -224,7 +224,7 @@ def test_what_moves_out_of_a_crop_is_looked_up_in_the_larger_frame():
     wanted = np.ones((2, 1, *SIZE), np.float32)
     wanted[0, ..., -4:] = 0
     np.testing.assert_array_equal(visible, wanted)
-    assert term == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each colour
+    assert term == pytest.approx(3e-3, rel=1e-3)  # nothing is left but the epsilon of each color
 
 
 @pytest.mark.parametrize("name, hidden, term", [("wang", 0, 0), ("ground_truth", 20 / 1024, 6 * 20 / 1024)])

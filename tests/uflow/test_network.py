@@ -108,7 +108,7 @@ def test_inputs_of_the_coarsest_level_are_cost_and_features():
     np.testing.assert_allclose(own[0, 0], first[2][0, 0], atol=1e-5)
 
 
-def test_features_are_normalised_for_the_cost_and_not_for_the_decoder():
+def test_features_are_normalized_for_the_cost_and_not_for_the_decoder():
     first = features()
     first[2][0, 0, 1, 1] = 4.0
     own = Network("center_scale").reads(3, 81).flows(first)[1]
@@ -151,7 +151,7 @@ def test_the_other_features_are_warped_by_the_flow_so_far(feature_warp):
     np.testing.assert_allclose(found, np.broadcast_to(wanted, (4, 6)), atol=1e-5)
 
 
-def test_a_flow_that_is_no_constant_is_handed_on_with_half_pixel_centres():
+def test_a_flow_that_is_no_constant_is_handed_on_with_half_pixel_centers():
     first = features()
     first[2][0, 0] = [[0, 4, 8], [0, 4, 8]]
     fine, coarse = Network().reads(3, 81).flows(first)

@@ -124,7 +124,7 @@ def test_l2_makes_the_cost_a_cosine():
 
 
 @pytest.mark.parametrize("name", ["layer", "instance", "group", "l2"])
-def test_each_image_is_normalised_alone(name):
+def test_each_image_is_normalized_alone(name):
     first, second = maps()
     component = Fixed(registry.build("normalization", name, {"channel_groups": 5} if name == "group" else {}), 1)
     found = run(component, first, second)

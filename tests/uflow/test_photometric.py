@@ -84,8 +84,8 @@ def test_the_census_mask_has_a_gradient_by_its_numerator_only():
 
 
 def test_census_of_one_patch():
-    # eight neighbours are brighter by 10 grey values: t = 10 / sqrt(0.81 + 100), each neighbour gives t^2 / (0.1 + t^2)
-    image = np.full((1, 3, 3, 3), 10 / 255 / 0.9999, np.float32)  # the weights of the colours add up to 0.9999
+    # eight neighbors are brighter by 10 gray values: t = 10 / sqrt(0.81 + 100), each neighbor gives t^2 / (0.1 + t^2)
+    image = np.full((1, 3, 3, 3), 10 / 255 / 0.9999, np.float32)  # the weights of the colors add up to 0.9999
     image[..., 1, 1] = 0
     square = 100 / 100.81
     hamming = 8 * square / (0.1 + square)
@@ -196,7 +196,7 @@ def test_the_mixture_of_arflow_on_one_patch():
 
 
 def test_a_mixture_is_the_weighted_sum_of_its_parts_and_changes_once():
-    # grey values differ by 10 from all eight neighbours of the only pixel whose patch of census is in the frame
+    # gray values differ by 10 from all eight neighbors of the only pixel whose patch of census is in the frame
     difference = 10 / 255 / 0.9999
     image, visible = np.full((1, 3, 3, 3), difference, np.float32), np.ones((1, 1, 3, 3), np.float32)
     image[..., 1, 1] = 0

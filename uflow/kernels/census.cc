@@ -1,7 +1,7 @@
 // Soft Hamming distance of the census transforms of two images, and its gradients.
 //
-// What a pixel p adds for its neighbour q, it adds to q as well (both transforms change sign), so each pair is
-// computed once: for one half of the neighbourhood, on planes with zeros around, where values outside count as 0. Rows
+// What a pixel p adds for its neighbor q, it adds to q as well (both transforms change sign), so each pair is
+// computed once: for one half of the neighborhood, on planes with zeros around, where values outside count as 0. Rows
 // are done in bands of a fixed height, each by one thread; a value's sum has the same order whatever the bands.
 #include <algorithm>
 #include <cmath>
@@ -15,13 +15,13 @@ constexpr int64_t BAND = 16;
 constexpr float RED = 0.2989f, GREEN = 0.5870f, BLUE = 0.1140f;
 constexpr float SOFT = 0.81f, TOLERANCE = 0.1f;
 
-// Grey values in [0, 255] of a batch with `margin` zeros around
-struct Grey {
+// Gray values in [0, 255] of a batch with `margin` zeros around
+struct Gray {
   int64_t samples, height, width, margin, row, plane;
   Scratch memory;
   float* data;
 
-  Grey(const Tensor4& image, int64_t margin)
+  Gray(const Tensor4& image, int64_t margin)
       : samples(image.n), height(image.h), width(image.w), margin(margin), row(image.w + 2 * margin),
         plane((image.h + 2 * margin) * row), memory(samples * plane), data(memory) {
 #pragma omp parallel for schedule(static) if (samples * plane > 8192)
@@ -50,7 +50,7 @@ void pair(const float* __restrict a, const float* __restrict b, int64_t step, in
   }
 }
 
-// The gradient of what the pairs add by the difference of the grey values of `b`, for gradients `g` of the distances
+// The gradient of what the pairs add by the difference of the gray values of `b`, for gradients `g` of the distances
 void pair_gradient(const float* __restrict a, const float* __restrict b, const float* __restrict g, int64_t step,
                    int64_t g_step, int64_t count, float* __restrict to) {
   for (int64_t x = 0; x < count; x++) {
@@ -65,14 +65,14 @@ void pair_gradient(const float* __restrict a, const float* __restrict b, const f
 // Calls `pairs(sample, dy, dx, row, buffer)` for rows of pairs and adds them up in `to` (samples, height, width): the
 // value at p enters with `here`, the value at p - (dy, dx) with `there`
 template <class Pairs>
-void gather(const Grey& grey, int64_t reach, float here, float there, Pairs pairs, float* to) {
-  const int64_t h = grey.height, w = grey.width, bands = (h + BAND - 1) / BAND, wide = w + 2 * reach;
-#pragma omp parallel if (grey.samples * h * w > 1024)
+void gather(const Gray& gray, int64_t reach, float here, float there, Pairs pairs, float* to) {
+  const int64_t h = gray.height, w = gray.width, bands = (h + BAND - 1) / BAND, wide = w + 2 * reach;
+#pragma omp parallel if (gray.samples * h * w > 1024)
   {
     Scratch memory((BAND + reach) * wide);
     float* buffer = memory;
 #pragma omp for schedule(static)
-    for (int64_t job = 0; job < grey.samples * bands; job++) {
+    for (int64_t job = 0; job < gray.samples * bands; job++) {
       const int64_t n = job / bands, top = job % bands * BAND, end = std::min(h, top + BAND);
       float* out = to + n * h * w;
       memset(out + top * w, 0, (end - top) * w * 4);
@@ -104,8 +104,8 @@ UFLOW_KERNEL(UflowCensus) {
   const int64_t reach = in.numbers(2, 1)[0] / 2;
   require(image.c == 3 && reach > 0, "the census transform needs three channels and a patch of at least 3 px");
   const Tensor4 to = in.tensor(3, image.n, 1, image.h, image.w);
-  // twice the reach: pairs are computed for pixels up to `reach` outside, whose neighbours lie as far again
-  const Grey a(image, 2 * reach), b(other, 2 * reach);
+  // twice the reach: pairs are computed for pixels up to `reach` outside, whose neighbors lie as far again
+  const Gray a(image, 2 * reach), b(other, 2 * reach);
   gather(a, reach, 1.0f, 1.0f,
          [&](int64_t n, int64_t dy, int64_t dx, int64_t y, float* buffer) {
            pair(a.at(n, y, -reach), b.at(n, y, -reach), dy * a.row + dx, a.width + 2 * reach, buffer);
@@ -121,7 +121,7 @@ UFLOW_KERNEL(UflowCensusGradient) {
   require(image.c == 3 && reach > 0, "the census transform needs three channels and a patch of at least 3 px");
   const Tensor4 gradient = in.tensor(3, image.n, 1, image.h, image.w);
   const Tensor4 to = in.tensor(4, image.n, 3, image.h, image.w);
-  const Grey a(image, 2 * reach), b(other, 2 * reach);
+  const Gray a(image, 2 * reach), b(other, 2 * reach);
   const int64_t margin = 2 * reach, row = a.row;
   Scratch padded(image.n * a.plane), summed(image.n * image.plane());
   float *g = padded, *sum = summed;
@@ -129,7 +129,7 @@ UFLOW_KERNEL(UflowCensusGradient) {
   for (int64_t n = 0; n < image.n; n++)
     for (int64_t y = 0; y < image.h; y++)
       memcpy(g + n * a.plane + (y + margin) * row + margin, gradient.data + (n * image.h + y) * image.w, image.w * 4);
-  // a difference is that of the neighbour minus that of the pixel itself
+  // a difference is that of the neighbor minus that of the pixel itself
   gather(b, reach, -1.0f, 1.0f,
          [&](int64_t n, int64_t dy, int64_t dx, int64_t y, float* buffer) {
            const int64_t step = dy * row + dx;

@@ -124,7 +124,7 @@ void multiply(int rows, const float* weights, const float* panel, int64_t count,
   }
 }
 
-// What the taps see at the pixels of a panel, in runs of G neighbouring pixels
+// What the taps see at the pixels of a panel, in runs of G neighboring pixels
 template <int G>
 void gather(const float* values, const int32_t* taps, int64_t count, const int32_t* pixels, float* panel) {
   for (int64_t t = 0; t < count; t++) {

@@ -1,4 +1,4 @@
-// Correlation of each pixel with its neighbourhood in the other map, as a mean over channels, without unfolding.
+// Correlation of each pixel with its neighborhood in the other map, as a mean over channels, without unfolding.
 //
 // Rows are computed in vectors of `V` pixels of padded copies, so that no border has to be asked for.
 #include <algorithm>
@@ -32,7 +32,7 @@ struct Padded {
 
 struct Maps {
   Tensor4 first, second, cost;
-  int64_t reach;  // of the neighbourhood, px
+  int64_t reach;  // of the neighborhood, px
 };
 
 int64_t spare(int64_t x, int64_t width, int64_t vector) { return std::min(vector, width - x); }

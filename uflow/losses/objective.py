@@ -48,7 +48,7 @@ class Objective(ms.nn.Cell):
             self.teacher = teacher
             for name, parameter in teacher.parameters_and_names():
                 parameter.name = f"teacher.{name}"  # a graph cannot hold two parameters of one name
-        # else the teacher sees the original colours, and the student learns not to mind the changed ones
+        # else the teacher sees the original colors, and the student learns not to mind the changed ones
         self.occluders = getattr(components.selfsup, "occluders", 0)
         self.sees_augmented = self.with_teacher and components.selfsup.teacher_image == "augmented"
 

@@ -66,7 +66,7 @@ class Architecture:
 
     @property
     def normalized(self) -> dict[str, int]:
-        """Channels of the features that are normalised; level 1 has no cost volume."""
+        """Channels of the features that are normalized; level 1 has no cost volume."""
         return {f"pyramid level {level}": channels for level, (_, channels) in enumerate(self.pyramid()[1:], 2)}
 
     def size_problems(self, height: int, width: int) -> list[str]:

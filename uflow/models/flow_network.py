@@ -137,7 +137,7 @@ class Decoder(ms.nn.Cell):
 
 
 class Context(ms.nn.Cell):
-    """Dilated convolutions that refine the finest flow from a large neighbourhood."""
+    """Dilated convolutions that refine the finest flow from a large neighborhood."""
 
     def __init__(self, options: Architecture):
         super().__init__()

@@ -18,7 +18,7 @@ class Inference(ms.nn.Cell):
     Args:
         network: the trained network.
         size: height and width at which the network works, instead of the images' own; rounded up as these.
-        shared_statistics: whether the features of all pairs of a batch are normalised together. The reference does so
+        shared_statistics: whether the features of all pairs of a batch are normalized together. The reference does so
             for a batch; without it a pair has the same flow alone and in a batch.
 
     Source: the reference's `infer` (`batch_infer` with `shared_statistics`).

@@ -1,4 +1,4 @@
-"""Features are centred and scaled before the cost volume."""
+"""Features are centered and scaled before the cost volume."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CenterScale:
     across_images: bool = option(True, FLAG, help="one mean and variance for both images and the whole batch")
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised; see `uflow.interfaces.Normalization`. Statistics are in float32."""
+        """The two feature maps, normalized; see `uflow.interfaces.Normalization`. Statistics are in float32."""
         mean_1, variance_1 = self.moments(first)
         mean_2, variance_2 = self.moments(second)
         if self.across_images:
@@ -54,7 +54,7 @@ class CenterScale:
         return ms.ops.tile(mean, (1, b // groups)).reshape(b, 1, 1, 1)
 
     def normalized(self, x: ms.Tensor, mean: ms.Tensor, variance: ms.Tensor) -> ms.Tensor:
-        """`x` centred and scaled as asked for."""
+        """`x` centered and scaled as asked for."""
         if self.center:
             x = x - mean.astype(x.dtype)
         if self.scale:

@@ -24,7 +24,7 @@ class GroupNormalization:
     epsilon: float = option(1e-5, Range(1e-12, 1.0), help="added to the variance")
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised; see `uflow.interfaces.Normalization`."""
+        """The two feature maps, normalized; see `uflow.interfaces.Normalization`."""
         return self.normalized(first), self.normalized(second)
 
     def normalized(self, x: ms.Tensor) -> ms.Tensor:

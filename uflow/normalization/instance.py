@@ -28,7 +28,7 @@ class InstanceNormalization:
     epsilon: float = option(1e-5, Range(1e-12, 1.0), help="added to the variance")
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised; see `uflow.interfaces.Normalization`."""
+        """The two feature maps, normalized; see `uflow.interfaces.Normalization`."""
         return standardized(first, _PIXELS, self.epsilon), standardized(second, _PIXELS, self.epsilon)
 
     def onnx(self, graph: Any, first: str, second: str) -> tuple[str, str]:

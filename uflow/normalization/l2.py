@@ -12,7 +12,7 @@ from uflow.registry import register
 @register(
     "normalization",
     "l2",
-    source="Rocco, Arandjelovic and Sivic, CVPR 2017, eq. 1 with L2-normalised features; Truong et al., CVPR 2020"
+    source="Rocco, Arandjelovic and Sivic, CVPR 2017, eq. 1 with L2-normalized features; Truong et al., CVPR 2020"
     " (GLU-Net)",
     reference=None,
 )
@@ -26,7 +26,7 @@ class L2Normalization:
     epsilon: float = option(1e-6, Range(1e-12, 1.0), help="added to the mean square of a pixel's features")
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised; see `uflow.interfaces.Normalization`. Lengths are in float32."""
+        """The two feature maps, normalized; see `uflow.interfaces.Normalization`. Lengths are in float32."""
         return self.normalized(first), self.normalized(second)
 
     def normalized(self, x: ms.Tensor) -> ms.Tensor:

@@ -32,7 +32,7 @@ class LayerNormalization:
     epsilon: float = option(1e-5, Range(1e-12, 1.0), help="added to the variance")
 
     def __call__(self, first: ms.Tensor, second: ms.Tensor, groups: int) -> tuple[ms.Tensor, ms.Tensor]:
-        """The two feature maps, normalised; see `uflow.interfaces.Normalization`."""
+        """The two feature maps, normalized; see `uflow.interfaces.Normalization`."""
         axes = (1, 2, 3) if self.each == "image" else (1,)
         return standardized(first, axes, self.epsilon), standardized(second, axes, self.epsilon)
 

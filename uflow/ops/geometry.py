@@ -2,7 +2,7 @@
 
 Tensors are (B, C, H, W). A flow has channel 0 = x (to the right) and channel 1 = y (down), in px of its own grid.
 Masks are 1 where a pixel counts and 0 where it does not. Pyramid level l is the grid of 1/2^l of the frame's size.
-Resizing is bilinear with half-pixel centres and without antialiasing, as in the reference.
+Resizing is bilinear with half-pixel centers and without antialiasing, as in the reference.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def _corner(flat: ms.Tensor, x: ms.Tensor, y: ms.Tensor, weight: ms.Tensor, h: i
 
 
 def sample(image: ms.Tensor, x: ms.Tensor, y: ms.Tensor) -> ms.Tensor:
-    """`image` read at coordinates, bilinearly, (B, C, H', W'); each neighbour outside of the frame counts as 0.
+    """`image` read at coordinates, bilinearly, (B, C, H', W'); each neighbor outside of the frame counts as 0.
 
-    The neighbours are floor and ceil, not floor + 1. At a whole coordinate both are the same pixel, so the value is
+    The neighbors are floor and ceil, not floor + 1. At a whole coordinate both are the same pixel, so the value is
     exact and the derivative by that coordinate is 0, as in the reference (a zero flow gets no photometric gradient).
 
     Args:
@@ -117,7 +117,7 @@ def warp(image: ms.Tensor, flow: ms.Tensor) -> ms.Tensor:
 
 
 def resize(x: ms.Tensor, height: int, width: int) -> ms.Tensor:
-    """`x` on a grid of another size, (B, C, height, width): bilinear, half-pixel centres, no antialiasing."""
+    """`x` on a grid of another size, (B, C, height, width): bilinear, half-pixel centers, no antialiasing."""
     if x.shape[2] == height and x.shape[3] == width:
         return x
     # the operator that `ops.interpolate` ends with: compiling all of that takes a second more for every graph
@@ -153,22 +153,22 @@ def image_at_level(image: ms.Tensor, level: int) -> ms.Tensor:
 
 
 def difference_along_columns(x: ms.Tensor, stride: int = 1) -> ms.Tensor:
-    """`x` minus its left neighbour at distance `stride`, (B, C, H, W - stride): changes in the x direction."""
+    """`x` minus its left neighbor at distance `stride`, (B, C, H, W - stride): changes in the x direction."""
     return x[:, :, :, stride:] - x[:, :, :, :-stride]
 
 
 def difference_along_rows(x: ms.Tensor, stride: int = 1) -> ms.Tensor:
-    """`x` minus its upper neighbour at distance `stride`, (B, C, H - stride, W): changes in the y direction."""
+    """`x` minus its upper neighbor at distance `stride`, (B, C, H - stride, W): changes in the y direction."""
     return x[:, :, stride:] - x[:, :, :-stride]
 
 
 def average_along_columns(x: ms.Tensor) -> ms.Tensor:
-    """Means of horizontal neighbours, (B, C, H, W - 1)."""
+    """Means of horizontal neighbors, (B, C, H, W - 1)."""
     return (x[:, :, :, 1:] + x[:, :, :, :-1]) / 2
 
 
 def average_along_rows(x: ms.Tensor) -> ms.Tensor:
-    """Means of vertical neighbours, (B, C, H - 1, W)."""
+    """Means of vertical neighbors, (B, C, H - 1, W)."""
     return (x[:, :, 1:] + x[:, :, :-1]) / 2
 
 
@@ -243,7 +243,7 @@ def range_map(flow: ms.Tensor, factor: int = 1, resized: bool = True) -> ms.Tens
 
 
 def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, leaky_relu: bool = False) -> ms.Tensor:
-    """Correlation of each pixel with its neighbourhood in the other map, (B, (2d+1)^2, H, W).
+    """Correlation of each pixel with its neighborhood in the other map, (B, (2d+1)^2, H, W).
 
     Channel (dy + d)(2d + 1) + (dx + d) is the mean over feature channels of `first[y, x] * second[y + dy, x + dx]`,
     zero outside of the map. With `leaky_relu` it is followed by LeakyReLU(0.1).
@@ -254,9 +254,9 @@ def cost_volume(first: ms.Tensor, second: ms.Tensor, displacement: int = 4, leak
         return kernels.cost_volume(first, second, displacement, leaky_relu)
     b, c, h, w = first.shape
     window = 2 * displacement + 1
-    neighbours = ms.ops.unfold(second, kernel_size=window, padding=displacement)
-    neighbours = neighbours.reshape(b, c, window * window, h * w)
-    cost = (first.reshape(b, c, 1, h * w) * neighbours).sum(axis=1) / c
+    neighbors = ms.ops.unfold(second, kernel_size=window, padding=displacement)
+    neighbors = neighbors.reshape(b, c, window * window, h * w)
+    cost = (first.reshape(b, c, 1, h * w) * neighbors).sum(axis=1) / c
     cost = cost.reshape(b, window * window, h, w)
     return apply_leaky_relu(cost) if leaky_relu else cost
 

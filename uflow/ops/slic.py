@@ -60,7 +60,7 @@ def clustered(image: ms.Tensor, side: int, compactness: float) -> tuple[ms.Tenso
     """Which of the nine centers around its cell a pixel belongs to, (B, N, P, 9), and the centers, (B, N, 9)."""
     _, _, h, w = image.shape
     height, width = (h + side - 1) // side, (w + side - 1) // side
-    near = neighbours(height, width)
+    near = neighbors(height, width)
     pixels = cells(features(image, compactness / side), side, height, width)
     sums, centers, chosen = pixels.sum(axis=2), 0, 0
     for _ in range(ITERATIONS):
@@ -74,7 +74,7 @@ def painted(image: ms.Tensor, side: int, chosen: ms.Tensor, values: ms.Tensor) -
     """Of every pixel of the image what its superpixel has, (B, C, H, W), of the values of all, (B, N, C)."""
     b, _, h, w = image.shape
     height, width = (h + side - 1) // side, (w + side - 1) // side
-    near = neighbours(height, width)
+    near = neighbors(height, width)
     found = ms.ops.matmul(chosen, around(values, ms.ops.zeros_like(values[:, :1]), near))
     found = found.reshape(b, height, width, side, side, values.shape[2]).transpose(0, 5, 1, 3, 2, 4)
     found = found.reshape(b, values.shape[2], height * side, width * side)
@@ -97,7 +97,7 @@ def cells(x: ms.Tensor, side: int, height: int, width: int) -> ms.Tensor:
     return x.reshape(b, height * width, side * side, c)
 
 
-def neighbours(height: int, width: int) -> ms.Tensor:
+def neighbors(height: int, width: int) -> ms.Tensor:
     """The cells around each cell, itself in the middle, (height * width * 9,); the number of cells stands for none."""
     nine = counted(9)
     y = counted(height).reshape(height, 1, 1) + nine // 3 - 1
@@ -127,7 +127,7 @@ def gathered(chosen: ms.Tensor, pixels: ms.Tensor, near: ms.Tensor) -> ms.Tensor
     b, n, _, c = pixels.shape
     given = ms.ops.BatchMatMul(transpose_a=True)(chosen, pixels)  # by each cell to its nine, (B, N, 9, C)
     padded = ms.ops.concat((given, ms.ops.zeros_like(given[:, :1])), axis=1).reshape(b, 9 * n + 9, c)
-    back = near.reshape(n, 9) * 9 + 8 - counted(9)  # a cell is the opposite neighbour of its neighbour
+    back = near.reshape(n, 9) * 9 + 8 - counted(9)  # a cell is the opposite neighbor of its neighbor
     return ms.ops.gather(padded, back.reshape(-1), 1).reshape(b, n, 9, c).sum(axis=2)
 
 

@@ -1,4 +1,4 @@
-"""Soft census transform: compares what a pixel is relative to its neighbours."""
+"""Soft census transform: compares what a pixel is relative to its neighbors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _RED, _GREEN, _BLUE = 0.2989, 0.5870, 0.1140
 
 
 def census_transform(image: ms.Tensor, patch: int) -> ms.Tensor:
-    """Soft signs of the differences to the neighbours, (B, patch^2, H * W); zero outside of the frame.
+    """Soft signs of the differences to the neighbors, (B, patch^2, H * W); zero outside of the frame.
 
-    Computed in float32 on grey values in [0, 255], whatever the precision of the network.
+    Computed in float32 on gray values in [0, 255], whatever the precision of the network.
     """
     image = image.astype(ms.float32)
-    grey = 255.0 * (_RED * image[:, 0:1] + _GREEN * image[:, 1:2] + _BLUE * image[:, 2:3])
-    b, _, h, w = grey.shape
-    neighbours = ms.ops.unfold(grey, kernel_size=patch, padding=patch // 2).reshape(b, patch * patch, h * w)
-    difference = neighbours - grey.reshape(b, 1, h * w)
+    gray = 255.0 * (_RED * image[:, 0:1] + _GREEN * image[:, 1:2] + _BLUE * image[:, 2:3])
+    b, _, h, w = gray.shape
+    neighbors = ms.ops.unfold(gray, kernel_size=patch, padding=patch // 2).reshape(b, patch * patch, h * w)
+    difference = neighbors - gray.reshape(b, 1, h * w)
     return difference / ms.ops.sqrt(0.81 + difference * difference)
 
 
 def soft_hamming(first: ms.Tensor, second: ms.Tensor, threshold: float = 0.1) -> ms.Tensor:
-    """Number of neighbours in which two census transforms (B, patch^2, N) differ, soft, (B, N).
+    """Number of neighbors in which two census transforms (B, patch^2, N) differ, soft, (B, N).
 
     A difference of `threshold`^(1/2) counts by half.
     """
@@ -77,7 +77,7 @@ def census_loss(
 class Census:
     r"""Soft Hamming distance of census transforms, blind to changes of brightness and contrast.
 
-    $t = d/\sqrt{0.81 + d^2}$ for the differences $d$ of grey values to the neighbours; the Hamming distance
+    $t = d/\sqrt{0.81 + d^2}$ for the differences $d$ of gray values to the neighbors; the Hamming distance
     $\sum_k \Delta t_k^2/(0.1 + \Delta t_k^2)$ goes through a robust penalty. A border of patch/2 px does not count.
     """
 

@@ -1,4 +1,4 @@
-"""Charbonnier difference of colours."""
+"""Charbonnier difference of colors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uflow.registry import register
     "photometric", "charbonnier", source="Sun, Roth and Black, IJCV 2014; UFlow's robust_l1", reference="robust_l1"
 )
 class Charbonnier:
-    r"""Robust difference of colours, $\sqrt{(I_1 - \hat I_1)^2 + \epsilon^2}$, summed over the channels.
+    r"""Robust difference of colors, $\sqrt{(I_1 - \hat I_1)^2 + \epsilon^2}$, summed over the channels.
 
     Quadratic for differences below `epsilon`, linear above. Any change of illumination counts as an error;
     `census` is for that.

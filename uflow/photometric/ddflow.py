@@ -1,4 +1,4 @@
-"""DDFlow's robust difference of colours."""
+"""DDFlow's robust difference of colors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uflow.registry import register
     reference="abs_robust_loss",
 )
 class Ddflow:
-    r"""Robust difference of colours, $(|I_1 - \hat I_1| + \epsilon)^q$, summed over the channels.
+    r"""Robust difference of colors, $(|I_1 - \hat I_1| + \epsilon)^q$, summed over the channels.
 
     Grows slower than linearly: pixels without a counterpart pull less than with `l1`.
     """

@@ -28,8 +28,8 @@ def gradient(image: ms.Tensor) -> ms.Tensor:
 class GradientConstancy:
     r"""Brightness and gradient constancy, $\sqrt{|d|^2 + \gamma|\nabla d|^2 + \epsilon^2}$ of $d = I_1 - \hat I_1$.
 
-    One penalty for both constancies and all channels, as in the paper, whose images are grey; later work penalizes
-    them apart. The gradient does not see a change of brightness that is the same for neighbours. It is taken of the
+    One penalty for both constancies and all channels, as in the paper, whose images are gray; later work penalizes
+    them apart. The gradient does not see a change of brightness that is the same for neighbors. It is taken of the
     warped frame, while the paper warps the frame's gradient: where the flow is constant they are the same. The
     gradient of a visible pixel reaches 1 px into what is hidden.
     """

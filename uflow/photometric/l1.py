@@ -1,4 +1,4 @@
-"""Absolute difference of colours."""
+"""Absolute difference of colors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uflow.registry import register
 
 @register("photometric", "l1", source="Jonschkowski et al., ECCV 2020, section 4.1 (L1)", reference="l1")
 class L1:
-    r"""Absolute difference of colours, $|I_1 - \hat I_1|$, summed over the channels."""
+    r"""Absolute difference of colors, $|I_1 - \hat I_1|$, summed over the channels."""
 
     weight: float = option(1.0, Range(0.0, 100.0), search=Range(0.1, 10.0, log=True), help="weight of the term")
 

@@ -35,7 +35,7 @@ class SmoothnessTerm:
 
 
 def edge_weights(image: ms.Tensor, stride: int, constant: float, weighting: str) -> tuple[ms.Tensor, ms.Tensor]:
-    """How much of the smoothness is asked for between neighbours at distance `stride`, in (0, 1].
+    """How much of the smoothness is asked for between neighbors at distance `stride`, in (0, 1].
 
     Two tensors, along columns (B, 1, H, W - stride) and along rows (B, 1, H - stride, W): 1 in flat regions, near 0
     across image edges. The constant is multiplied before the square of `gaussian`, so it enters there squared.

@@ -14,7 +14,7 @@ _E = math.e  # what a graph is compiled from has powers of numbers, but no `math
 
 
 def shifted(x: ms.Tensor, across: int, down: int) -> tuple[ms.Tensor, ms.Tensor]:
-    """`x` at all pixels that have a neighbour at the offset, and at those, (B, C, H - down, W - |across|)."""
+    """`x` at all pixels that have a neighbor at the offset, and at those, (B, C, H - down, W - |across|)."""
     _, _, h, w = x.shape
     left, right = max(-across, 0), w - max(across, 0)
     return x[:, :, : h - down, left:right], x[:, :, down:, left + across : right + across]
@@ -33,7 +33,7 @@ class Bilateral(SmoothnessTerm):
     of $2 r + 1$ px of the grid of its level, of which one of $d$ and $-d$ is taken; $s_d = \exp(-|d|^2 / 2 \sigma^2)$,
     $e_d$ is the weight of the difference of the images as in `first_order`, $\rho$ is sqrt(x^2 + 0.001^2), and the mean
     is over pixels and both components. A thin line does not cut off what lies on its other side, as it does for
-    neighbours.
+    neighbors.
     """
 
     radius: int = option(2, Range(1, 5), search=Choices((1, 2, 3)), unit="px", help="half the side of the window")

@@ -19,7 +19,7 @@ from uflow.smoothness._edge_aware import SmoothnessTerm, edge_weights
 class Superpixels(SmoothnessTerm):
     r"""First-order smoothness that heeds edges between SLIC superpixels and none inside of them.
 
-    $\langle e(\bar I(q) - \bar I(p))\, \rho(f(q) - f(p)) \rangle$ over neighbours $p$, $q$ along both directions and
+    $\langle e(\bar I(q) - \bar I(p))\, \rho(f(q) - f(p)) \rangle$ over neighbors $p$, $q$ along both directions and
     both components; $\bar I$ is the image with each pixel replaced by the mean color of its superpixel, $e$ the weight
     of `first_order`, $\rho$ is sqrt(x^2 + 0.001^2). Within a superpixel $e$ is 1, whatever its texture. UnSAMFlow's
     variant of first-order smoothness has 0 between segments, which are objects; superpixels are parts of objects, so
@@ -36,7 +36,7 @@ class Superpixels(SmoothnessTerm):
         help="difference in CIELAB that counts as much as a distance of one side",
     )
 
-    edge_constant: float = option(  # shading differs more between means than between neighbours
+    edge_constant: float = option(  # shading differs more between means than between neighbors
         20.0, Range(0.0, 1e4), search=Range(5.0, 100.0, log=True), help="how fast image edges switch it off"
     )
     edge_weighting: str = option(

@@ -87,12 +87,12 @@ def scale(sample: Sample, factor: float) -> Sample:
 
 
 def _positions(height: int, width: int) -> np.ndarray:
-    """Coordinates (x, y) from the centre of the frame, (2, H, W)."""
+    """Coordinates (x, y) from the center of the frame, (2, H, W)."""
     y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
     return np.stack((x, y)).astype(np.float32)
 
 
-def _centre(old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:
+def _center(old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int, int, int]:
     return (old[0] - new[0]) // 2, (old[1] - new[1]) // 2, *new
 
 
@@ -105,16 +105,16 @@ def _moved(sample: Sample, move: Callable[[np.ndarray], np.ndarray]) -> np.ndarr
 
 
 def scale_second(sample: Sample, factor: float) -> Sample:
-    """The second frame at another size, both frames cut to the smaller one around the centre."""
+    """The second frame at another size, both frames cut to the smaller one around the center."""
     old = sample.size
     new = tuple(enlarged(n, factor) for n in old)
     second = resize_image(sample.frames[1], *new)
     ratio = np.array([new[1] / old[1], new[0] / old[0]], np.float32).reshape(2, 1, 1)
     moved = dataclasses.replace(sample, flow=_moved(sample, lambda points: points * ratio))
     if factor < 1:
-        kept = moved.cut(*_centre(old, new))
+        kept = moved.cut(*_center(old, new))
         return dataclasses.replace(kept, frames=np.stack([kept.frames[0], second]))
-    top, left, height, width = _centre(new, old)
+    top, left, height, width = _center(new, old)
     second = second[top : top + height, left : left + width]
     return dataclasses.replace(moved, frames=np.stack([sample.frames[0], second]))
 
@@ -127,7 +127,7 @@ def _turned_points(points: np.ndarray, radians: float) -> np.ndarray:
 
 
 def turned(planes: np.ndarray, radians: float) -> np.ndarray:
-    """Planes (..., H, W) turned counter-clockwise around the centre, bilinear; what comes from outside counts as 0."""
+    """Planes (..., H, W) turned counter-clockwise around the center, bilinear; what comes from outside counts as 0."""
     *_, h, w = planes.shape
     sine, cosine, half = np.float32(math.sin(radians)), np.float32(math.cos(radians)), np.float32(2)
     right, bottom = np.float32(w - 1), np.float32(h - 1)
@@ -157,7 +157,7 @@ def _without_corners(sample: Sample, radians: float) -> Sample:
     angle = radians % math.pi
     sine, cosine = math.sin(angle), abs(math.cos(angle))
     shrink = max(w / h * sine + cosine, h / w * sine + cosine)
-    return sample.cut(*_centre(sample.size, (math.floor(h / shrink), math.floor(w / shrink))))
+    return sample.cut(*_center(sample.size, (math.floor(h / shrink), math.floor(w / shrink))))
 
 
 def rotate(sample: Sample, degrees: float) -> Sample:
@@ -196,7 +196,7 @@ def fitted(sample: Sample, height: int, width: int) -> Sample:
 def surroundings(frame: np.ndarray, corner: tuple[int, int], height: int, width: int, margin: int) -> np.ndarray:
     """A part of a frame (H, W, 3) with a margin on all sides, (height + 2 margin, width + 2 margin, 4).
 
-    The last channel is 1 in the frame and 0 outside of it, where the colours are 0 too.
+    The last channel is 1 in the frame and 0 outside of it, where the colors are 0 too.
     """
     found = np.zeros((height + 2 * margin, width + 2 * margin, 4), np.float32)
     top, left = (at - margin for at in corner)

@@ -7,13 +7,13 @@ from uflow.options import FLAG, Range, option, section
 
 @section
 class AugmentationOptions:
-    """Random changes of training pairs; the defaults are the reference's: colours are exchanged and hues turned.
+    """Random changes of training pairs; the defaults are the reference's: colors are exchanged and hues turned.
 
     A photometric change is made to what the network sees, not to what the loss compares. Values of 0 switch a change
     off. Where the reference has a switch, its value for "on" stands in brackets.
     """
 
-    color_swap: bool = option(True, FLAG, help="permute the colour channels of both frames alike")
+    color_swap: bool = option(True, FLAG, help="permute the color channels of both frames alike")
     hue: float = option(0.5, Range(0.0, 0.5), unit="turns", help="largest turn of the hue of both frames")
     saturation: float = option(0.0, Range(0.0, 1.0), help="largest relative change of saturation [0.2]")
     brightness: float = option(0.0, Range(0.0, 1.0), unit="intensity", help="largest change of brightness [0.1]")

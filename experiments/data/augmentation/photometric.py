@@ -1,4 +1,4 @@
-"""Changes of colour and light of a pair of frames, (2, H, W, 3), float32, RGB in [0, 1]; by given amounts.
+"""Changes of color and light of a pair of frames, (2, H, W, 3), float32, RGB in [0, 1]; by given amounts.
 
 Source: the reference's `photometric_augmentation`. Nothing is clipped here.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def swap_colors(frames: np.ndarray, roll: int, reverse: bool) -> np.ndarray:
-    """The colour channels moved on by `roll` places, then in reverse order if asked for: all six permutations."""
+    """The color channels moved on by `roll` places, then in reverse order if asked for: all six permutations."""
     rolled = np.roll(frames, roll, axis=-1)
     return rolled[..., ::-1] if reverse else rolled
 
@@ -26,7 +26,7 @@ def _in_hsv(frames: np.ndarray, turns: float, saturation: float) -> np.ndarray:
 
 
 def turn_hue(frames: np.ndarray, turns: float) -> np.ndarray:
-    """Hues turned by a part of the colour wheel, in [-1, 1]."""
+    """Hues turned by a part of the color wheel, in [-1, 1]."""
     return _in_hsv(frames, turns, 1.0)
 
 

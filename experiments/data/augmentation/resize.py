@@ -1,6 +1,6 @@
 """Resizing of images, flows and sparse flows in numpy, before there are tensors.
 
-Images are (..., H, W, C), flows (2, H, W), px, channel 0 = x, channel 1 = y. Bilinear with half-pixel centres.
+Images are (..., H, W, C), flows (2, H, W), px, channel 0 = x, channel 1 = y. Bilinear with half-pixel centers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def weights(old: int, new: int, antialias: bool = False) -> np.ndarray:
     """
     one = np.float32(1)
     ratio = np.float32(1.0 / float(np.float32(new) / np.float32(old)))
-    centres = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * ratio
-    # without antialiasing what lies beyond the border is the border pixel; clipping the centre says the same
-    centres = centres if antialias else np.clip(centres, np.float32(0.5), np.float32(old - 0.5))
+    centers = (np.arange(new, dtype=np.float32) + np.float32(0.5)) * ratio
+    # without antialiasing what lies beyond the border is the border pixel; clipping the center says the same
+    centers = centers if antialias else np.clip(centers, np.float32(0.5), np.float32(old - 0.5))
     inverse = one / max(ratio, one) if antialias else one
-    offsets = np.arange(old, dtype=np.float32)[None] + np.float32(0.5) - centres[:, None]
+    offsets = np.arange(old, dtype=np.float32)[None] + np.float32(0.5) - centers[:, None]
     found = np.maximum(np.float32(0), one - np.abs(offsets * inverse))
     return found * (one / found.sum(axis=1, keepdims=True))
 

@@ -126,7 +126,7 @@ def photographs(folder: str | os.PathLike, split: str) -> tuple[pathlib.Path, ..
     """The photographs of a split: of a folder, or the 15 that come with scikit-image and scikit-learn for ''.
 
     Those of a folder are put in the order of their names, copies of one content counted once; the last fifth is for
-    test, the fifth before it for validation. So no photograph is in two splits, and neighbours, such as shots of one
+    test, the fifth before it for validation. So no photograph is in two splits, and neighbors, such as shots of one
     scene, mostly are in one.
 
     Raises:

@@ -114,8 +114,8 @@ def test_the_picture_has_a_row_for_every_pair_of_arms_and_names_what_was_not_run
     for e in rows:
         words = f"{e.finding.status}  {e.finding.percent_text}   {e.finding.better} - {e.finding.worse}"
         assert words.replace("&", "&amp;") in svg
-    for colour in (figures.BLUE, figures.GREEN, figures.GREY):  # reproduced, not seen, undecided
-        assert colour.lower() in svg.lower()
+    for color in (figures.BLUE, figures.GREEN, figures.GRAY):  # reproduced, not seen, undecided
+        assert color.lower() in svg.lower()
     assert figures.ORANGE.lower() not in svg.lower()
     assert svg == figures.findings(found).decode()
     assert (out / "ledger.html").read_text().count("<svg") == 1

@@ -1,4 +1,4 @@
-"""Figures: valid, deterministic, to scale, and readable without colours."""
+"""Figures: valid, deterministic, to scale, and readable without colors."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -37,11 +37,11 @@ def test_a_forest_tells_verdicts_in_words_and_marks_and_is_to_scale(table):
     for words in ("helps  -0.398 +- 0.010", "hurts  +0.202", "equal  +0.000", "undecided, no pairs", "left is better"):
         assert words in texts
     places = {}
-    for colour in (BLUE, GREEN, ORANGE):
-        style = rf'<use [^>]*x="([\d.]+)"[^>]*style="[^"]*{colour.lower()}'
-        (places[colour],) = {float(x) for x in re.findall(style, svg)}
+    for color in (BLUE, GREEN, ORANGE):
+        style = rf'<use [^>]*x="([\d.]+)"[^>]*style="[^"]*{color.lower()}'
+        (places[color],) = {float(x) for x in re.findall(style, svg)}
     means = {BLUE: "wang", GREEN: "same", ORANGE: "brox"}
-    means = {colour: table.row(label).comparison.estimate.mean for colour, label in means.items()}
+    means = {color: table.row(label).comparison.estimate.mean for color, label in means.items()}
     slope = (places[ORANGE] - places[BLUE]) / (means[ORANGE] - means[BLUE])
     assert slope > 0 and places[GREEN] - places[BLUE] == pytest.approx(slope * (means[GREEN] - means[BLUE]), abs=0.1)
 
@@ -89,7 +89,7 @@ def test_too_many_arms_are_counted_and_the_baseline_stays():
     assert sum(text.startswith("arm ") for text in texts) == 7
 
 
-def test_arms_differ_in_line_style_once_the_colours_are_used_up():
+def test_arms_differ_in_line_style_once_the_colors_are_used_up():
     svg = curves({"loss": [_curve(f"arm {k}", k) for k in range(7)]}, "none")
     strokes = re.findall(r"stroke: (#\w+); stroke-width: 1.8|stroke-dasharray: [\d., ]+; [^\"]*stroke: (#\w+)", svg)
     assert strokes and "stroke-dasharray" in svg

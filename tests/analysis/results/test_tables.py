@@ -202,7 +202,7 @@ def test_the_text_is_aligned_and_fits_the_terminal(known):
 
 
 def test_long_labels_are_wrapped_and_not_cut(simulate):
-    label = "census + wang + edge-aware second order + cost-volume normalisation + resized self-supervision"
+    label = "census + wang + edge-aware second order + cost-volume normalization + resized self-supervision"
     study = simulate("none", label, seeds=(0, 1))
     study.write_arm("none", [3.0, 3.1])
     study.write_arm(label, [2.0, 2.2])

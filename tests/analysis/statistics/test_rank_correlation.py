@@ -10,7 +10,7 @@ from analysis.statistics.rank_correlation import rank_correlation
 
 
 def test_by_hand():
-    # two neighbours are exchanged twice: d^2 sums to 4, so rho is 1 - 6 x 4 / (5 x 24), and 8 of the 120 orders
+    # two neighbors are exchanged twice: d^2 sums to 4, so rho is 1 - 6 x 4 / (5 x 24), and 8 of the 120 orders
     # correlate by .8 or more, as many by -.8 or less
     found = rank_correlation([1, 2, 3, 4, 5], [20, 10, 40, 30, 50])
     assert (found.rho, found.p, found.n) == (pytest.approx(0.8), pytest.approx(16 / 120), 5)

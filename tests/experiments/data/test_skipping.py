@@ -16,7 +16,7 @@ COUNT = 40  # more than are read at a time
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Pairs whose frames have the grey value of their number."""
+    """Pairs whose frames have the gray value of their number."""
     files = []
     for number in range(COUNT):
         names = [tmp_path / f"{number:02d}_{side}.png" for side in "ab"]

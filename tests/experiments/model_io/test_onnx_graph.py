@@ -67,7 +67,7 @@ def session_of(model):
 
 
 def smooth(*shape, seed=0):
-    """Images whose neighbouring pixels are alike, so that rounding of coordinates does not matter much."""
+    """Images whose neighboring pixels are alike, so that rounding of coordinates does not matter much."""
     noise = np.random.default_rng(seed).random(shape, np.float32)
     for axis in (2, 3):
         noise = (noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis)) / 3

@@ -35,9 +35,9 @@ def settings(out, card="CPU", number=None, threads=2, **more):
 
 def launch(out, *words, runs=RUNS, held=None, after=None, **variables):
     """Starts a study; runs with `held` in their name wait for a file `open`, and all once `after` runs are done."""
-    behaviour = {} if held is None else {held: {"until": "open"}}
+    behavior = {} if held is None else {held: {"until": "open"}}
     every = {} if after is None else {"after": after}
-    (out / "behave.json").write_text(json.dumps(behaviour | {"__": every | {"seconds": 0.05}}))
+    (out / "behave.json").write_text(json.dumps(behavior | {"__": every | {"seconds": 0.05}}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("UFLOW_")}
     with open(out / "said", "ab") as said:
         return subprocess.Popen([sys.executable, HERE / "launching.py", out, str(runs), *words], stdout=said,

@@ -1,7 +1,8 @@
 """Study: which parts of the network matter?
 
-The baseline has all of them, with the paper's level dropout; each arm takes one away or exchanges it. `true flow` is
-the same network trained with ground truth: what the model could reach if the loss were no limit.
+The baseline has all of them, with the paper's level dropout; each arm takes one away or exchanges it. `RAFT` is another
+network, whose loss is that of all its estimates. `true flow` is the same network trained with ground truth, and `RAFT
+with true flow` that one: what a model could reach if the loss were no limit.
 """
 
 from studies.design import Arm, Study, drop_each
@@ -20,7 +21,11 @@ STUDY = Study(
             "own decoders": {"network.shared_decoder": True},
         },
     )
-    + (Arm("true flow", {"network.level_dropout": 0.1, "train.supervised": True}),),
+    + (
+        Arm("true flow", {"network.level_dropout": 0.1, "train.supervised": True}),
+        Arm("RAFT", {"network.name": "raft"}),
+        Arm("RAFT with true flow", {"network.name": "raft", "train.supervised": True}, against="RAFT"),
+    ),
     baseline="full",
     preset_changes={"short": FROM_SCRATCH},
     core=("full", "no level dropout", "no accumulation", "no warp", "no cost volume", "no own decoders"),

@@ -41,6 +41,7 @@ STUDY = Study(
             "occluders": {"selfsup.occluders": 4},
             "superpixel occluders": {"selfsup.occluders": 4, "selfsup.occluder_shape": "superpixel"},
             "ARFlow": {"selfsup.name": "arflow"},
+            "RAFT": {"network.name": "raft"},
             "clipping": {"train.clip_norm": 1.0},
             "weight decay": {"train.weight_decay": 1e-4},
             "one cycle": {"train.decay": "one_cycle", "train.warmup": 0.05},

@@ -170,6 +170,9 @@ class FlowCell(Protocol):
     ) -> tuple[ms.Tensor, ...]:
         """Flows from the first frames to the second; [0] is the result, (B, 2, H/4, W/4), px of that grid, float32.
 
+        The others are not used, but for a network whose options have a `sequence` above 0: they are its estimates
+        before, newest first, of the same shape, and the loss is of all.
+
         It is what the losses are taken of, and what is brought to full size by bilinear interpolation.
 
         Args:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import functools
+import types
 
 import numpy as np
 import pytest
-from goldens.graph import copied, numpy, run, tensors
+from goldens.graph import Fixed, copied, numpy, run, tensors
 
 from uflow import backend as ms
 from uflow import registry
 from uflow.components import Components
 from uflow.losses.objective import REPORTED, Objective
+from uflow.losses.supervised import SupervisedObjective, supervised_loss
 from uflow.losses.terms import Losses
 from uflow.models.architecture import Architecture
 from uflow.models.directions import both_directions
@@ -322,6 +324,56 @@ def test_moves_of_the_frames_are_exchanged_with_the_direction(kind):
     back = [swapped(images), *(swapped(f) for f in flows), nothing, moves[::-1].copy()]
     parts = [numpy(forward(*tensors(x)))[2] for x in ([images, *flows, nothing, moves], back)]
     assert whole == pytest.approx(float(sum(parts)), rel=1e-5) and parts[0] != pytest.approx(float(parts[1]), rel=1e-3)
+
+
+class Guesses(ms.nn.Cell):
+    """A network whose estimates are parts of the images it is given."""
+
+    def __init__(self, sequence):
+        super().__init__()
+        self.options = types.SimpleNamespace(sequence=sequence)
+
+    def features(self, images):
+        return (images,)
+
+    def construct(self, first, second, keep=None, groups=1):
+        flow = first[0][:, :2, ::4, ::4] - second[0][:, :2, ::4, ::4]
+        return 3 * flow, 2 * flow, flow
+
+
+def test_the_loss_of_a_sequence_is_that_of_each_estimate_where_the_flow_is_known_too():
+    images, _, _ = pair()
+    first, second = np.split(images, 2)
+    truth, valid = np.full((2, 2, *SIZE), 0.5, np.float32), np.ones((2, 1, *SIZE), np.float32)
+    flow = (first - second)[:, :2, ::4, ::4]
+    each = [float(run(supervised_loss, factor * flow, truth, valid)) for factor in (3, 2, 1)]
+    for sequence, wanted in ((0.0, each[0]), (0.5, each[0] + each[1] / 2 + each[2] / 4)):
+        loss, _ = SupervisedObjective(Guesses(sequence))(*tensors([first, second, truth, valid]))
+        assert float(loss) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("selfsup", ["none", "teacher_student"])
+def test_the_loss_of_a_sequence_is_that_of_each_estimate_by_how_old_it_is(selfsup):
+    images, _, _ = pair()
+    chosen = {"crop_height": 4, "crop_width": 4, "sigma_teacher": 10.0} if selfsup == "teacher_student" else {}
+    components = dataclasses.replace(choose("brox"), selfsup=registry.build("selfsup", selfsup, chosen))
+    keep, weights = np.ones((1, 4), np.float32), np.array([1, 10, 100], np.float32)
+    inputs = tensors([*np.split(images, 2) * 2, weights, keep, keep])
+
+    def guessed(frames):
+        return (frames - swapped(frames))[:, :2, ::4, ::4]
+
+    flow = guessed(images)
+    view = guessed(run(Fixed(components.selfsup.student_view, None), images)) if chosen else flow
+    totals, photometric = [], []
+    for factor in (3, 2, 1):  # the teacher's last estimate is the target of all
+        terms = numpy(Values(Losses(components))(*tensors([images, factor * flow, 3 * flow, factor * view])))
+        totals.append(float(terms[0] + 10 * terms[1] + 100 * terms[2]))
+        photometric.append(float(terms[0]))
+    for sequence, wanted in ((0.0, totals[0]), (0.5, totals[0] + totals[1] / 2 + totals[2] / 4)):
+        loss, reported = Objective(Guesses(sequence), components)(*inputs)
+        assert float(loss) == pytest.approx(wanted, rel=1e-5) == float(reported[0])
+        assert float(reported[1]) == pytest.approx(photometric[0], rel=1e-5)
 
 
 def test_a_student_whose_frames_stay_is_its_teacher():

@@ -7,7 +7,7 @@ from uflow.components import TERMS, Components
 from uflow.interfaces import FlowCell
 from uflow.losses.extent import EXTENT, flow_extent
 from uflow.losses.terms import Losses
-from uflow.models.directions import both_directions
+from uflow.models.directions import both_directions, estimates
 
 REPORTED = ("total", *TERMS, "visible", *EXTENT)  # entries of the vector that an `Objective` returns beside the loss
 
@@ -15,7 +15,9 @@ REPORTED = ("total", *TERMS, "visible", *EXTENT)  # entries of the vector that a
 class Objective(ms.nn.Cell):
     """The loss of a batch of image pairs, both directions at once.
 
-    Losses are taken on the images without photometric augmentation, the network sees the augmented ones.
+    Losses are taken on the images without photometric augmentation, the network sees the augmented ones. With a
+    `sequence` of the network they are taken of all its estimates, each weighted by that number against the next one;
+    terms are reported of the last, the total is that of all.
 
     Args:
         network: the network that is trained.
@@ -39,6 +41,7 @@ class Objective(ms.nn.Cell):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
         self.losses = Losses(components, only_forward, margin)
+        self.sequence = getattr(network.options, "sequence", 0.0)
         self.selfsup = components.selfsup
         self.with_teacher = self.losses.with_teacher
         self.apart = self.with_teacher and components.selfsup.teacher != "continual"
@@ -83,24 +86,37 @@ class Objective(ms.nn.Cell):
         """
         images = ms.ops.concat((first, second), axis=0)
         augmented = ms.ops.concat((augmented_first, augmented_second), axis=0)
-        flow = both_directions(self.network, augmented, keep)
+        flows = estimates(self.network, augmented, keep)
         # no name is bound to None first and to a tensor later: that becomes a call of Python in the compiled graph,
         # and a graph with one cannot be stored
         if self.with_teacher:
             teacher = self.teacher_flow(augmented if self.sees_augmented else images)
             view = self.student_view(augmented, moves)
             view = self.selfsup.hidden(view, noise) if self.occluders else view
-            student = both_directions(self.network, view, student_keep)
-            terms = self.losses(images, flow, teacher, student, occluded, moves, around)
+            students = estimates(self.network, view, student_keep)
+            terms = self.losses(images, flows[0], teacher, students[0], occluded, moves, around)
         else:
-            terms = self.losses(images, flow, None, None, occluded, None, around)
-        photometric, smoothness, selfsup, visible, agreement = terms
-        total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
-        if self.losses.with_agreement:
-            total = total + agreement
-        inside, motion = flow_extent(ms.ops.stop_gradient(flow))
+            terms = self.losses(images, flows[0], None, None, occluded, None, around)
+        total = self.weighted(terms, weights)
+        if self.sequence > 0:
+            share = 1.0
+            for index in range(1, len(flows)):
+                share = share * self.sequence
+                if self.with_teacher:
+                    earlier = self.losses(images, flows[index], teacher, students[index], occluded, moves, around)
+                else:
+                    earlier = self.losses(images, flows[index], None, None, occluded, None, around)
+                total = total + share * self.weighted(earlier, weights)
+        photometric, smoothness, selfsup, visible, _ = terms
+        inside, motion = flow_extent(ms.ops.stop_gradient(flows[0]))
         reported = ms.ops.stack((total, photometric, smoothness, selfsup, visible.mean(), inside, motion))
         return total, ms.ops.stop_gradient(reported)
+
+    def weighted(self, terms: tuple[ms.Tensor, ...], weights: ms.Tensor) -> ms.Tensor:
+        """The sum of the terms of one estimate, a scalar."""
+        photometric, smoothness, selfsup, _, agreement = terms
+        total = weights[0] * photometric + weights[1] * smoothness + weights[2] * selfsup
+        return total + agreement if self.losses.with_agreement else total
 
     def student_view(self, frames: ms.Tensor, moves: ms.Tensor | None) -> ms.Tensor:
         """What the student sees of the frames."""

@@ -29,7 +29,7 @@ def supervised_loss(flow: ms.Tensor, truth: ms.Tensor, valid: ms.Tensor | None =
 
 
 class SupervisedObjective(ms.nn.Cell):
-    """The loss of a batch of image pairs with known flow, forward direction only.
+    """The loss of a batch of image pairs with known flow, forward direction only; of a `sequence` as in `Objective`.
 
     Args:
         network: the network that is trained.
@@ -38,6 +38,7 @@ class SupervisedObjective(ms.nn.Cell):
     def __init__(self, network: FlowCell):
         super().__init__(auto_prefix=False)  # parameters keep the names that the network gave them
         self.network = network
+        self.sequence = getattr(network.options, "sequence", 0.0)
 
     def construct(
         self, first: ms.Tensor, second: ms.Tensor, truth: ms.Tensor, valid: ms.Tensor, keep: ms.Tensor | None = None
@@ -51,7 +52,12 @@ class SupervisedObjective(ms.nn.Cell):
             valid: (B, 1, H', W'), 1 where the truth is known.
             keep: (levels, B), level dropout.
         """
-        flow = self.network(self.network.features(first), self.network.features(second), keep, 1)[0]
-        loss = supervised_loss(flow, truth, valid)
-        inside, motion = flow_extent(ms.ops.stop_gradient(flow))
+        flows = self.network(self.network.features(first), self.network.features(second), keep, 1)
+        loss = supervised_loss(flows[0], truth, valid)
+        if self.sequence > 0:
+            share = 1.0
+            for index in range(1, len(flows)):
+                share = share * self.sequence
+                loss = loss + share * supervised_loss(flows[index], truth, valid)
+        inside, motion = flow_extent(ms.ops.stop_gradient(flows[0]))
         return loss, ms.ops.stop_gradient(ms.ops.stack((loss, inside, motion)))

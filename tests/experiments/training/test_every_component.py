@@ -16,7 +16,6 @@ from uflow import registry
 
 ROOT = pathlib.Path(__file__).parents[3]
 TINY = {
-    "network.levels": 2,
     "network.width": 1 / 16,
     "data.height": 32,
     "data.width": 32,
@@ -31,6 +30,7 @@ TINY = {
     "train.collapse_below": 0,
 }
 RESTRAINED = {"train.clip_norm": 1.0, "train.weight_decay": 1e-3, "train.decay": "one_cycle", "train.warmup": 0.5}
+NETWORK = {"pwc": {"network.levels": 2}, "raft": {"network.iterations": 2, "network.cost_levels": 2}}
 TAUGHT = {
     "teacher_student": {
         "selfsup.crop_height": 4,
@@ -76,7 +76,7 @@ def test_every_component_trains_and_is_evaluated_by_name(tmp_path):
     for choice in chosen:
         changes = TINY | {f"{axis}.name": name for axis, name in choice.items()}
         changes |= {} if commands else RESTRAINED
-        changes |= TAUGHT.get(choice["selfsup"], {})
+        changes |= NETWORK[choice["network"]] | TAUGHT.get(choice["selfsup"], {})
         changes |= {"occlusion.start": 0} if choice["occlusion"] != "none" else {}  # one graph to compile and not two
         commands.append([f"{key}={value}" for key, value in changes.items()])
     script = tmp_path / "runs.py"  # a file, for Sacred looks at the main one

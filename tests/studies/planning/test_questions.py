@@ -133,6 +133,7 @@ def test_since_2020_exchanges_one_part_of_the_full_method_in_each_arm():
         **dict.fromkeys(("bilateral", "superpixels"), ["smoothness"]),
         "consistency": ["occlusion"],
         **dict.fromkeys(("mean teacher", "occluders", "superpixel occluders", "ARFlow"), ["selfsup"]),
+        "RAFT": ["network"],
     }
 
 

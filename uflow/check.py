@@ -25,7 +25,8 @@ USAGE = f"python -m uflow.check FILE_OR_FOLDER ... | --axis {'|'.join(registry.A
 HEIGHT, WIDTH = 12, 16
 VIEW = 256, 320  # of scenes of which a part is cut off
 ENTRIES = 5  # of each gradient, of which most must agree: robust losses have kinks, and one may be near
-STEPS = (1e-1, 1e-2, 3e-3, 1e-3, 3e-4)  # of finite differences: the largest suffer from curvature, the smallest from rounding
+# of finite differences: the largest suffer from curvature, the smallest from rounding
+STEPS = (1e-1, 1e-2, 3e-3, 1e-3, 3e-4)
 AGREEMENT = 0.05  # of a gradient with one of its finite differences, as a share of the largest entry
 # of the loss of unlike images or of a rough flow, for equal images or a constant flow: robust losses leave some
 LEFT = 0.3

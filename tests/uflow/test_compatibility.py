@@ -69,10 +69,14 @@ def test_groups_of_channels_are_equal(network, groups, sentences):
 @pytest.mark.parametrize(
     ("occlusion", "options", "sentence"),
     [
-        ("wang", {}, None),
-        ("none", {"mask": "none"}, None),
-        ("none", {}, "selfsup.mask=advection needs masks of estimated flows, which occlusion.name=none does not give"),
-        ("brox", {"start": 0.2}, "occlusion.start=0.5 is later"),
+        ("none", {}, None),
+        ("wang", {"mask": "advection"}, None),
+        (
+            "none",
+            {"mask": "advection"},
+            "selfsup.mask=advection needs masks of estimated flows, which occlusion.name=none does not give",
+        ),
+        ("brox", {"start": 0.2, "mask": "advection"}, "occlusion.start=0.5 is later"),
     ],
 )
 def test_a_student_of_moved_frames_has_no_crop_but_may_need_a_mask(occlusion, options, sentence):

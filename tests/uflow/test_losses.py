@@ -309,7 +309,10 @@ MOVES = {
         ("teacher_student", {"crop_height": 4, "crop_width": 4, "max_shift_width": 4, "sigma_teacher": 10.0}),
         np.array([[4, 0], [-4, 0]], np.int32),
     ),
-    "affine": (("arflow", {}), registry.build("selfsup", "arflow").draw_moves(np.random.default_rng(0), *SIZE)),
+    "affine": (
+        ("arflow", {"mask": "advection"}),
+        registry.build("selfsup", "arflow").draw_moves(np.random.default_rng(0), *SIZE),
+    ),
 }
 
 

@@ -273,7 +273,7 @@ def test_both_frames_are_moved_by_their_own_move():
 
 
 def test_the_students_error_is_in_px_of_the_frame_and_a_mean_of_what_counts():
-    component, none = arflow(), arflow(mask="none")
+    component, none = arflow(mask="advection"), arflow(mask="none")
     visible = np.ones((2, 1, 8, 12), np.float32)
     visible[:, :, :2] = 0
     student = flow(1.5, -1)
@@ -293,13 +293,23 @@ def test_the_students_error_is_in_px_of_the_frame_and_a_mean_of_what_counts():
     assert run(component, *inputs, 0 * visible) == 0
 
 
+def test_a_teacher_is_trusted_where_its_flows_cancel_in_px_of_the_frame():
+    # back by 1 - g of 1 px forward: 16 g^2 against .01 * 16 (1 + (1 - g)^2) + .5, which is .745 at g = .216
+    still = flow(size=(8, 12))
+    for gap, error in ((0.21, 4), (0.22, 0)):
+        inputs = [flow(1), flow(gap - 1), flow(1, 2), still, STILL, STILL]
+        assert run(arflow(), *inputs) == pytest.approx(error, rel=1e-5)  # |2| of level 2 in y, and x and y are averaged
+
+
 def test_the_mask_is_moved_with_the_frame():
     visible = np.zeros((1, 1, 8, 8), np.float32)
     visible[..., 0, 0] = 1  # the upper left corner, a quarter turn later the upper right one
     student = flow(size=(8, 8), batch=1)
     student[..., 0, 7] = 2
     still = flow(size=(8, 8), batch=1)
-    assert run(arflow(), still, still, student, still, move(TURN), move(TURN), visible) == pytest.approx(8, rel=1e-5)
+    assert run(
+        arflow(mask="advection"), still, still, student, still, move(TURN), move(TURN), visible
+    ) == pytest.approx(8, rel=1e-5)
 
 
 def test_only_the_student_learns_from_moved_frames():
@@ -308,7 +318,7 @@ def test_only_the_student_learns_from_moved_frames():
     moves = arflow().draw_moves(random, 64, 96)
     visible = random.random((2, 1, 16, 24), np.float32)
     inputs = [*flows, *moves, visible]
-    loss, gradients = run_gradient(arflow(), inputs, np.float32(1), [0, 1, 2, 3, 6])
+    loss, gradients = run_gradient(arflow(mask="advection"), inputs, np.float32(1), [0, 1, 2, 3, 6])
     assert np.isfinite(loss) and loss > 0
     teacher, teacher_back, student, student_back, mask = gradients
     assert (student != 0).any()

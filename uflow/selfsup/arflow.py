@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from uflow import backend as ms
-from uflow.ops.geometry import columns, destinations, inside_frame, rows, visible_mean, warp
+from uflow.ops.geometry import columns, destinations, forward_backward, inside_frame, rows, visible_mean, warp
 from uflow.options import FLAG, Choices, Range, option
 from uflow.registry import register
 from uflow.selfsup._teaching import Teaching
@@ -27,9 +27,10 @@ class ARFlow(Teaching):
     r"""The student's flow between zoomed, turned and mirrored frames follows the teacher's between whole ones.
 
     $\sum w\,|sg(f'_t) - f_s| / \sum w$, mean over x and y, px of the frame, at pyramid level 2: $T_1$ moves the first
-    frame, $T_2$ the second, $f'(T_1 p) = T_2(p + f(p)) - T_1 p$, and $w(T_1 p)$ is what the occlusion component says of
-    the teacher's flow at $p$, 0 where that leaves the frame; with `mask=none` it is 1 everywhere. $T_1$ is a zoom by up
-    to `zoom`, a stretch, a turn, a shift and a mirror, about the middle of the frame; $T_2$ the same and a little more
+    frame, $T_2$ the second, and $f'(T_1 p) = T_2(p + f(p)) - T_1 p$. A weight $w(T_1 p)$ is 0 where the teacher's flow
+    $f$ leaves the frame at $p$, else $[|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5]$, px of the frame; with `mask=advection`
+    it is what the occlusion component says of that flow, and with `none` 1 everywhere. $T_1$ is a zoom by up to `zoom`,
+    a stretch, a turn, a shift and a mirror, about the middle of the frame; $T_2$ the same and a little more
     (`..._between`). They are drawn anew at every step, until both views lie inside of the frame.
 
     Appearance is `data.augmentation`, which the student sees and the teacher does not (`teacher_image`); occlusion is
@@ -40,7 +41,7 @@ class ARFlow(Teaching):
     """
 
     weight: float = option(0.01, Range(0.0, 100.0), search=Range(0.001, 1.0, log=True), help="weight of the term")
-    mask: str = option("advection", Choices(("advection", "none")), help="what says where the teacher is right")
+    mask: str = option("ddflow", Choices(("ddflow", "advection", "none")), help="what says where the teacher is right")
     zoom: float = option(1.5, Range(1.0, 4.0), search=Range(1.0, 2.0), help="largest zoom, the smallest is 1")
     squeeze: float = option(1.16, Range(1.0, 2.0), help="largest stretch of x, and of y the other way round")
     rotation: float = option(0.2, Range(0.0, 3.15), search=Range(0.0, 0.4), unit="rad", help="largest turn")
@@ -126,8 +127,15 @@ class ARFlow(Teaching):
         if self.mask == "none":
             mask = ms.ops.ones_like(student[:, :1])
         else:
-            mask = ms.ops.stop_gradient(self.view(teacher_visible * inside_frame(teacher), LEVEL, move))
+            trusted = teacher_visible if self.mask == "advection" else agree(teacher, teacher_back)
+            mask = ms.ops.stop_gradient(self.view(trusted * inside_frame(teacher), LEVEL, move))
         return visible_mean(2**LEVEL * ms.ops.abs(target - student), mask) / 2
+
+
+def agree(flow: ms.Tensor, back: ms.Tensor) -> ms.Tensor:
+    """1 where flows at pyramid level 2 cancel as far as UnFlow asks for, in px of the frame, (B, 1, H, W)."""
+    gap, size = forward_backward(flow, back)
+    return (4**LEVEL * gap < 0.01 * 4**LEVEL * size + 0.5).astype(flow.dtype)
 
 
 def moved(

@@ -40,7 +40,6 @@ TAUGHT = {
         "selfsup.occluders": 2,
     },
     "arflow": {
-        "selfsup.mask": "none",  # whatever the occlusion component is
         "selfsup.start": 0,
         "selfsup.occluders": 2,
         "selfsup.occluder_shape": "superpixel",

@@ -1,6 +1,7 @@
 """Measures a network, or what needs none, on data sets with ground truth, or computes what their benchmarks want.
 
     python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --checkpoint results/runs/NAME --out evaluation
+    python -m experiments.evaluate --eval sintel_clean:MPI-Sintel
     python -m experiments.evaluate --eval sintel_clean:MPI-Sintel --method dis
 
 Errors are measured at the full size of the ground truth. With --out, evaluation.json holds every number with its
@@ -58,7 +59,7 @@ def parser() -> flags.Parser:
     )
     made.add_argument("--method", choices=METHODS, help="measure this in place of a network")
     size = "the size at which the run of the checkpoint is evaluated, or that of the frames"
-    add_arguments(made, size, required=False)
+    add_arguments(made, size)
     made.shared("out", help="keep the numbers there; default: only print them")
     made.add_argument("--protocol", default=PROTOCOL, metavar="NAME/VERSION", help="what is counted (%(default)s)")
     made.add_argument("--split", choices=SPLITS, default="test", help="part of the data (%(default)s)")
@@ -115,8 +116,6 @@ def open_sets(
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Raises `ValueError` for options that cannot be followed; looks at the disk, changes nothing."""
-    if not arguments.method and not arguments.checkpoint:
-        raise ValueError("--checkpoint, a network, or --method, what needs no training, must be given")
     protocol_of(arguments.protocol)
     if arguments.method:
         names = ("checkpoint", "submission", "height", "width", "occlusion", "confidence")

@@ -1,10 +1,12 @@
 """Computes the flow of frames or of a video, without ground truth, as files and as pictures.
 
-    python -m experiments.predict --checkpoint CKPT a.png b.png --out DIR
-    python -m experiments.predict --checkpoint CKPT frames/ --out DIR
-    python -m experiments.predict --checkpoint CKPT frames/img_%05d.png --out DIR
+    python -m experiments.predict a.png b.png --out DIR
+    python -m experiments.predict frames/ --out DIR
+    python -m experiments.predict frames/img_%05d.png --out DIR
+    python -m experiments.predict video.mp4 --out DIR
     python -m experiments.predict --checkpoint CKPT video.mp4 --out DIR
 
+Without --checkpoint it is a small network that comes with the project. It was trained on moving parts of photographs.
 DIR then holds, for every pair of neighbors, named like its first frame:
 
     flow/NAME.flo       the flow, px, at the size of the frames

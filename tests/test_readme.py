@@ -87,7 +87,7 @@ def test_every_study_and_preset_that_is_named_exists(name):
     for study in re.findall(r"studies\.run ([a-z_]+)", DOCUMENTS[name]):
         assert study in (*catalog.names(), *catalog.campaigns())
     for words in re.findall(r"--preset ([a-z|\\]+)", DOCUMENTS[name]):
-        known = {*PRESETS, "chairs", "sintel", "kitti"}
+        known = {*PRESETS, "chairs", "sintel", "kitti", "photos"}
         assert set(words.replace("\\", "").split("|")) <= known
 
 

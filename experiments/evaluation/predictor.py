@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import dataclasses
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.cli.flags import Parser
+from experiments.cli.flags import SHARED, Parser
 from experiments.data.pairs import DataError, Pair
 from experiments.evaluation.estimation import Estimator
 from experiments.spec import ExperimentSpec
@@ -19,15 +20,15 @@ from uflow.interfaces import Occlusion
 from uflow.models.compatibility import working_size_problem
 
 
-def add_arguments(parser: Parser, size: str = "that of the frames", required: bool = True) -> None:
+def add_arguments(parser: Parser, size: str = "that of the frames") -> None:
     """Adds the options that say which network is used, how and where.
 
     Args:
         parser: of a command.
         size: what the command takes if no size is given.
-        required: False if the command can do without a network.
     """
-    parser.shared("checkpoint", required=required)
+    usual = "; default: a small network that comes with the project, trained on moving parts of photographs"
+    parser.shared("checkpoint", help=SHARED["checkpoint"]["help"] + usual)
     parser.add_argument("--height", type=int, metavar="PX", help=f"rows at which the network works; default: {size}")
     parser.add_argument(
         "--width", type=int, metavar="PX", help="columns at which the network works, given with --height"
@@ -104,7 +105,11 @@ class Predictor:
         if (size[0] is None) != (size[1] is None):
             raise ValueError("--height and --width are given together or not at all")
         extensions.load(arguments.extensions)
-        found = weights.find(arguments.checkpoint)
+        found = weights.find(arguments.checkpoint or weights.RELEASED)
+        if not arguments.checkpoint:
+            print(
+                f"no --checkpoint is given: {found.file.name}, which comes with the project, is used", file=sys.stderr
+            )
         size = None if size[0] is None else size
         if size and (problem := working_size_problem(found.spec.network, *size)):
             raise ValueError(f"--height {size[0]} --width {size[1]}: {problem}")

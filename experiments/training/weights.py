@@ -19,6 +19,7 @@ from experiments.spec import SECTIONS, ExperimentSpec, from_config, other_networ
 from experiments.training import checkpoints
 from uflow import registry
 
+RELEASED = pathlib.Path(__file__).parent / "released" / "photos.ckpt"  # what comes with the project
 NAMED = ("best", "last")  # checkpoints that a directory may hold under these names, the preferred one first
 
 

@@ -8,6 +8,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 
 from experiments import predict
 from experiments.data.files.flow import read_flo
@@ -18,6 +19,7 @@ from experiments.evaluation.estimation import FlowEstimate, estimates
 from experiments.records import json_files
 from experiments.spec import changed, default_spec, to_config
 from experiments.training import checkpoints, weights
+from experiments.training.presets import PRESETS
 from experiments.visualization.flow_colors import colors
 from experiments.visualization.panels import FOOTER, GAP, legend, panel_size, panels, visibility_picture
 from experiments.visualization.video_writer import VideoFile, count_frames
@@ -102,6 +104,26 @@ def test_a_folder_becomes_flow_pictures_and_a_video(network, images, tmp_path, c
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12) and count_frames(out / "panels.mp4") == 3
     shown = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB).astype(float)
     assert np.abs(shown - read_image(out / "panels/f0.png")).mean() < 10  # lossy, but the same picture
+
+
+def test_without_a_checkpoint_the_network_of_the_project_sees_where_a_photograph_moves(tmp_path, capsys):
+    """A photograph that no network was trained on, moved by whole pixels: far less error than saying 0."""
+    photograph = cv2.cvtColor(skimage.data.coffee(), cv2.COLOR_RGB2BGR)
+    for number, (x, y) in enumerate(((20, 20), (15, 22))):
+        cv2.imwrite(str(tmp_path / f"f{number}.png"), photograph[y : y + 192, x : x + 256])
+    assert run(tmp_path / "f0.png", tmp_path / "f1.png", "--out", tmp_path / "out") == 0
+    told = capsys.readouterr()
+    assert "1 pairs in" in told.out and f"{weights.RELEASED.name}, which comes with the project" in told.err
+    inside = read_flo(tmp_path / "out/flow/f0.flo")[:, 16:-16, 16:-16]
+    error = np.hypot(inside[0] - 5, inside[1] + 2)
+    assert error.mean() < 29**0.5 / 4
+
+
+def test_the_network_of_the_project_is_that_of_its_preset():
+    found = weights.find(weights.RELEASED)
+    asked = changed(default_spec(), PRESETS["photos"][1] | {"data.source": "photos"})
+    same = {"data.digest": found.spec.data.digest, "evaluation.digest": found.spec.evaluation.digest}
+    assert changed(asked, same) == found.spec and found.sha256 == checkpoints.file_digest(found.file)
 
 
 def test_a_video_and_its_frames_have_the_same_flow_whatever_their_names(network, images, tmp_path):

@@ -136,7 +136,6 @@ def test_the_command_leaves_the_files_of_an_evaluation(sintel, shifted, tmp_path
         (("--method", "zero", "--height", 8, "--width", 8), "leave it out, or --height and --width"),
         (("--method", "zero", "--submission", "new"), "leave it out, or --submission"),
         (("--method", "dis"), "--eval NAME:PATH is needed: --method dis does not tell"),
-        ((), "--checkpoint, a network, or --method, what needs no training, must be given"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(words, message, capsys):
